@@ -1,0 +1,627 @@
+//! The browser protocol, version 1: the frames of `quorate.v1.json`.
+//!
+//! One JSON object a WebSocket message, or an array of them. Unknown fields are ignored; an unknown `type` from a client
+//! is answered `unsupported`. Every reply has the `reply` field; a frame without it is a push.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::WireError;
+use crate::ids::{ClientMessageId, ConversationId, Index, Sequence, TopicRef, UserId, Version};
+use crate::limits::SessionLimits;
+
+// ---- client to server ----
+
+/// A frame from a client: its id, rising per socket, and what it asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientFrame {
+    /// Rising per socket; the answer carries it as `reply`. Frames without an answer may leave it out.
+    #[serde(default)]
+    pub id: u64,
+    /// What is asked.
+    #[serde(flatten)]
+    pub request: Request,
+}
+
+/// What a client asks, by `type`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Request {
+    /// The first frame, within 10 s. Answered by `welcome`.
+    Hello(Hello),
+    /// A fresh access token for this socket. Answered by `ok`.
+    Auth {
+        /// The token.
+        token: String,
+    },
+    /// A new message. Answered by `ack`.
+    Send(SendMessage),
+    /// A command without a frame of its own. Answered by `ack`.
+    Do(DoCommand),
+    /// The reader has read up to here. Not answered; confirmed by `me`.
+    Read {
+        /// Where.
+        conversation: ConversationId,
+        /// Up to which message, inclusive.
+        sequence: Sequence,
+    },
+    /// A page of messages. Answered by `page`.
+    History(History),
+    /// Events after a version, per topic. Answered by `since`.
+    Since {
+        /// At most 128.
+        pairs: Vec<SincePair>,
+        /// Events per topic, at most 300.
+        #[serde(default)]
+        limit: u32,
+    },
+    /// One conversation's summary. Answered by `conversation`.
+    Open {
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// The answer to `ping`.
+    Pong {
+        /// The ping's number.
+        n: u64,
+    },
+}
+
+/// The types of [`Request`], to tell an unknown type from a malformed frame.
+pub const REQUEST_TYPES: [&str; 9] =
+    ["hello", "auth", "send", "do", "read", "history", "since", "open", "pong"];
+
+/// The first frame of a socket.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The access token. It travels here and never in a URL.
+    pub token: String,
+    /// What the user would call this device; shown in her list of sessions.
+    #[serde(default)]
+    pub device: String,
+    /// The client's own version, for diagnosis.
+    #[serde(default)]
+    pub app: String,
+    /// Present when a former session goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
+    /// Versions of topics that the client let go and has not filled since; by conversation number or `me`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub have: BTreeMap<String, Version>,
+}
+
+/// Where a client stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// The cluster whose index this is; another cluster's is answered by a fresh start.
+    pub cluster: String,
+    /// Everything up to this index has been delivered to the client.
+    pub position: Index,
+    /// The highest index of any ack or event the client has seen: its reads are never older.
+    #[serde(default)]
+    pub seen: Index,
+}
+
+/// A new message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendMessage {
+    /// Where to.
+    pub conversation: ConversationId,
+    /// One id makes one message, whatever is retried.
+    pub client_message_id: ClientMessageId,
+    /// Up to 12 KiB of UTF-8.
+    pub text: String,
+    /// The message answered to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<Sequence>,
+    /// Log time when this id was first sent, learnt from `welcome`, `ping` and `ack`; ms.
+    #[serde(default)]
+    pub first_sent: u64,
+}
+
+/// A command that changes something and has no frame of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoCommand {
+    /// One id makes one effect.
+    pub client_message_id: ClientMessageId,
+    /// As in [`SendMessage::first_sent`].
+    #[serde(default)]
+    pub first_sent: u64,
+    /// What to do.
+    pub command: Action,
+}
+
+/// The commands of [`DoCommand`], by `action`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Action {
+    /// The direct conversation with one other user; there is one per pair, whoever asks first.
+    CreateDirect {
+        /// Her user name.
+        user: String,
+    },
+    /// A group with the caller as its owner.
+    CreateGroup {
+        /// 1 to 80 characters.
+        title: String,
+        /// User names, without the caller.
+        members: Vec<String>,
+    },
+    /// Adds a user to a group.
+    AddMember {
+        /// Which group.
+        conversation: ConversationId,
+        /// Her user name.
+        user: String,
+    },
+    /// Removes a user from a group; one's own name leaves it.
+    RemoveMember {
+        /// Which group.
+        conversation: ConversationId,
+        /// Her user name.
+        user: String,
+    },
+}
+
+/// A page of messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// Of which conversation.
+    pub conversation: ConversationId,
+    /// Messages before this sequence. Without any of the three: the newest page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Sequence>,
+    /// Messages after this sequence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Sequence>,
+    /// Messages on both sides of this sequence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub around: Option<Sequence>,
+    /// At most 100; 0 for the default of 50.
+    #[serde(default)]
+    pub limit: u32,
+    /// The page is not older than this index. The session's own `seen` is always respected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_index: Option<Index>,
+}
+
+/// A topic and the last version the client has of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SincePair {
+    /// A conversation number or `"me"`.
+    pub topic: TopicRef,
+    /// Events after this version are wanted.
+    pub version: Version,
+}
+
+// ---- server to client ----
+
+/// A frame from the server: an answer if `reply` is there, else a push.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerFrame {
+    /// The id of the client's frame that this answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<u64>,
+    /// What is said.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+impl ServerFrame {
+    /// An answer.
+    pub fn reply(id: u64, body: Body) -> Self {
+        Self { reply: Some(id), body }
+    }
+
+    /// A push.
+    pub fn push(body: Body) -> Self {
+        Self { reply: None, body }
+    }
+
+    /// An answer that says what went wrong.
+    pub fn error(id: u64, error: WireError) -> Self {
+        Self::reply(id, Body::Error { error })
+    }
+}
+
+/// What a server says, by `type`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Body {
+    /// The answer to `hello`. When `resumed`, the missed events follow in index order.
+    Welcome(Box<Welcome>),
+    /// Done, with nothing to say.
+    Ok,
+    /// The request failed.
+    Error {
+        /// What went wrong.
+        error: WireError,
+    },
+    /// A command was committed by a majority and applied.
+    Ack(Ack),
+    /// A durable event of a conversation.
+    Event(Event),
+    /// A durable event of the reader's own topic.
+    Me(MeEvent),
+    /// A page of messages, in order of sequence.
+    Page {
+        /// Of which conversation.
+        conversation: ConversationId,
+        /// Events of kind `message`.
+        messages: Vec<Event>,
+        /// Older messages exist.
+        more_before: bool,
+        /// Newer messages exist.
+        more_after: bool,
+        /// The state that was read.
+        as_of_index: Index,
+    },
+    /// The answer to `since`: one page per pair.
+    Since {
+        /// In the order asked.
+        pages: Vec<SincePage>,
+        /// The state that was read.
+        as_of_index: Index,
+    },
+    /// One conversation's summary.
+    Conversation {
+        /// The summary.
+        conversation: ConversationSummary,
+        /// The state that was read.
+        as_of_index: Index,
+    },
+    /// Events were let go on purpose: ask `since`.
+    Gap {
+        /// Of which topic.
+        topic: TopicRef,
+        /// First version let go.
+        from_version: Version,
+        /// Last version let go.
+        to_version: Version,
+    },
+    /// The write path. A banner; never closes the socket.
+    Status(Status),
+    /// Still there? Carries the position.
+    Ping {
+        /// Number to answer with.
+        n: u64,
+        /// Everything up to this index has been delivered on this socket.
+        index: Index,
+        /// Log time, ms.
+        log_time: u64,
+        /// The server's wall clock, ms, for display only.
+        time: u64,
+    },
+    /// Open a second socket, resume there, then close this one.
+    Drain {
+        /// After this long; the server spreads it.
+        after_ms: u64,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The server closes after this. Says what the close code says, because proxies eat close codes.
+    Bye {
+        /// The close code that follows.
+        code: u16,
+        /// Why, in words.
+        reason: String,
+        /// When to come back, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_ms: Option<u64>,
+    },
+}
+
+/// The answer to `hello`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// This session's id, a UUID.
+    pub session: String,
+    /// Who the token says.
+    pub user: User,
+    /// The cluster whose indexes these are.
+    pub cluster: String,
+    /// Name of the gateway.
+    pub gateway: String,
+    /// The state that `conversations` was read at; when resumed, where the missed events end.
+    pub index: Index,
+    /// True: the missed events follow, nothing is missing. False: start from `conversations`.
+    pub resumed: bool,
+    /// Interval of pings.
+    pub ping_ms: u64,
+    /// What the client must keep to.
+    pub limits: SessionLimits,
+    /// The write path.
+    pub write: WriteState,
+    /// Log time, ms.
+    pub log_time: u64,
+    /// Version of `me` at `index`.
+    pub me_version: Version,
+    /// The user's conversations, always sent: they say what exists and what is unread.
+    pub conversations: Vec<ConversationSummary>,
+}
+
+/// A user as others see her.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct User {
+    /// The number.
+    pub id: UserId,
+    /// The unique name, lower case.
+    pub name: String,
+    /// What she wants to be called.
+    #[serde(default)]
+    pub display_name: String,
+}
+
+/// Whether writes are possible.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WriteState {
+    /// A leader answers.
+    #[default]
+    Up,
+    /// No leader at the moment; sending resumes by itself.
+    Electing,
+    /// No leader for longer than an election takes: less than a majority is there.
+    NoQuorum,
+}
+
+/// The write path, when it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether writes are possible.
+    pub write: WriteState,
+    /// For how long it has not been `up`, ms.
+    #[serde(default)]
+    pub since_ms: u64,
+    /// The leading replica, if one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<u64>,
+}
+
+/// Direct or group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConversationKind {
+    /// Two people; one per pair.
+    #[default]
+    Direct,
+    /// Any number, with a title.
+    Group,
+}
+
+/// What a list of conversations shows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConversationSummary {
+    /// The number.
+    pub id: ConversationId,
+    /// Direct or group.
+    pub kind: ConversationKind,
+    /// Empty for a direct conversation: show the other's name.
+    #[serde(default)]
+    pub title: String,
+    /// The newest event.
+    pub version: Version,
+    /// The newest message.
+    pub sequence: Sequence,
+    /// The reader's own read mark.
+    pub read: Sequence,
+    /// Messages after the read mark that others wrote.
+    pub unread: u64,
+    /// Of those, the ones that mention the reader.
+    #[serde(default)]
+    pub mentions: u64,
+    /// How many members.
+    #[serde(default)]
+    pub member_count: u32,
+    /// At most 50 members.
+    #[serde(default)]
+    pub members: Vec<User>,
+    /// The newest message that the reader may see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_message: Option<Event>,
+}
+
+/// A command was committed by a majority and applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Of which command.
+    pub client_message_id: ClientMessageId,
+    /// The conversation concerned, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationId>,
+    /// The message's sequence, for a send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<Sequence>,
+    /// The event's version, for a send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// Where in the log it stands.
+    pub index: Index,
+    /// Under which term.
+    pub term: u64,
+    /// Log time of the entry, ms.
+    pub log_time: u64,
+    /// True when the id was known and this is the original's answer.
+    #[serde(default)]
+    pub replay: bool,
+}
+
+/// A durable event of a conversation. The same bytes go to every member.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Which conversation.
+    pub conversation: ConversationId,
+    /// Dense from 1 in the conversation.
+    pub version: Version,
+    /// Where in the log it stands. Absent in pages of history, where only the sequence counts.
+    #[serde(default)]
+    pub index: Index,
+    /// Log time, ms.
+    pub time: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened in a conversation, by `kind`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A new message.
+    Message(Message),
+    /// Somebody joined or left.
+    Member {
+        /// Who.
+        user: User,
+        /// Joined, or left.
+        joined: bool,
+        /// By whom.
+        by: User,
+    },
+    /// The conversation was made or changed.
+    Conversation {
+        /// Its title now.
+        title: String,
+        /// By whom.
+        by: User,
+    },
+}
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Dense from 1 in the conversation.
+    pub sequence: Sequence,
+    /// Who wrote it.
+    pub from: User,
+    /// The id under which it was sent; lets the sender's devices match their pending copy.
+    pub client_message_id: ClientMessageId,
+    /// The text, as typed.
+    pub text: String,
+    /// The message answered to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<Sequence>,
+}
+
+/// A durable event of the reader's own topic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeEvent {
+    /// Dense from 1 in the user's own topic.
+    pub version: Version,
+    /// Where in the log it stands.
+    pub index: Index,
+    /// Log time, ms.
+    pub time: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: MeKind,
+}
+
+/// What happened to the reader, by `kind`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum MeKind {
+    /// She is a member of a conversation now.
+    Added {
+        /// Its summary as of this moment or later.
+        conversation: Box<ConversationSummary>,
+        /// What came up to this version is not hers to see.
+        base_version: Version,
+    },
+    /// She is no longer a member.
+    Removed {
+        /// Of which.
+        conversation: ConversationId,
+    },
+    /// Her read mark moved, perhaps by another device.
+    Read {
+        /// Where.
+        conversation: ConversationId,
+        /// Up to which message.
+        sequence: Sequence,
+    },
+    /// One of her sign-ins was ended.
+    SessionEnded {
+        /// Which, a UUID.
+        session: String,
+    },
+}
+
+/// A page of one topic's events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SincePage {
+    /// Which topic.
+    pub topic: TopicRef,
+    /// A conversation's events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+    /// The events of `me`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub me: Vec<MeEvent>,
+    /// More follow the last of these.
+    #[serde(default)]
+    pub more: bool,
+    /// That range is not to be had: take the conversation's summary and start anew.
+    #[serde(default)]
+    pub reset: bool,
+    /// Versions up to here are not the reader's to see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip_to: Option<Version>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> ClientMessageId {
+        "0191e2b8-4c6f-7000-8000-000000000001".parse().expect("a UUID")
+    }
+
+    #[test]
+    fn a_send_reads_as_the_specification_writes_it() {
+        let json = r#"{"type":"send","id":7,"conversation":3,"client_message_id":"0191e2b8-4c6f-7000-8000-000000000001","text":"hi","unknown":1}"#;
+        let frame: ClientFrame = serde_json::from_str(json).expect("a send");
+        assert_eq!(frame.id, 7);
+        let Request::Send(send) = frame.request else { panic!("not a send: {frame:?}") };
+        assert_eq!((send.conversation, send.text.as_str(), send.client_message_id), (3, "hi", id()));
+    }
+
+    #[test]
+    fn a_reply_is_told_from_a_push_by_its_reply_field() {
+        let reply = serde_json::to_value(ServerFrame::reply(7, Body::Ok)).expect("json");
+        assert_eq!(reply, serde_json::json!({"reply": 7, "type": "ok"}));
+        let push =
+            serde_json::to_value(ServerFrame::push(Body::Ping { n: 1, index: 9, log_time: 5, time: 6 }))
+                .expect("json");
+        assert_eq!(push, serde_json::json!({"type":"ping","n":1,"index":9,"log_time":5,"time":6}));
+    }
+
+    #[test]
+    fn events_survive_the_round_trip() {
+        let event = Event {
+            conversation: 3,
+            version: 9,
+            index: 100,
+            time: 1,
+            kind: EventKind::Message(Message {
+                sequence: 8,
+                from: User { id: 1, name: "ana".into(), display_name: "Ana".into() },
+                client_message_id: id(),
+                text: "hé".into(),
+                reply_to: None,
+            }),
+        };
+        let frame = ServerFrame::push(Body::Event(event));
+        let json = serde_json::to_string(&frame).expect("json");
+        assert!(json.contains(r#""type":"event""#) && json.contains(r#""kind":"message""#), "{json}");
+        assert_eq!(serde_json::from_str::<ServerFrame>(&json).expect("reads back"), frame);
+    }
+
+    #[test]
+    fn a_topic_is_a_number_or_me() {
+        assert_eq!(serde_json::to_string(&TopicRef::Me).expect("json"), "\"me\"");
+        assert_eq!(serde_json::from_str::<TopicRef>("12").expect("number"), TopicRef::Conversation(12));
+        assert!(serde_json::from_str::<TopicRef>("\"you\"").is_err());
+    }
+}

@@ -1,0 +1,39 @@
+//! The contract: every message that crosses a process, and the limits and words that both ends share.
+//!
+//! This crate owns shapes, limits and error codes. It knows nobody: no socket, no clock, no storage.
+//!
+//! ```text
+//!  browser ──frame (JSON)── gateway ──rpc (protobuf)── replica ──rpc (protobuf)── replica
+//! ```
+//!
+//! The specification of the browser protocol in prose is `proto/PROTOCOL.md`.
+
+pub mod error;
+pub mod frame;
+pub mod ids;
+pub mod limits;
+pub mod rest;
+pub mod text;
+pub mod token;
+
+/// Messages and services between processes, generated from `quorate/v1/*.proto`.
+#[cfg(feature = "grpc")]
+#[allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    reason = "generated code"
+)]
+pub mod rpc {
+    tonic::include_proto!("quorate.v1");
+}
+
+/// gRPC metadata key that carries the cluster id on every call between processes.
+pub const CLUSTER_METADATA: &str = "quorate-cluster";
+
+/// gRPC metadata key that carries the calling replica's id on calls between replicas.
+pub const NODE_METADATA: &str = "quorate-node";
+
+/// WebSocket subprotocol of version 1.
+pub const SUBPROTOCOL: &str = "quorate.v1.json";

@@ -1,0 +1,105 @@
+//! Limits that both ends share. Each is named with its unit and says why it stands where it does.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest WebSocket message or frame accepted from a client. A full text with its envelope and JSON escapes fits.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Longest message text in UTF-8 bytes: with its envelope it stays under [`STORED_VALUE_BYTES_MAX`].
+pub const TEXT_BYTES_MAX: usize = 12 * 1024;
+/// Largest value of the state's store, runs of messages (64 KiB) apart.
+pub const STORED_VALUE_BYTES_MAX: usize = 32 * 1024;
+/// A socket says `hello` within this, or is closed with 4408.
+pub const HELLO_WAIT_MS: u64 = 10_000;
+/// Interval of the server's pings.
+pub const PING_INTERVAL_MS: u64 = 25_000;
+/// A ping unanswered for this long closes the socket with 4103.
+pub const PONG_WAIT_MS: u64 = 10_000;
+/// A client that heard nothing for this long reconnects: one ping interval and one pong wait.
+pub const SILENCE_MS_MAX: u64 = 35_000;
+/// Frames that may wait in a session's outbox before it is let go.
+pub const OUTBOX_FRAMES_MAX: usize = 256;
+/// Bytes that may wait in a session's outbox before it is let go.
+pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Missed events a resume delivers; beyond it the session starts from the summary.
+pub const RESUME_EVENTS_MAX: u32 = 1_000;
+/// Events in one page of `since`.
+pub const SINCE_EVENTS_MAX: u32 = 300;
+/// Pairs in one `since`.
+pub const SINCE_PAIRS_MAX: usize = 128;
+/// Messages in one page of `history`.
+pub const HISTORY_MESSAGES_MAX: u32 = 100;
+/// A page of events ends at this many bytes, with `more`.
+pub const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Members of a group.
+pub const MEMBERS_MAX: usize = 5_000;
+/// Members named in one `create_group`: keeps the command well inside a frame.
+pub const CREATE_GROUP_MEMBERS_MAX: usize = 500;
+/// Members listed in a conversation's summary.
+pub const SUMMARY_MEMBERS_MAX: usize = 50;
+/// Sockets of one user on one gateway.
+pub const SOCKETS_PER_USER_MAX: usize = 20;
+/// A gateway retries a submit inside for this long, then answers `unavailable`, temporary.
+pub const SUBMIT_WAIT_MS: u64 = 10_000;
+/// Command ids are remembered for this much log time.
+pub const DEDUP_MS: u64 = 72 * 3_600 * 1_000;
+/// Items older than this in a client's outbox need a person's tap.
+pub const OUTBOX_AGE_MS_MAX: u64 = 24 * 3_600 * 1_000;
+/// Sends in [`SENDS_WINDOW_MS`] per user and conversation.
+pub const SENDS_PER_WINDOW_MAX: u32 = 10;
+/// Window of [`SENDS_PER_WINDOW_MAX`].
+pub const SENDS_WINDOW_MS: u64 = 10_000;
+/// Other frames a second, sustained.
+pub const FRAMES_PER_SECOND: u32 = 10;
+/// Other frames in one burst.
+pub const FRAMES_BURST: u32 = 200;
+/// User names.
+pub const NAME_CHARS_MIN: usize = 2;
+/// User names.
+pub const NAME_CHARS_MAX: usize = 32;
+/// Display names and titles, in characters.
+pub const TITLE_CHARS_MAX: usize = 80;
+/// Passwords: at least this many characters (OWASP ASVS 6.2.1).
+pub const PASSWORD_CHARS_MIN: usize = 8;
+/// Passwords: at most this many bytes, so that hashing has a bound.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Life of an access token.
+pub const ACCESS_TOKEN_MS: u64 = 15 * 60 * 1_000;
+/// Leeway for clocks when a token's times are judged.
+pub const TOKEN_LEEWAY_MS: u64 = 30_000;
+
+/// The limits a client must know, sent in `welcome`. A configuration may change them (a load test raises them).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionLimits {
+    /// See [`TEXT_BYTES_MAX`].
+    pub text_bytes_max: usize,
+    /// See [`FRAME_BYTES_MAX`].
+    pub frame_bytes_max: usize,
+    /// See [`HISTORY_MESSAGES_MAX`].
+    pub history_messages_max: u32,
+    /// See [`SINCE_EVENTS_MAX`].
+    pub since_events_max: u32,
+    /// See [`SENDS_PER_WINDOW_MAX`]; 0 for no limit.
+    pub sends_per_window_max: u32,
+    /// See [`SENDS_WINDOW_MS`].
+    pub sends_window_ms: u64,
+    /// See [`FRAMES_PER_SECOND`]; 0 for no limit.
+    pub frames_per_second: u32,
+    /// See [`FRAMES_BURST`].
+    pub frames_burst: u32,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            text_bytes_max: TEXT_BYTES_MAX,
+            frame_bytes_max: FRAME_BYTES_MAX,
+            history_messages_max: HISTORY_MESSAGES_MAX,
+            since_events_max: SINCE_EVENTS_MAX,
+            sends_per_window_max: SENDS_PER_WINDOW_MAX,
+            sends_window_ms: SENDS_WINDOW_MS,
+            frames_per_second: FRAMES_PER_SECOND,
+            frames_burst: FRAMES_BURST,
+        }
+    }
+}
