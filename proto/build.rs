@@ -10,6 +10,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         // Bodies that pass through unread (log entries, commands) are shared, not copied.
         .bytes(".quorate.v1")
+        // One order on the wire: a membership is folded into the state's running hash.
+        .btree_map(".quorate.v1")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,1 +1,136 @@
-//! To come.
+//! A replica of Quorate: one of (usually five) processes that agree on everything said.
+//!
+//! ```text
+//!   gateways ──▶ service ──▶ node (consensus) ──▶ machine (pure) ──▶ store ──▶ log and checkpoint on disk
+//!                   ▲                                  │
+//!                   └───────────── feed ◀──────────────┘ events
+//! ```
+
+pub mod config;
+pub mod feed;
+mod formation;
+mod identity;
+pub mod machine;
+pub mod metrics;
+pub mod node;
+pub mod service;
+pub mod store;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_proto::rpc::admin_server::AdminServer;
+use quorate_proto::rpc::chat_server::ChatServer;
+use quorate_proto::rpc::raft_server::RaftServer;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
+
+use config::Settings;
+use metrics::Metrics;
+use node::{Identity, MESSAGE_BYTES_MAX, Node};
+use service::admin::AdminService;
+use service::chat::ChatService;
+use service::token::Signer;
+use service::{ClusterGuard, http};
+
+/// How long open streams may take to end when the replica stops.
+const STOP_WAIT: Duration = Duration::from_millis(500);
+
+/// Why a replica ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Something the operator can mend; one line.
+    #[error("{0}")]
+    Usage(String),
+    /// The replica failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        RunError::Usage(format!(
+            "cannot listen on {address} for {what}: {error}. Is another process using the port?"
+        ))
+    })
+}
+
+/// Runs a replica until `stop`, or until it fails.
+///
+/// # Errors
+/// [`RunError::Usage`] for what the operator can mend, [`RunError::Failed`] when consensus or storage stopped.
+pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
+    let _lock =
+        identity::claim(&settings.data_dir, &settings.cluster, settings.id).map_err(RunError::Usage)?;
+    let signer =
+        Arc::new(Signer::new(&settings.cluster, &settings.cluster_secret_file).map_err(RunError::Usage)?);
+    let grpc = bind(settings.listen, "gRPC").await?;
+    let plain = match settings.http_listen {
+        Some(address) => Some(bind(address, "HTTP").await?),
+        None => None,
+    };
+    let node = Node::start(&settings, Metrics::default()).await;
+    let node = Arc::new(node.map_err(|error| RunError::Usage(error.to_string()))?);
+    tracing::info!(id = settings.id, cluster = settings.cluster, listen = %settings.listen, "replica started");
+
+    let serving = CancellationToken::new();
+    if let Some(listener) = plain {
+        tokio::spawn(http::serve(listener, node.clone(), serving.clone()));
+    }
+    let server =
+        tokio::spawn(serve_grpc(grpc, node.clone(), signer.clone(), settings.clone(), serving.clone()));
+    let own = Identity::new(&settings.cluster, settings.id)
+        .map_err(|_| RunError::Usage("the cluster id must be printable ASCII".to_owned()))?;
+    let formation = tokio::spawn(formation::run(node.clone(), settings.clone(), own));
+    let keys = tokio::spawn(signer.keep_keys(node.clone()));
+
+    let result = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        reason = node.failed() => Err(RunError::Failed(format!("this replica stops: {reason}"))),
+    };
+    formation.abort();
+    keys.abort();
+    // Leadership moves while peers can still be answered; then the doors close.
+    let stopped = node.stop().await.map_err(|error| RunError::Failed(error.to_string()));
+    serving.cancel();
+    if tokio::time::timeout(STOP_WAIT, server).await.is_err() {
+        tracing::debug!("open streams were cut");
+    }
+    tracing::info!(id = settings.id, "replica stopped");
+    result.and(stopped)
+}
+
+async fn serve_grpc(
+    listener: TcpListener,
+    node: Arc<Node>,
+    signer: Arc<Signer>,
+    settings: Settings,
+    stop: CancellationToken,
+) {
+    let guard = ClusterGuard::new(&settings.cluster);
+    let peers = RaftServer::new(node.peer_service())
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let chat = ChatServer::new(ChatService::new(node.clone(), signer))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let admin = AdminServer::new(AdminService::new(node, &settings.cluster));
+    let served = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_millis(500)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(2)))
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(8 * 1024 * 1024)
+        .add_service(InterceptedService::new(peers, guard.clone()))
+        .add_service(InterceptedService::new(chat, guard.clone()))
+        .add_service(InterceptedService::new(admin, guard))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "gRPC stopped");
+    }
+}

@@ -1,0 +1,266 @@
+//! Configuration: one TOML file for all replicas, flags and environment over it, checked before anything starts.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+/// Where the kernel says which boot this is.
+const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
+/// Default interval of a leader's heartbeats.
+const HEARTBEAT_INTERVAL_MS: u64 = 100;
+/// Default bounds of the random wait before an election.
+const ELECTION_TIMEOUT_MIN_MS: u64 = 300;
+const ELECTION_TIMEOUT_MAX_MS: u64 = 600;
+
+/// Flags and environment variables of `replica run`. Each overrides the file's key of the same name.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Flags {
+    /// Configuration file (TOML)
+    #[arg(long, env = "QUORATE_REPLICA_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// This replica's id, one of those listed under [[replicas]]
+    #[arg(long, env = "QUORATE_REPLICA_ID")]
+    pub id: Option<u64>,
+    /// Cluster id: every process of one cluster has the same
+    #[arg(long, env = "QUORATE_REPLICA_CLUSTER")]
+    pub cluster: Option<String>,
+    /// Directory for everything this replica keeps
+    #[arg(long, env = "QUORATE_REPLICA_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// gRPC address to listen on; default: this replica's own under [[replicas]]
+    #[arg(long, env = "QUORATE_REPLICA_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// HTTP address for /healthz, /readyz and /metrics; default: none
+    #[arg(long, env = "QUORATE_REPLICA_HTTP_LISTEN")]
+    pub http_listen: Option<SocketAddr>,
+    /// File with at least 32 random bytes, the same on every replica
+    #[arg(long, env = "QUORATE_REPLICA_CLUSTER_SECRET_FILE")]
+    pub cluster_secret_file: Option<PathBuf>,
+    /// Print the effective configuration and exit
+    #[arg(long)]
+    pub print_config: bool,
+    /// Log as JSON, one object a line
+    #[arg(long, env = "QUORATE_REPLICA_JSON_LOGS")]
+    pub json_logs: bool,
+}
+
+/// One replica of the first membership.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replica {
+    /// From 1; never reused for another disk.
+    pub id: u64,
+    /// host:port that the others and the gateways call.
+    pub address: String,
+}
+
+/// The file.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_dir: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_listen: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster_secret_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot_id_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heartbeat_interval_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    election_timeout_min_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    election_timeout_max_ms: Option<u64>,
+    #[serde(default)]
+    replicas: Vec<Replica>,
+}
+
+/// The effective configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// This replica.
+    pub id: u64,
+    /// Cluster id.
+    pub cluster: String,
+    /// Everything it keeps.
+    pub data_dir: PathBuf,
+    /// gRPC.
+    pub listen: SocketAddr,
+    /// Plain HTTP, if any.
+    pub http_listen: Option<SocketAddr>,
+    /// The secret that wraps signing keys.
+    pub cluster_secret_file: PathBuf,
+    /// The kernel's boot id.
+    pub boot_id_file: PathBuf,
+    /// Interval of a leader's heartbeats.
+    pub heartbeat_interval_ms: u64,
+    /// Shortest wait before an election.
+    pub election_timeout_min_ms: u64,
+    /// Longest wait before an election.
+    pub election_timeout_max_ms: u64,
+    /// The first membership: id → address.
+    pub replicas: BTreeMap<u64, String>,
+}
+
+impl Settings {
+    /// Reads the file, lays flags over it and checks the whole.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and what to do.
+    pub fn load(flags: &Flags) -> Result<Self, String> {
+        let file = match &flags.config {
+            Some(path) => read_file(path)?,
+            None => FileConfig::default(),
+        };
+        let need = |what: &str| format!("{what} is not set: give it as a flag or in the configuration file");
+        let id = flags.id.or(file.id).ok_or_else(|| need("--id"))?;
+        let cluster = flags.cluster.clone().or(file.cluster).ok_or_else(|| need("--cluster"))?;
+        let data_dir = flags.data_dir.clone().or(file.data_dir).ok_or_else(|| need("--data-dir"))?;
+        let secret = flags.cluster_secret_file.clone().or(file.cluster_secret_file);
+        let mut replicas = BTreeMap::new();
+        for replica in file.replicas {
+            if replicas.insert(replica.id, replica.address).is_some() {
+                return Err(format!("[[replicas]] lists id {} twice: every replica has its own", replica.id));
+            }
+        }
+        let own = replicas.get(&id).ok_or_else(|| {
+            format!(
+                "replica {id} is not listed under [[replicas]]: add it, or use one of {:?}",
+                replicas.keys()
+            )
+        })?;
+        let listen = match flags.listen.or(file.listen) {
+            Some(listen) => listen,
+            None => own.parse().map_err(|_| {
+                format!("address {own:?} of replica {id} is no ip:port to listen on: set --listen as well")
+            })?,
+        };
+        let settings = Self {
+            id,
+            cluster,
+            data_dir,
+            listen,
+            http_listen: flags.http_listen.or(file.http_listen),
+            cluster_secret_file: secret.ok_or_else(|| need("--cluster-secret-file"))?,
+            boot_id_file: file.boot_id_file.unwrap_or_else(|| BOOT_ID_FILE.into()),
+            heartbeat_interval_ms: file.heartbeat_interval_ms.unwrap_or(HEARTBEAT_INTERVAL_MS),
+            election_timeout_min_ms: file.election_timeout_min_ms.unwrap_or(ELECTION_TIMEOUT_MIN_MS),
+            election_timeout_max_ms: file.election_timeout_max_ms.unwrap_or(ELECTION_TIMEOUT_MAX_MS),
+            replicas,
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.id == 0 || self.replicas.contains_key(&0) {
+            return Err("replica ids begin at 1".to_owned());
+        }
+        if self.cluster.is_empty() || !self.cluster.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("the cluster id must be printable ASCII without spaces".to_owned());
+        }
+        if !self.listen.ip().is_loopback() {
+            return Err(format!(
+                "gRPC without certificates listens on loopback only, and {} is not: use 127.0.0.1",
+                self.listen
+            ));
+        }
+        for (id, address) in &self.replicas {
+            let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            if port.is_none_or(|port| port == 0) {
+                return Err(format!("address {address:?} of replica {id} is no host:port"));
+            }
+        }
+        let (min, max) = (self.election_timeout_min_ms, self.election_timeout_max_ms);
+        if self.heartbeat_interval_ms == 0 || min >= max || self.heartbeat_interval_ms * 2 > min {
+            return Err(format!(
+                "the timers contradict each other: heartbeat_interval_ms {} must be at most half of \
+                 election_timeout_min_ms {min}, which must be below election_timeout_max_ms {max}",
+                self.heartbeat_interval_ms
+            ));
+        }
+        Ok(())
+    }
+
+    /// The effective configuration as a file.
+    ///
+    /// # Errors
+    /// When a path is no UTF-8.
+    pub fn to_toml(&self) -> Result<String, String> {
+        let replicas = self.replicas.iter();
+        let file = FileConfig {
+            id: Some(self.id),
+            cluster: Some(self.cluster.clone()),
+            data_dir: Some(self.data_dir.clone()),
+            listen: Some(self.listen),
+            http_listen: self.http_listen,
+            cluster_secret_file: Some(self.cluster_secret_file.clone()),
+            boot_id_file: Some(self.boot_id_file.clone()),
+            heartbeat_interval_ms: Some(self.heartbeat_interval_ms),
+            election_timeout_min_ms: Some(self.election_timeout_min_ms),
+            election_timeout_max_ms: Some(self.election_timeout_max_ms),
+            replicas: replicas.map(|(id, address)| Replica { id: *id, address: address.clone() }).collect(),
+        };
+        toml::to_string(&file).map_err(|error| format!("cannot print the configuration: {error}"))
+    }
+}
+
+fn read_file(path: &Path) -> Result<FileConfig, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read configuration {}: {error}", path.display()))?;
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        format!("configuration {}, line {line}: {}", path.display(), error.message().replace('\n', " "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Settings, String> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("replica.toml");
+        std::fs::write(&path, text).expect("a file");
+        Settings::load(&Flags { config: Some(path), ..Flags::default() })
+    }
+
+    const GOOD: &str = "id = 1\ncluster = \"c\"\ndata_dir = \"d\"\ncluster_secret_file = \"s\"\n\
+        [[replicas]]\nid = 1\naddress = \"127.0.0.1:7101\"\n[[replicas]]\nid = 2\naddress = \"127.0.0.1:7102\"\n";
+
+    #[test]
+    fn a_good_file_prints_as_itself() {
+        let settings = load(GOOD).expect("good");
+        assert_eq!(settings.listen, "127.0.0.1:7101".parse().expect("an address"));
+        let again = load(&settings.to_toml().expect("prints")).expect("good");
+        assert_eq!(again.to_toml(), settings.to_toml());
+    }
+
+    #[test]
+    fn mistakes_are_one_line_that_says_what_to_do() {
+        let cases = [
+            (GOOD.replace("data_dir", "data_dri"), "data_dri"),
+            (GOOD.replace("id = 1\ncluster", "id = 7\ncluster"), "not listed"),
+            (GOOD.replace("id = 2", "id = 1"), "twice"),
+            (GOOD.replace("127.0.0.1:7102", "nowhere"), "no host:port"),
+            (GOOD.replace("127.0.0.1:7101", "10.0.0.1:7101"), "loopback"),
+            (format!("heartbeat_interval_ms = 400\n{GOOD}"), "timers contradict"),
+            (GOOD.replace("cluster = \"c\"\n", ""), "--cluster is not set"),
+            ("][".to_owned(), "line 1"),
+        ];
+        for (text, expected) in cases {
+            let error = load(&text).expect_err(expected);
+            assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+        }
+    }
+}

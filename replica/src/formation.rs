@@ -1,0 +1,69 @@
+//! Forming the cluster on first start: five replicas with one configuration find each other and begin.
+//!
+//! A replica with an empty log forms the cluster only when a majority of the configured replicas answers and none of them
+//! has a log: a replica that is merely late joins what is there. Two that form at once write the same first entry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_proto::rpc::StatusRequest;
+use quorate_proto::rpc::admin_client::AdminClient;
+
+use crate::config::Settings;
+use crate::node::{Identity, Node, channel};
+
+/// Between two rounds of asking.
+const ROUND_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest wait for one answer.
+const ANSWER_WAIT: Duration = Duration::from_millis(500);
+
+/// What a peer said of its log.
+enum Peer {
+    Empty,
+    HasLog,
+    Silent,
+}
+
+async fn ask(address: &str, identity: Identity) -> Peer {
+    let Ok(channel) = channel(address) else { return Peer::Silent };
+    let mut client = AdminClient::with_interceptor(channel, identity);
+    match tokio::time::timeout(ANSWER_WAIT, client.status(StatusRequest { hash_index: 0 })).await {
+        Ok(Ok(status)) if status.get_ref().last_log_index > 0 || status.get_ref().term > 0 => Peer::HasLog,
+        Ok(Ok(_)) => Peer::Empty,
+        Ok(Err(status)) => {
+            if status.code() == tonic::Code::FailedPrecondition {
+                tracing::error!(address, message = status.message(), "a configured replica refuses this one");
+            }
+            Peer::Silent
+        }
+        Err(_) => Peer::Silent,
+    }
+}
+
+/// Forms the cluster, or returns once it has been formed by others.
+pub async fn run(node: Arc<Node>, settings: Settings, identity: Identity) {
+    let mut rounds = tokio::time::interval(ROUND_INTERVAL);
+    let majority = settings.replicas.len() / 2 + 1;
+    loop {
+        rounds.tick().await;
+        if node.is_formed().await {
+            return;
+        }
+        let others = settings.replicas.iter().filter(|(id, _)| **id != settings.id);
+        let answers = others.map(|(_, address)| ask(address, identity.clone()));
+        let answers = futures_util::future::join_all(answers).await;
+        let begun = answers.iter().any(|peer| matches!(peer, Peer::HasLog));
+        let empty = 1 + answers.iter().filter(|peer| matches!(peer, Peer::Empty)).count();
+        if begun || empty < majority {
+            continue;
+        }
+        match node.form(&settings.replicas).await {
+            Ok(()) => {
+                tracing::info!(replicas = settings.replicas.len(), "formed the cluster");
+                return;
+            }
+            // Its log has begun meanwhile: the next round sees that.
+            Err(error) => tracing::debug!(error, "did not form the cluster"),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Exactly once: command ids are remembered with what they did, for 72 h of log time.
+
+use bytes::Bytes;
+use prost::Message as _;
+use quorate_proto::error::ErrorCode;
+use quorate_proto::limits::DEDUP_MS;
+use quorate_proto::rpc::command::Action;
+use quorate_proto::rpc::{Command, Outcome};
+
+use super::records::{Dedup, DedupExpiry};
+use super::{Decision, Step, Tables as _, rejected, rejection};
+use crate::store::{StoreError, View};
+
+/// Ids forgotten per entry at most: bounds the work of one entry, and is far more than one entry adds.
+const EXPIRIES_PER_ENTRY_MAX: usize = 256;
+
+/// What must be alike in two commands with one id. Left out: what differs between two attempts of the same wish (when it
+/// was first sent, through which session) and what the gateway draws anew (salts, session secrets).
+fn fingerprint(command: &Command) -> Bytes {
+    let mut body = Command { action: command.action.clone(), ..Command::default() };
+    match &mut body.action {
+        Some(Action::CreateUser(create)) => create.password_phc.clear(),
+        Some(Action::CreateSession(create)) => {
+            create.session_id = Bytes::new();
+            create.refresh_hash = Bytes::new();
+        }
+        _ => {}
+    }
+    Bytes::copy_from_slice(&blake3::hash(&body.encode_to_vec()).as_bytes()[..16])
+}
+
+fn id_of(command: &Command) -> Option<&[u8; 16]> {
+    command.command_id.as_ref().try_into().ok()
+}
+
+/// Whether a command is remembered. Read marks are not: taking the maximum twice is taking it once.
+fn is_remembered(command: &Command) -> bool {
+    !matches!(command.action, Some(Action::MarkRead(_)))
+}
+
+impl<V: View> Step<'_, V> {
+    /// The outcome of an earlier command with the same id, if there was one. Asked before permissions and limits: a retry
+    /// gets its original answer even after a ban.
+    pub(super) fn known_outcome(&self, command: &Command) -> Result<Option<Outcome>, StoreError> {
+        let Some(id) = id_of(command) else {
+            let message = "a command needs a client message id of 16 bytes".to_owned();
+            return Ok(Some(self.outcome(rejection(ErrorCode::Invalid, message))));
+        };
+        if !is_remembered(command) {
+            return Ok(None);
+        }
+        let Some(known) = self.state.dedup(command.user_id, id)? else { return Ok(None) };
+        if known.fingerprint != fingerprint(command) {
+            let message = "this client message id was used before for something else".to_owned();
+            return Ok(Some(self.outcome(rejection(ErrorCode::IdConflict, message))));
+        }
+        Ok(known.outcome.map(|outcome| Outcome { replay: true, ..outcome }))
+    }
+
+    /// Remembers what a command did.
+    pub(super) fn remember(&mut self, command: &Command, outcome: &Outcome) -> Result<(), StoreError> {
+        let Some(id) = id_of(command).filter(|_| is_remembered(command)) else { return Ok(()) };
+        let record = Dedup { fingerprint: fingerprint(command), outcome: Some(outcome.clone()) };
+        self.state.put_dedup(command.user_id, id, &record);
+        let mut queue = self.state.dedup_queue()?;
+        let expiry = DedupExpiry {
+            log_time_ms: self.context.log_time_ms,
+            user_id: command.user_id,
+            command_id: command.command_id.clone(),
+        };
+        self.state.put_dedup_expiry(queue.tail, &expiry);
+        queue.tail += 1;
+        self.state.put_dedup_queue(&queue);
+        Ok(())
+    }
+
+    /// Forgets ids that are older than 72 h of log time.
+    pub(super) fn forget_expired(&mut self) -> Result<(), StoreError> {
+        let mut queue = self.state.dedup_queue()?;
+        if queue.head == queue.tail {
+            return Ok(());
+        }
+        let now = self.context.log_time_ms;
+        // Usually nothing is due: one look at the oldest decides.
+        let oldest = self.state.dedup_expiries(queue.head, 1)?;
+        if oldest.first().is_none_or(|(_, expiry)| expiry.log_time_ms + DEDUP_MS > now) {
+            return Ok(());
+        }
+        for (number, expiry) in self.state.dedup_expiries(queue.head, EXPIRIES_PER_ENTRY_MAX)? {
+            if expiry.log_time_ms + DEDUP_MS > now {
+                break;
+            }
+            if let Ok(id) = expiry.command_id.as_ref().try_into() {
+                self.state.delete_dedup(expiry.user_id, id);
+            }
+            self.state.delete_dedup_expiry(number);
+            queue.head = number + 1;
+        }
+        self.state.put_dedup_queue(&queue);
+        Ok(())
+    }
+
+    /// Refuses a command whose id may have been forgotten already.
+    pub(super) fn check_age(&self, command: &Command) -> Decision<()> {
+        let sent = command.first_sent_ms;
+        if sent != 0 && sent + DEDUP_MS <= self.context.log_time_ms {
+            return rejected(
+                ErrorCode::Expired,
+                "first sent more than 72 hours ago: send it as a new message",
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! Typed access to records: keys go with their types here and nowhere else.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::records::{
+    Conversation, Counters, Dedup, DedupExpiry, DedupQueue, Event, Me, Member, Session, SigningKey,
+    StoredMessage, User,
+};
+use crate::store::{Key, Space, StoreError, Transaction, View};
+
+/// Reads one record.
+///
+/// # Errors
+/// When the disk fails, or the record cannot be decoded: then it is not what was written.
+fn load<V: View, R: Message + Default>(view: &V, key: &Key) -> Result<Option<R>, StoreError> {
+    view.get(key)?.map(|bytes| decode(key, bytes)).transpose()
+}
+
+fn decode<R: Message + Default>(key: &Key, bytes: Bytes) -> Result<R, StoreError> {
+    R::decode(bytes).map_err(|_| StoreError::damaged(&format!("the record at {key:?} cannot be read")))
+}
+
+/// Reads of records, over any view.
+#[allow(missing_docs, reason = "the names say it")]
+pub trait Tables: View + Sized {
+    fn counters(&self) -> Result<Counters, StoreError> {
+        Ok(load(self, &Key::of(Space::Counters))?.unwrap_or_default())
+    }
+
+    fn dedup_queue(&self) -> Result<DedupQueue, StoreError> {
+        Ok(load(self, &Key::one(Space::Counters, 1))?.unwrap_or_default())
+    }
+
+    fn user(&self, id: u64) -> Result<Option<User>, StoreError> {
+        load(self, &Key::one(Space::User, id))
+    }
+
+    fn user_id(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        if name.len() > quorate_proto::limits::NAME_CHARS_MAX {
+            return Ok(None);
+        }
+        let key = Key::new(Space::UserName, name.as_bytes());
+        let Some(bytes) = self.get(&key)? else { return Ok(None) };
+        let number =
+            bytes.as_ref().try_into().map_err(|_| StoreError::damaged("a user name leads nowhere"))?;
+        Ok(Some(u64::from_be_bytes(number)))
+    }
+
+    fn me(&self, user_id: u64) -> Result<Me, StoreError> {
+        Ok(load(self, &Key::one(Space::Me, user_id))?.unwrap_or_default())
+    }
+
+    fn session(&self, id: &[u8]) -> Result<Option<Session>, StoreError> {
+        if id.len() != 16 {
+            return Ok(None);
+        }
+        load(self, &Key::new(Space::Session, id))
+    }
+
+    fn conversation(&self, id: u64) -> Result<Option<Conversation>, StoreError> {
+        load(self, &Key::one(Space::Conversation, id))
+    }
+
+    fn direct(&self, a: u64, b: u64) -> Result<Option<u64>, StoreError> {
+        let Some(bytes) = self.get(&Key::two(Space::Direct, a.min(b), a.max(b)))? else { return Ok(None) };
+        let number = bytes.as_ref().try_into().map_err(|_| StoreError::damaged("a pair leads nowhere"))?;
+        Ok(Some(u64::from_be_bytes(number)))
+    }
+
+    fn member(&self, conversation_id: u64, user_id: u64) -> Result<Option<Member>, StoreError> {
+        load(self, &Key::two(Space::Member, conversation_id, user_id))
+    }
+
+    /// Conversations that the user is or was a member of, in order of id.
+    fn conversations_of(&self, user_id: u64) -> Result<Vec<u64>, StoreError> {
+        let (from, to) =
+            (Key::two(Space::MemberOf, user_id, 0), Key::two(Space::MemberOf, user_id, u64::MAX));
+        Ok(self.range(&from, &to, usize::MAX)?.into_iter().map(|(key, _)| key.ordinal()).collect())
+    }
+
+    /// Up to `limit` memberships of a conversation, present and ended, in order of user id.
+    fn members_of(&self, conversation_id: u64, limit: usize) -> Result<Vec<(u64, Member)>, StoreError> {
+        let (from, to) =
+            (Key::two(Space::Member, conversation_id, 0), Key::two(Space::Member, conversation_id, u64::MAX));
+        let pairs = self.range(&from, &to, limit)?;
+        pairs.into_iter().map(|(key, bytes)| Ok((key.ordinal(), decode(&key, bytes)?))).collect()
+    }
+
+    /// Events of a topic's space with versions in `[from, to)`.
+    fn events(
+        &self,
+        space: Space,
+        id: u64,
+        from: u64,
+        to: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Event)>, StoreError> {
+        let pairs = self.range(&Key::two(space, id, from), &Key::two(space, id, to), limit)?;
+        pairs.into_iter().map(|(key, bytes)| Ok((key.ordinal(), decode(&key, bytes)?))).collect()
+    }
+
+    fn message(&self, conversation_id: u64, sequence: u64) -> Result<Option<StoredMessage>, StoreError> {
+        load(self, &Key::two(Space::Messages, conversation_id, sequence))
+    }
+
+    /// Messages with sequences in `[from, to)`.
+    fn messages(
+        &self,
+        conversation_id: u64,
+        from: u64,
+        to: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, StoredMessage)>, StoreError> {
+        let (from, to) = (
+            Key::two(Space::Messages, conversation_id, from),
+            Key::two(Space::Messages, conversation_id, to),
+        );
+        let pairs = self.range(&from, &to, limit)?;
+        pairs.into_iter().map(|(key, bytes)| Ok((key.ordinal(), decode(&key, bytes)?))).collect()
+    }
+
+    fn dedup(&self, user_id: u64, command_id: &[u8; 16]) -> Result<Option<Dedup>, StoreError> {
+        load(self, &Key::with_id(Space::Dedup, user_id, command_id))
+    }
+
+    /// The oldest remembered command ids, from `head`.
+    fn dedup_expiries(&self, head: u64, limit: usize) -> Result<Vec<(u64, DedupExpiry)>, StoreError> {
+        let pairs = self.range(
+            &Key::two(Space::DedupExpiry, 0, head),
+            &Key::two(Space::DedupExpiry, 0, u64::MAX),
+            limit,
+        )?;
+        pairs.into_iter().map(|(key, bytes)| Ok((key.ordinal(), decode(&key, bytes)?))).collect()
+    }
+
+    fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
+        let from = Key::of(Space::SigningKey);
+        let to = Key::new(Space::SigningKey, &[0xff; 8]);
+        self.range(&from, &to, usize::MAX)?.into_iter().map(|(key, bytes)| decode(&key, bytes)).collect()
+    }
+
+    /// Users whose names are in `[from, to)`, in order of name.
+    fn names(&self, from: &str, to: &[u8], limit: usize) -> Result<Vec<(String, u64)>, StoreError> {
+        let pairs =
+            self.range(&Key::new(Space::UserName, from.as_bytes()), &Key::new(Space::UserName, to), limit)?;
+        pairs
+            .into_iter()
+            .map(|(key, bytes)| {
+                let number = bytes.as_ref().try_into();
+                let number = number.map_err(|_| StoreError::damaged("a user name leads nowhere"))?;
+                let name = String::from_utf8_lossy(&key.as_bytes()[1..]).into_owned();
+                Ok((name, u64::from_be_bytes(number)))
+            })
+            .collect()
+    }
+}
+
+impl<V: View> Tables for V {}
+
+/// Writes of records, in one entry's transaction.
+#[allow(missing_docs, reason = "the names say it")]
+impl<V: View> Transaction<'_, V> {
+    pub fn put_counters(&mut self, record: &Counters) {
+        self.put(Key::of(Space::Counters), record.encode_to_vec());
+    }
+
+    pub fn put_dedup_queue(&mut self, record: &DedupQueue) {
+        self.put(Key::one(Space::Counters, 1), record.encode_to_vec());
+    }
+
+    pub fn put_user(&mut self, id: u64, record: &User) {
+        self.put(Key::one(Space::User, id), record.encode_to_vec());
+        self.put(Key::new(Space::UserName, record.name.as_bytes()), id.to_be_bytes().to_vec());
+    }
+
+    pub fn put_me(&mut self, user_id: u64, record: &Me) {
+        self.put(Key::one(Space::Me, user_id), record.encode_to_vec());
+    }
+
+    pub fn put_session(&mut self, id: &[u8; 16], record: &Session) {
+        self.put(Key::new(Space::Session, id), record.encode_to_vec());
+    }
+
+    pub fn put_conversation(&mut self, id: u64, record: &Conversation) {
+        self.put(Key::one(Space::Conversation, id), record.encode_to_vec());
+    }
+
+    pub fn put_direct(&mut self, a: u64, b: u64, conversation_id: u64) {
+        self.put(Key::two(Space::Direct, a.min(b), a.max(b)), conversation_id.to_be_bytes().to_vec());
+    }
+
+    pub fn put_member(&mut self, conversation_id: u64, user_id: u64, record: &Member) {
+        self.put(Key::two(Space::Member, conversation_id, user_id), record.encode_to_vec());
+    }
+
+    pub fn put_member_of(&mut self, user_id: u64, conversation_id: u64) {
+        self.put(Key::two(Space::MemberOf, user_id, conversation_id), Bytes::new());
+    }
+
+    pub fn put_event(&mut self, space: Space, id: u64, version: u64, record: &Event) {
+        self.put(Key::two(space, id, version), record.encode_to_vec());
+    }
+
+    pub fn put_message(&mut self, conversation_id: u64, sequence: u64, record: &StoredMessage) {
+        self.put(Key::two(Space::Messages, conversation_id, sequence), record.encode_to_vec());
+    }
+
+    pub fn put_dedup(&mut self, user_id: u64, command_id: &[u8; 16], record: &Dedup) {
+        self.put(Key::with_id(Space::Dedup, user_id, command_id), record.encode_to_vec());
+    }
+
+    pub fn delete_dedup(&mut self, user_id: u64, command_id: &[u8; 16]) {
+        self.delete(Key::with_id(Space::Dedup, user_id, command_id));
+    }
+
+    pub fn put_dedup_expiry(&mut self, number: u64, record: &DedupExpiry) {
+        self.put(Key::two(Space::DedupExpiry, 0, number), record.encode_to_vec());
+    }
+
+    pub fn delete_dedup_expiry(&mut self, number: u64) {
+        self.delete(Key::two(Space::DedupExpiry, 0, number));
+    }
+
+    /// Keys sort by log time, so the last one is the newest.
+    pub fn put_signing_key(&mut self, record: &SigningKey) {
+        let mut tail = record.created_ms.to_be_bytes().to_vec();
+        tail.extend_from_slice(&record.kid.as_bytes()[..record.kid.len().min(16)]);
+        self.put(Key::new(Space::SigningKey, &tail), record.encode_to_vec());
+    }
+}

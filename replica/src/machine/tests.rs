@@ -1,0 +1,250 @@
+//! The machine by its commands and refusals, over a map.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_proto::rpc::{self, event};
+
+use super::*;
+use crate::store::Key;
+
+#[derive(Default)]
+struct World {
+    state: BTreeMap<Key, Bytes>,
+    index: u64,
+    now: u64,
+    next_id: u128,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { now: 1_000_000, ..Self::default() }
+    }
+
+    fn command(&mut self, user_id: u64, action: Action) -> Command {
+        self.next_id += 1;
+        let session_id = if user_id == 0 { Bytes::new() } else { session_of(user_id) };
+        let command_id = Bytes::copy_from_slice(&self.next_id.to_be_bytes());
+        Command { user_id, session_id, command_id, first_sent_ms: self.now, action: Some(action) }
+    }
+
+    fn apply(&mut self, command: &Command) -> (Outcome, Vec<Event>) {
+        self.index += 1;
+        let context = Context { index: self.index, term: 1, log_time_ms: self.now };
+        let applied = apply(&self.state, context, command).expect("a map does not fail");
+        for (key, value) in applied.writes {
+            match value {
+                Some(value) => self.state.insert(key, value),
+                None => self.state.remove(&key),
+            };
+        }
+        (applied.outcome, applied.events)
+    }
+
+    fn act(&mut self, user_id: u64, action: Action) -> Outcome {
+        let command = self.command(user_id, action);
+        self.apply(&command).0
+    }
+
+    fn user(&mut self, name: &str) -> u64 {
+        let create = rpc::CreateUser {
+            name: name.into(),
+            display_name: name.to_uppercase(),
+            password_phc: "$argon2id$".into(),
+        };
+        let outcome = self.act(0, Action::CreateUser(create));
+        let Some(outcome::Result::User(user)) = outcome.result else { panic!("refused: {outcome:?}") };
+        let session = rpc::CreateSession {
+            user_id: user.user_id,
+            session_id: session_of(user.user_id),
+            refresh_hash: vec![1; 32].into(),
+            device: "test".into(),
+        };
+        accepted(&self.act(0, Action::CreateSession(session)));
+        user.user_id
+    }
+
+    fn direct(&mut self, by: u64, peer_id: u64) -> u64 {
+        conversation_of(&self.act(by, Action::CreateDirect(rpc::CreateDirect { peer_id })))
+    }
+
+    fn send(&mut self, by: u64, conversation_id: u64, text: &str) -> Outcome {
+        self.act(by, send(conversation_id, text))
+    }
+}
+
+fn session_of(user_id: u64) -> Bytes {
+    Bytes::copy_from_slice(&u128::from(user_id).to_be_bytes())
+}
+
+fn send(conversation_id: u64, text: &str) -> Action {
+    Action::Send(rpc::Send { conversation_id, text: text.into(), reply_to: 0 })
+}
+
+fn accepted(outcome: &Outcome) {
+    assert!(!matches!(outcome.result, Some(outcome::Result::Rejected(_))), "{outcome:?}");
+}
+
+fn code(outcome: &Outcome) -> &str {
+    match &outcome.result {
+        Some(outcome::Result::Rejected(rejected)) => &rejected.code,
+        other => panic!("not rejected: {other:?}"),
+    }
+}
+
+fn conversation_of(outcome: &Outcome) -> u64 {
+    match &outcome.result {
+        Some(outcome::Result::Conversation(ready)) => ready.conversation_id,
+        other => panic!("no conversation: {other:?}"),
+    }
+}
+
+fn sent(outcome: &Outcome) -> &rpc::MessageSent {
+    match &outcome.result {
+        Some(outcome::Result::Message(sent)) => sent,
+        other => panic!("not sent: {other:?}"),
+    }
+}
+
+#[test]
+fn a_name_is_taken_once() {
+    let mut world = World::new();
+    world.user("ana");
+    let again =
+        rpc::CreateUser { name: "Ana".into(), display_name: "x".into(), password_phc: "$argon2id$".into() };
+    assert_eq!(code(&world.act(0, Action::CreateUser(again))), "name_taken");
+}
+
+#[test]
+fn one_id_makes_one_message() {
+    let mut world = World::new();
+    let (ana, bob) = (world.user("ana"), world.user("bob"));
+    let conversation = world.direct(ana, bob);
+    let command = world.command(ana, send(conversation, "hi"));
+    let (first, events) = world.apply(&command);
+    assert_eq!(events.len(), 1);
+    let later = Command { first_sent_ms: 5, session_id: Bytes::new(), ..command.clone() };
+    let (second, events) = world.apply(&later);
+    assert!(events.is_empty(), "a replay pushes nothing");
+    assert!(second.replay && !first.replay);
+    assert_eq!(Outcome { replay: false, ..second }, first, "the original answer, whatever session asks");
+    let other = Command { action: Some(send(conversation, "ho")), ..command };
+    assert_eq!(code(&world.apply(&other).0), "id_conflict");
+    assert_eq!(world.state.messages(conversation, 1, 10, 10).expect("a map").len(), 1);
+}
+
+#[test]
+fn ids_are_forgotten_after_72_hours_and_old_commands_refused() {
+    let mut world = World::new();
+    let (ana, bob) = (world.user("ana"), world.user("bob"));
+    let conversation = world.direct(ana, bob);
+    let command = world.command(ana, send(conversation, "hi"));
+    world.apply(&command);
+    let remembered = world.state.len();
+    world.now += quorate_proto::limits::DEDUP_MS - 1;
+    assert!(world.apply(&command).0.replay, "a millisecond before the end");
+    world.now += 1;
+    let (outcome, _) = world.apply(&command);
+    assert_eq!(code(&outcome), "expired", "forgotten, and too old to be tried");
+    assert!(world.state.len() < remembered, "the memory is given back");
+    assert_eq!(sent(&world.send(ana, conversation, "new")).sequence, 2);
+}
+
+#[test]
+fn a_refusal_leaves_no_trace() {
+    let mut world = World::new();
+    let (ana, bob, eve) = (world.user("ana"), world.user("bob"), world.user("eve"));
+    let conversation = world.direct(ana, bob);
+    let before = world.state.clone();
+    assert_eq!(code(&world.send(eve, conversation, "let me in")), "not_found");
+    assert_eq!(code(&world.send(ana, 99, "nowhere")), "not_found");
+    assert_eq!(code(&world.send(ana, conversation, "  ")), "invalid");
+    assert_eq!(code(&world.act(ana, Action::CreateDirect(rpc::CreateDirect { peer_id: ana }))), "invalid");
+    let mut foreign = world.command(ana, send(conversation, "as ana"));
+    foreign.session_id = session_of(eve);
+    assert_eq!(code(&world.apply(&foreign).0), "unauthenticated");
+    assert_eq!(world.state, before);
+}
+
+#[test]
+fn sequences_and_versions_are_dense() {
+    let mut world = World::new();
+    let (ana, bob) = (world.user("ana"), world.user("bob"));
+    let conversation = world.direct(ana, bob);
+    let base = world.state.conversation(conversation).expect("a map").expect("there").version;
+    for n in 1..=20 {
+        let by = if n % 2 == 0 { ana } else { bob };
+        let outcome = world.send(by, conversation, &format!("m{n}"));
+        assert_eq!((sent(&outcome).sequence, sent(&outcome).version), (n, base + n));
+    }
+}
+
+#[test]
+fn a_pair_has_one_direct_conversation() {
+    let mut world = World::new();
+    let (ana, bob) = (world.user("ana"), world.user("bob"));
+    assert_eq!(world.direct(ana, bob), world.direct(bob, ana));
+}
+
+#[test]
+fn a_removed_member_gets_nothing_more() {
+    let mut world = World::new();
+    let (ana, bob) = (world.user("ana"), world.user("bob"));
+    let create = rpc::CreateGroup { title: "team".into(), member_ids: vec![bob] };
+    let group = conversation_of(&world.act(ana, Action::CreateGroup(create)));
+    accepted(&world.send(bob, group, "hello"));
+    let remove = rpc::RemoveMember { conversation_id: group, user_id: ana };
+    assert_eq!(code(&world.act(bob, Action::RemoveMember(remove))), "forbidden");
+    let remove = Action::RemoveMember(rpc::RemoveMember { conversation_id: group, user_id: bob });
+    let command = world.command(ana, remove);
+    let (outcome, events) = world.apply(&command);
+    accepted(&outcome);
+    assert!(events.iter().any(|event| matches!(event.kind, Some(event::Kind::MeRemoved(_)))));
+    assert_eq!(code(&world.send(bob, group, "still here?")), "not_found");
+    let add = rpc::AddMember { conversation_id: group, user_id: bob };
+    accepted(&world.act(ana, Action::AddMember(add)));
+    accepted(&world.send(bob, group, "back"));
+}
+
+#[test]
+fn read_marks_never_go_back() {
+    let mut world = World::new();
+    let (ana, bob) = (world.user("ana"), world.user("bob"));
+    let conversation = world.direct(ana, bob);
+    for _ in 0..5 {
+        world.send(ana, conversation, "x");
+    }
+    let mark = |sequence| Action::MarkRead(rpc::MarkRead { conversation_id: conversation, sequence });
+    let read = |world: &World, user| {
+        world.state.member(conversation, user).expect("a map").expect("a member").read_sequence
+    };
+    assert_eq!((read(&world, ana), read(&world, bob)), (5, 0), "who writes has read");
+    accepted(&world.act(bob, mark(4)));
+    accepted(&world.act(bob, mark(2)));
+    assert_eq!(read(&world, bob), 4);
+    accepted(&world.act(bob, mark(99)));
+    assert_eq!(read(&world, bob), 5, "not beyond what exists");
+}
+
+#[test]
+fn an_ended_session_may_nothing() {
+    let mut world = World::new();
+    let (ana, bob) = (world.user("ana"), world.user("bob"));
+    let conversation = world.direct(ana, bob);
+    accepted(&world.act(ana, Action::EndSession(rpc::EndSession { session_id: session_of(ana) })));
+    assert_eq!(code(&world.send(ana, conversation, "ghost")), "unauthenticated");
+}
+
+#[test]
+fn the_same_commands_give_the_same_state() {
+    let run = || {
+        let mut world = World::new();
+        let (ana, bob) = (world.user("ana"), world.user("bob"));
+        let conversation = world.direct(ana, bob);
+        for n in 0..50 {
+            world.send(if n % 3 == 0 { ana } else { bob }, conversation, &format!("{n}"));
+        }
+        world.state
+    };
+    assert_eq!(run(), run());
+}

@@ -1,0 +1,134 @@
+//! Metrics of a replica, declared here and nowhere else: `quorate_replica_<noun>_<unit>`.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use quorate_proto::rpc::StatusResponse;
+
+#[derive(Debug, Default)]
+struct Gauges {
+    is_leader: Gauge,
+    term: Gauge,
+    last_log_index: Gauge,
+    commit_index: Gauge,
+    applied_index: Gauge,
+    checkpoint_index: Gauge,
+    snapshot_index: Gauge,
+    log_bytes: Gauge,
+    checkpoint_bytes: Gauge,
+    overlay_bytes: Gauge,
+}
+
+/// All metrics of one replica. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    gauges: Arc<Gauges>,
+    answered: Counter,
+    events: Counter,
+    commands: Counter,
+    refused_not_leader: Counter,
+    refused_overloaded: Counter,
+    feeds: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("quorate_replica");
+        let gauges = Arc::new(Gauges::default());
+        let listed = [
+            ("is_leader", "1 while this replica leads", &gauges.is_leader),
+            ("term", "Current term", &gauges.term),
+            ("last_log_index", "Index of the last log entry", &gauges.last_log_index),
+            ("commit_index", "Highest index known to be committed", &gauges.commit_index),
+            ("applied_index", "Highest index applied", &gauges.applied_index),
+            ("checkpoint_index", "Index that the checkpoint on disk reaches", &gauges.checkpoint_index),
+            ("snapshot_index", "Index of the last snapshot", &gauges.snapshot_index),
+            ("log_bytes", "Raft log on disk", &gauges.log_bytes),
+            ("checkpoint_bytes", "Checkpoint on disk", &gauges.checkpoint_bytes),
+            ("overlay_bytes", "State in memory that is not in the checkpoint yet", &gauges.overlay_bytes),
+        ];
+        for (name, help, gauge) in listed {
+            registry.register(name, help, gauge.clone());
+        }
+        let counter = |registry: &mut Registry, name, help| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let answered =
+            counter(&mut registry, "answered_commands", "Commands applied and answered here as leader");
+        let events = counter(&mut registry, "events", "Events that applied entries made");
+        let commands = counter(&mut registry, "submitted_commands", "Commands that gateways submitted here");
+        let refused_not_leader =
+            counter(&mut registry, "refused_not_leader_commands", "Commands refused: another replica leads");
+        let refused_overloaded = counter(
+            &mut registry,
+            "refused_overloaded_commands",
+            "Commands refused: the checkpoint is behind",
+        );
+        let feeds = Gauge::default();
+        registry.register("feeds", "Open feeds", feeds.clone());
+        Self {
+            registry: Arc::new(registry),
+            gauges,
+            answered,
+            events,
+            commands,
+            refused_not_leader,
+            refused_overloaded,
+            feeds,
+        }
+    }
+}
+
+impl Metrics {
+    /// A batch was applied.
+    pub fn applied(&self, answered: usize, events: usize) {
+        self.answered.inc_by(answered as u64);
+        self.events.inc_by(events as u64);
+    }
+
+    /// A gateway submitted commands.
+    pub fn submitted(&self, commands: usize) {
+        self.commands.inc_by(commands as u64);
+    }
+
+    /// Commands were refused because another replica leads.
+    pub fn refused_not_leader(&self, commands: usize) {
+        self.refused_not_leader.inc_by(commands as u64);
+    }
+
+    /// Commands were refused because the checkpoint is behind.
+    pub fn refused_overloaded(&self, commands: usize) {
+        self.refused_overloaded.inc_by(commands as u64);
+    }
+
+    /// A feed was opened (1) or has ended (-1).
+    pub fn feeds(&self, change: i64) {
+        self.feeds.inc_by(change);
+    }
+
+    /// The text that `/metrics` answers, in the OpenMetrics format.
+    pub fn render(&self, status: &StatusResponse, log: u64, checkpoint: u64, overlay: usize) -> String {
+        let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.gauges.is_leader, u64::from(status.role == "leader"));
+        set(&self.gauges.term, status.term);
+        set(&self.gauges.last_log_index, status.last_log_index);
+        set(&self.gauges.commit_index, status.commit_index);
+        set(&self.gauges.applied_index, status.applied_index);
+        set(&self.gauges.checkpoint_index, status.checkpoint_index);
+        set(&self.gauges.snapshot_index, status.snapshot_index);
+        set(&self.gauges.log_bytes, log);
+        set(&self.gauges.checkpoint_bytes, checkpoint);
+        set(&self.gauges.overlay_bytes, overlay as u64);
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(error) => format!("# cannot encode: {error}\n"),
+        }
+    }
+}

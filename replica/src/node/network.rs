@@ -1,0 +1,371 @@
+//! Calls to the other replicas: what openraft asks for, over gRPC.
+//!
+//! Appends and votes, heartbeats, and snapshots have a connection each, so that none waits behind another.
+
+use std::fs::File;
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _};
+use openraft::OptionalSend;
+use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::storage::Snapshot;
+use quorate_proto::rpc::raft_client::RaftClient;
+use quorate_proto::rpc::{self, append_response, snapshot_chunk, transfer_leader_response};
+use tonic::metadata::MetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use super::state_machine::read_piece;
+use super::types::{
+    LeaderId, LogId, Missing, Peer, Types, Vote, entry_to_wire, log_id_from_wire, log_id_to_wire,
+    stored_membership_to_wire, vote_from_wire, vote_to_wire,
+};
+use crate::store::SnapshotFile;
+
+/// A peer on the same network connects at once or is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(150);
+/// A silent peer is asked for a sign of life this often, and given up after [`KEEPALIVE_TIMEOUT`].
+const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(200);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(400);
+/// Longest time between attempts at a peer that cannot be reached: a replica that comes back is caught up soon.
+const BACKOFF_MAX: Duration = Duration::from_millis(200);
+/// Bytes of a snapshot in one message.
+const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
+/// Chunks of a snapshot read ahead of the network.
+const SNAPSHOT_CHUNKS_AHEAD: usize = 4;
+/// Largest message between replicas: 2,048 entries of the longest text.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Says on every call which cluster and replica calls.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    cluster: MetadataValue<tonic::metadata::Ascii>,
+    node: MetadataValue<tonic::metadata::Ascii>,
+}
+
+impl Identity {
+    /// # Errors
+    /// When the cluster id has characters that a header cannot carry.
+    pub fn new(cluster: &str, node: u64) -> Result<Self, tonic::metadata::errors::InvalidMetadataValue> {
+        Ok(Self { cluster: cluster.parse()?, node: node.into() })
+    }
+}
+
+impl Interceptor for Identity {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert(quorate_proto::CLUSTER_METADATA, self.cluster.clone());
+        request.metadata_mut().insert(quorate_proto::NODE_METADATA, self.node.clone());
+        Ok(request)
+    }
+}
+
+/// A channel to a replica, made when it is first used and again when it breaks.
+///
+/// # Errors
+/// When the address is no host:port.
+pub fn channel(address: &str) -> Result<Channel, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(8 * 1024 * 1024)
+        .connect_lazy())
+}
+
+/// Makes clients to peers.
+#[derive(Debug, Clone)]
+pub struct Network {
+    identity: Identity,
+}
+
+impl Network {
+    /// A network that calls as this replica.
+    pub fn new(identity: Identity) -> Self {
+        Self { identity }
+    }
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = PeerClient;
+
+    async fn new_client(&mut self, target: u64, node: &Peer) -> PeerClient {
+        PeerClient::new(target, node, self.identity.clone())
+    }
+}
+
+type Client = RaftClient<InterceptedService<Channel, Identity>>;
+
+/// A client to one peer, on a connection of its own.
+#[derive(Debug)]
+pub struct PeerClient {
+    target: u64,
+    /// `None` when the peer's address is not usable; every call says so.
+    client: Option<Client>,
+}
+
+fn unreachable(status: &Status) -> Unreachable<Types> {
+    Unreachable::from_string(format!("{}: {}", status.code(), status.message()))
+}
+
+fn bad_answer(missing: &Missing) -> RPCError<Types> {
+    RPCError::Network(NetworkError::from_string(missing))
+}
+
+impl PeerClient {
+    fn new(target: u64, node: &Peer, identity: Identity) -> Self {
+        let client = match channel(&node.address) {
+            Ok(channel) => Some(
+                RaftClient::with_interceptor(channel, identity)
+                    .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                    .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            ),
+            Err(error) => {
+                tracing::error!(target, address = node.address, %error, "a replica's address cannot be used");
+                None
+            }
+        };
+        Self { target, client }
+    }
+
+    fn client(&self) -> Result<Client, Unreachable<Types>> {
+        self.client
+            .clone()
+            .ok_or_else(|| Unreachable::from_string(format!("replica {}: bad address", self.target)))
+    }
+
+    /// A unary call, given up after the time openraft grants.
+    async fn call<T, F>(
+        &self,
+        option: RPCOption,
+        call: impl FnOnce(Client) -> F,
+    ) -> Result<T, RPCError<Types>>
+    where
+        F: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
+        let client = self.client()?;
+        match tokio::time::timeout(option.soft_ttl(), call(client)).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(unreachable(&status).into()),
+            Err(_) => {
+                Err(NetworkError::from_string(format!("replica {} did not answer in time", self.target))
+                    .into())
+            }
+        }
+    }
+}
+
+fn append_to_wire(request: AppendEntriesRequest<Types>) -> rpc::AppendRequest {
+    rpc::AppendRequest {
+        vote: Some(vote_to_wire(&request.vote)),
+        prev_log_id: request.prev_log_id.as_ref().map(log_id_to_wire),
+        entries: request.entries.into_iter().map(entry_to_wire).collect(),
+        leader_commit: request.leader_commit.as_ref().map(log_id_to_wire),
+    }
+}
+
+fn append_result(response: rpc::AppendResponse) -> Result<StreamAppendResult<Types>, Missing> {
+    use append_response::Result::{Conflict, HigherVote, Matched};
+    Ok(match response.result.ok_or(Missing("result"))? {
+        Matched(matched) => Ok(matched.log_id.as_ref().map(log_id_from_wire)),
+        Conflict(id) => Err(StreamAppendError::Conflict(log_id_from_wire(&id))),
+        HigherVote(vote) => Err(StreamAppendError::HigherVote(vote_from_wire(Some(vote))?)),
+    })
+}
+
+fn vote_request_to_wire(request: &VoteRequest<Types>) -> rpc::VoteRequest {
+    rpc::VoteRequest {
+        vote: Some(vote_to_wire(&request.vote)),
+        last_log_id: request.last_log_id.as_ref().map(log_id_to_wire),
+        leadership_transfer: request.leadership_transfer,
+    }
+}
+
+fn vote_response(response: rpc::VoteResponse) -> Result<VoteResponse<Types>, RPCError<Types>> {
+    let vote = vote_from_wire(response.vote).map_err(|missing| bad_answer(&missing))?;
+    Ok(VoteResponse::new(vote, response.last_log_id.as_ref().map(log_id_from_wire), response.granted))
+}
+
+impl RaftNetworkV2<Types> for PeerClient {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        let request = append_to_wire(request);
+        let answer = self.call(option, |mut client| async move { client.append_once(request).await }).await?;
+        let result = append_result(answer).map_err(|missing| bad_answer(&missing))?;
+        Ok(match result {
+            // A heartbeat or a single append: matched up to less than was sent is a partial success.
+            Ok(matched) => AppendEntriesResponse::PartialSuccess(matched),
+            Err(StreamAppendError::Conflict(_)) => AppendEntriesResponse::Conflict,
+            Err(StreamAppendError::HigherVote(vote)) => AppendEntriesResponse::HigherVote(vote),
+        })
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            let mut client = self.client()?;
+            let requests = input.map(append_to_wire);
+            let opened = tokio::time::timeout(option.soft_ttl(), client.append(requests)).await;
+            let answers = match opened {
+                Ok(Ok(answers)) => answers.into_inner(),
+                Ok(Err(status)) => return Err(unreachable(&status).into()),
+                Err(_) => {
+                    return Err(Unreachable::from_string("the append stream did not open in time").into());
+                }
+            };
+            let results = answers.map(|answer| match answer {
+                Ok(answer) => append_result(answer).map_err(|missing| bad_answer(&missing)),
+                Err(status) => Err(unreachable(&status).into()),
+            });
+            Ok(results.boxed())
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let request = vote_request_to_wire(&request);
+        vote_response(self.call(option, |mut client| async move { client.vote(request).await }).await?)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let request = vote_request_to_wire(&request);
+        vote_response(self.call(option, |mut client| async move { client.pre_vote(request).await }).await?)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot<LeaderId, u64, Peer, SnapshotFile>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let mut client = self.client()?;
+        let chunks = snapshot_chunks(vote, snapshot);
+        let send = tokio::time::timeout(option.hard_ttl(), client.install_snapshot(chunks));
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            sent = send => match sent {
+                Ok(Ok(response)) => {
+                    let vote = vote_from_wire(response.into_inner().vote);
+                    let vote = vote.map_err(NetworkError::from_string)?;
+                    Ok(SnapshotResponse::new(vote))
+                }
+                Ok(Err(status)) => Err(unreachable(&status).into()),
+                Err(_) => Err(NetworkError::from_string("the snapshot was not installed in time").into()),
+            },
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        let expected_vote = *request.from_leader();
+        let expected_log: Option<LogId> = request.last_log_id().cloned();
+        let wire = rpc::TransferLeaderRequest {
+            from: Some(vote_to_wire(&expected_vote)),
+            to: *request.to_node_id(),
+            last_log_id: expected_log.as_ref().map(log_id_to_wire),
+        };
+        let answer =
+            self.call(option, |mut client| async move { client.transfer_leader(wire).await }).await?;
+        use transfer_leader_response::Result::{Accepted, LogNotFlushed, VoteChanged};
+        match answer.result {
+            Some(Accepted(_)) => Ok(Ok(())),
+            Some(VoteChanged(vote)) => {
+                let actual = vote_from_wire(Some(vote)).map_err(|missing| bad_answer(&missing))?;
+                Ok(Err(TransferLeaderError::VoteChanged { expected: expected_vote, actual }))
+            }
+            Some(LogNotFlushed(id)) => Ok(Err(TransferLeaderError::LogNotFlushed {
+                expected: expected_log,
+                actual: Some(log_id_from_wire(&id)),
+            })),
+            None => Ok(Err(TransferLeaderError::LogNotFlushed { expected: expected_log, actual: None })),
+        }
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        let first = Duration::from_millis(10);
+        let delays = std::iter::successors(Some(first), |delay| Some((*delay * 2).min(BACKOFF_MAX)));
+        Some(Backoff::new(delays))
+    }
+}
+
+/// A snapshot as messages: header first, then its bytes, read a few chunks ahead.
+fn snapshot_chunks(
+    vote: Vote,
+    snapshot: Snapshot<LeaderId, u64, Peer, SnapshotFile>,
+) -> impl Stream<Item = rpc::SnapshotChunk> + Send + 'static {
+    let (ahead, chunks) = tokio::sync::mpsc::channel(SNAPSHOT_CHUNKS_AHEAD);
+    let path = snapshot.snapshot.path;
+    let meta = rpc::SnapshotMeta {
+        last_log_id: snapshot.meta.last_log_id.as_ref().map(log_id_to_wire),
+        membership: Some(stored_membership_to_wire(&snapshot.meta.last_membership)),
+        snapshot_id: String::new(),
+    };
+    // Ends by itself when the receiver is dropped. A file that cannot be read ends the stream early, which the receiver
+    // refuses: the file's last block is missing.
+    tokio::task::spawn_blocking(move || {
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) => return tracing::error!(path = %path.display(), %error, "cannot read the snapshot"),
+        };
+        let bytes_total = file.metadata().map_or(0, |meta| meta.len());
+        let header =
+            snapshot_chunk::Header { vote: Some(vote_to_wire(&vote)), meta: Some(meta), bytes_total };
+        let header = rpc::SnapshotChunk { part: Some(snapshot_chunk::Part::Header(header)) };
+        if ahead.blocking_send(header).is_err() {
+            return;
+        }
+        loop {
+            match read_piece(&mut file, SNAPSHOT_CHUNK_BYTES) {
+                Ok(piece) if piece.is_empty() => return,
+                Ok(piece) => {
+                    let chunk = rpc::SnapshotChunk { part: Some(snapshot_chunk::Part::Data(piece)) };
+                    if ahead.blocking_send(chunk).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    return tracing::error!(path = %path.display(), %error, "cannot read the snapshot");
+                }
+            }
+        }
+    });
+    tokio_stream::wrappers::ReceiverStream::new(chunks)
+}

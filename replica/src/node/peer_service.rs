@@ -1,0 +1,212 @@
+//! Calls from the other replicas, handed to openraft.
+
+use std::io::Write as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures_util::{Stream, StreamExt as _};
+use openraft::raft::{
+    AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderError, TransferLeaderRequest,
+    VoteRequest, VoteResponse,
+};
+use openraft::storage::{Snapshot, SnapshotMeta};
+use quorate_proto::rpc::raft_server::Raft as RaftService;
+use quorate_proto::rpc::{self, append_response, snapshot_chunk, transfer_leader_response};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::types::{
+    Missing, Types, entry_from_wire, log_id_from_wire, log_id_to_wire, stored_membership_from_wire,
+    vote_from_wire, vote_to_wire,
+};
+use super::{LeaderContact, Raft};
+use crate::store::{SnapshotFile, Store};
+
+/// Serves the other replicas.
+#[derive(Debug)]
+pub struct PeerService {
+    raft: Raft,
+    store: Arc<Store>,
+    contact: LeaderContact,
+    /// One snapshot is received at a time: they share a file.
+    receiving: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl PeerService {
+    pub(super) fn new(raft: Raft, store: Arc<Store>, contact: LeaderContact) -> Self {
+        Self { raft, store, contact, receiving: Arc::default() }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn malformed(missing: Missing) -> Status {
+    Status::invalid_argument(missing.to_string())
+}
+
+fn stopped(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(format!("this replica is stopping: {error}"))
+}
+
+fn append_from_wire(request: rpc::AppendRequest) -> Result<AppendEntriesRequest<Types>, Missing> {
+    Ok(AppendEntriesRequest {
+        vote: vote_from_wire(request.vote)?,
+        prev_log_id: request.prev_log_id.as_ref().map(log_id_from_wire),
+        entries: request.entries.into_iter().map(entry_from_wire).collect::<Result<_, _>>()?,
+        leader_commit: request.leader_commit.as_ref().map(log_id_from_wire),
+    })
+}
+
+fn append_answer(result: StreamAppendResult<Types>) -> rpc::AppendResponse {
+    use append_response::{Matched, Result as Answer};
+    let result = match result {
+        Ok(matched) => Answer::Matched(Matched { log_id: matched.as_ref().map(log_id_to_wire) }),
+        Err(StreamAppendError::Conflict(id)) => Answer::Conflict(log_id_to_wire(&id)),
+        Err(StreamAppendError::HigherVote(vote)) => Answer::HigherVote(vote_to_wire(&vote)),
+    };
+    rpc::AppendResponse { result: Some(result) }
+}
+
+fn vote_from_request(request: rpc::VoteRequest) -> Result<VoteRequest<Types>, Missing> {
+    let last_log_id = request.last_log_id.as_ref().map(log_id_from_wire);
+    let mut vote = VoteRequest::new(vote_from_wire(request.vote)?, last_log_id);
+    vote.leadership_transfer = request.leadership_transfer;
+    Ok(vote)
+}
+
+fn vote_answer(response: &VoteResponse<Types>) -> rpc::VoteResponse {
+    rpc::VoteResponse {
+        vote: Some(vote_to_wire(&response.vote)),
+        granted: response.vote_granted,
+        last_log_id: response.last_log_id.as_ref().map(log_id_to_wire),
+    }
+}
+
+#[tonic::async_trait]
+impl RaftService for PeerService {
+    type AppendStream = Pin<Box<dyn Stream<Item = Result<rpc::AppendResponse, Status>> + Send>>;
+
+    async fn append(
+        &self,
+        request: Request<Streaming<rpc::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
+        let contact = self.contact.clone();
+        // A broken or malformed message ends the stream; the leader opens another.
+        let requests = request.into_inner().map(move |message| {
+            let append = append_from_wire(message.ok()?).ok()?;
+            contact.heard();
+            Some(append)
+        });
+        let requests =
+            requests.take_while(|append| std::future::ready(append.is_some())).filter_map(std::future::ready);
+        let answers = self.raft.stream_append(requests.boxed());
+        let answers = answers.map(|result| result.map(append_answer).map_err(stopped));
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn append_once(
+        &self,
+        request: Request<rpc::AppendRequest>,
+    ) -> Result<Response<rpc::AppendResponse>, Status> {
+        let append = append_from_wire(request.into_inner()).map_err(malformed)?;
+        self.contact.heard();
+        let prev = append.prev_log_id;
+        let last = append.entries.last().map(|entry| entry.log_id).or(prev);
+        let answer = self.raft.append_entries(append).await.map_err(stopped)?;
+        Ok(Response::new(append_answer(answer.into_stream_result(prev, last))))
+    }
+
+    async fn vote(&self, request: Request<rpc::VoteRequest>) -> Result<Response<rpc::VoteResponse>, Status> {
+        let vote = vote_from_request(request.into_inner()).map_err(malformed)?;
+        let answer = self.raft.vote(vote).await.map_err(stopped)?;
+        Ok(Response::new(vote_answer(&answer)))
+    }
+
+    async fn pre_vote(
+        &self,
+        request: Request<rpc::VoteRequest>,
+    ) -> Result<Response<rpc::VoteResponse>, Status> {
+        let vote = vote_from_request(request.into_inner()).map_err(malformed)?;
+        let answer = self.raft.pre_vote(vote).await.map_err(stopped)?;
+        Ok(Response::new(vote_answer(&answer)))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<rpc::TransferLeaderRequest>,
+    ) -> Result<Response<rpc::TransferLeaderResponse>, Status> {
+        let request = request.into_inner();
+        let from = vote_from_wire(request.from).map_err(malformed)?;
+        let last = request.last_log_id.as_ref().map(log_id_from_wire);
+        let asked = TransferLeaderRequest::new(from, request.to, last);
+        let answer = self.raft.handle_transfer_leader(asked).await.map_err(stopped)?;
+        use transfer_leader_response::{Accepted, Result as Answer};
+        let result = match answer {
+            Ok(()) => Some(Answer::Accepted(Accepted {})),
+            Err(TransferLeaderError::VoteChanged { actual, .. }) => {
+                Some(Answer::VoteChanged(vote_to_wire(&actual)))
+            }
+            Err(TransferLeaderError::LogNotFlushed { actual, .. }) => {
+                actual.as_ref().map(|id| Answer::LogNotFlushed(log_id_to_wire(id)))
+            }
+        };
+        Ok(Response::new(rpc::TransferLeaderResponse { result }))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<rpc::SnapshotChunk>>,
+    ) -> Result<Response<rpc::SnapshotResponse>, Status> {
+        let _one = self
+            .receiving
+            .try_lock()
+            .map_err(|_| Status::resource_exhausted("another snapshot is being received"))?;
+        let mut chunks = request.into_inner();
+        let first = chunks.message().await?.and_then(|chunk| chunk.part);
+        let Some(snapshot_chunk::Part::Header(header)) = first else {
+            return Err(Status::invalid_argument("a snapshot begins with its header"));
+        };
+        let vote = vote_from_wire(header.vote).map_err(malformed)?;
+        let meta = header.meta.ok_or(Missing("meta")).map_err(malformed)?;
+        let membership =
+            stored_membership_from_wire(meta.membership.unwrap_or_default()).map_err(malformed)?;
+        let path = self.store.incoming_snapshot_path();
+        let write_failed =
+            |error: std::io::Error| Status::internal(format!("cannot write the snapshot: {error}"));
+        let mut file = std::fs::File::create(&path).map_err(write_failed)?;
+        let mut received = 0_u64;
+        while let Some(chunk) = chunks.message().await? {
+            let Some(snapshot_chunk::Part::Data(data)) = chunk.part else {
+                return Err(Status::invalid_argument("a snapshot has one header"));
+            };
+            received += data.len() as u64;
+            if received > header.bytes_total {
+                return Err(Status::invalid_argument("the snapshot is longer than its header says"));
+            }
+            file = tokio::task::spawn_blocking(move || file.write_all(&data).map(|()| file))
+                .await
+                .map_err(stopped)?
+                .map_err(write_failed)?;
+        }
+        if received != header.bytes_total {
+            return Err(Status::data_loss("the snapshot ended early: send it again"));
+        }
+        drop(file);
+        self.contact.heard();
+        let applied = crate::store::Applied { log_id: meta.last_log_id, ..Default::default() };
+        let snapshot = Snapshot {
+            meta: SnapshotMeta {
+                last_log_id: meta.last_log_id.as_ref().map(log_id_from_wire),
+                last_membership: membership,
+            },
+            snapshot: SnapshotFile { path, applied },
+        };
+        let answer = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        Ok(Response::new(rpc::SnapshotResponse { vote: Some(vote_to_wire(&answer.vote)) }))
+    }
+}
+
+impl LeaderContact {
+    fn heard(&self) {
+        self.0.store(super::now_ms(), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,31 @@
+//! The service for operators.
+
+use std::sync::Arc;
+
+use quorate_proto::rpc::admin_server::Admin;
+use quorate_proto::rpc::{StatusRequest, StatusResponse};
+use tonic::{Request, Response, Status};
+
+use crate::node::Node;
+
+/// See the module.
+#[derive(Debug)]
+pub struct AdminService {
+    node: Arc<Node>,
+    cluster: String,
+}
+
+impl AdminService {
+    /// A service over a node.
+    pub fn new(node: Arc<Node>, cluster: &str) -> Self {
+        Self { node, cluster: cluster.to_owned() }
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        let status = self.node.status(request.into_inner().hash_index);
+        Ok(Response::new(StatusResponse { cluster: self.cluster.clone(), ..status }))
+    }
+}

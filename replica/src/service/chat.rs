@@ -1,0 +1,232 @@
+//! The service for gateways: commands in, events out, reads beside.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use prost::Message as _;
+use quorate_proto::rpc::chat_server::Chat;
+use quorate_proto::rpc::{
+    Command, Failure, FeedFrame, FeedRequest, ReadRequest, ReadResponse, SubmitBatch, SubmitItem,
+    SubmitResult, SubmitResults, TokenRequest, TokenResponse, failure, submit_result,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::read;
+use super::token::Signer;
+use crate::feed;
+use crate::node::{Node, ProposeError};
+
+/// Commands of one gateway between their arrival and their answer. More wait in the gateway, by HTTP/2 flow control.
+const COMMANDS_IN_FLIGHT_MAX: usize = 16_384;
+/// Answer frames waiting for a gateway's connection.
+const ANSWERS_AHEAD: usize = 256;
+/// Answers in one frame.
+const ANSWERS_PER_FRAME_MAX: usize = 1024;
+/// Above this much state that is not in the checkpoint yet, new commands are refused as overloaded.
+const OVERLAY_BYTES_REFUSE: usize = 192 * 1024 * 1024;
+/// How long a read waits for its index.
+const READ_WAIT: Duration = Duration::from_secs(2);
+
+/// See the module.
+#[derive(Debug)]
+pub struct ChatService {
+    node: Arc<Node>,
+    signer: Arc<Signer>,
+}
+
+impl ChatService {
+    /// A service over a node.
+    pub fn new(node: Arc<Node>, signer: Arc<Signer>) -> Self {
+        Self { node, signer }
+    }
+
+    /// Waits until the state has reached an index.
+    async fn wait_for(&self, min_index: u64, linearizable: bool) -> Result<(), Status> {
+        if linearizable && self.node.linearize().await.is_err() {
+            let hint = self.node.leader().map_or_else(String::new, |(_, address)| format!(": ask {address}"));
+            return Err(Status::unavailable(format!("only the leader serves a linearizable read{hint}")));
+        }
+        let mut position = self.node.publisher().position();
+        let reached = tokio::time::timeout(READ_WAIT, position.wait_for(|at| at.index >= min_index)).await;
+        match reached {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Status::unavailable("behind: this replica has not reached the index yet")),
+        }
+    }
+}
+
+/// Reads what a gateway submits until it goes, and answers out of order.
+struct Submits {
+    node: Arc<Node>,
+    in_flight: Arc<Semaphore>,
+    answers: mpsc::Sender<Result<SubmitResults, Status>>,
+}
+
+impl Submits {
+    async fn run(self, mut batches: Streaming<SubmitBatch>) {
+        while let Some(Ok(batch)) = batches.next().await {
+            let count = batch.items.len();
+            if count == 0 {
+                continue;
+            }
+            self.node.metrics().submitted(count);
+            let permits = u32::try_from(count.min(COMMANDS_IN_FLIGHT_MAX)).unwrap_or(u32::MAX);
+            let Ok(permit) = self.in_flight.clone().acquire_many_owned(permits).await else { return };
+            self.accept(batch.items, permit).await;
+        }
+    }
+
+    async fn accept(&self, items: Vec<SubmitItem>, permit: OwnedSemaphorePermit) {
+        let node = &self.node;
+        if !node.is_leader() {
+            node.metrics().refused_not_leader(items.len());
+            return self.refuse(items.iter().map(|item| item.request_id), failure::Kind::NotLeader).await;
+        }
+        if node.store().overlay_bytes() > OVERLAY_BYTES_REFUSE {
+            node.metrics().refused_overloaded(items.len());
+            return self.refuse(items.iter().map(|item| item.request_id), failure::Kind::Overloaded).await;
+        }
+        let (good, bad): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| is_command(&item.command));
+        if !bad.is_empty() {
+            self.refuse(bad.iter().map(|item| item.request_id), failure::Kind::Malformed).await;
+        }
+        let (ids, commands): (Vec<u64>, Vec<Bytes>) =
+            good.into_iter().map(|item| (item.request_id, item.command)).unzip();
+        // Proposed here, in the order of arrival; waited for beside, so that the next batch is proposed meanwhile.
+        match node.propose(commands).await {
+            Ok(outcomes) => {
+                let answers = self.answers.clone();
+                let node = node.clone();
+                tokio::spawn(async move {
+                    forward(&node, ids, outcomes, &answers).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => self.refuse(ids.into_iter(), kind_of(&error)).await,
+        }
+    }
+
+    async fn refuse(&self, ids: impl Iterator<Item = u64>, kind: failure::Kind) {
+        let items = ids.map(|request_id| failed(&self.node, request_id, kind)).collect();
+        let _ = self.answers.send(Ok(SubmitResults { items })).await;
+    }
+}
+
+fn is_command(bytes: &Bytes) -> bool {
+    Command::decode(bytes.clone()).is_ok_and(|command| command.action.is_some())
+}
+
+fn kind_of(error: &ProposeError) -> failure::Kind {
+    match error {
+        ProposeError::NotLeader => failure::Kind::NotLeader,
+        ProposeError::Unknown => failure::Kind::Unknown,
+    }
+}
+
+fn failed(node: &Node, request_id: u64, kind: failure::Kind) -> SubmitResult {
+    let (leader_id, leader_address) = node.leader().unwrap_or_default();
+    let message = match kind {
+        failure::Kind::NotLeader => "another replica leads",
+        failure::Kind::Overloaded => "too much waits to be written: try again",
+        failure::Kind::Malformed => "the bytes are no command that this replica knows",
+        failure::Kind::Unknown | failure::Kind::Unspecified => "proposed, but its fate was not seen",
+    };
+    let failure = Failure { kind: kind.into(), leader_id, leader_address, message: message.to_owned() };
+    SubmitResult { request_id, result: Some(submit_result::Result::Failure(failure)) }
+}
+
+/// Sends outcomes on as they come, many a frame.
+async fn forward(
+    node: &Node,
+    ids: Vec<u64>,
+    outcomes: impl Stream<Item = Result<quorate_proto::rpc::Outcome, ProposeError>> + Send,
+    answers: &mpsc::Sender<Result<SubmitResults, Status>>,
+) {
+    let mut ids = ids.into_iter();
+    let mut chunks = std::pin::pin!(outcomes.ready_chunks(ANSWERS_PER_FRAME_MAX));
+    while let Some(chunk) = chunks.next().await {
+        let items = chunk
+            .into_iter()
+            .zip(&mut ids)
+            .map(|(outcome, request_id)| match outcome {
+                Ok(outcome) => {
+                    SubmitResult { request_id, result: Some(submit_result::Result::Outcome(outcome)) }
+                }
+                Err(error) => failed(node, request_id, kind_of(&error)),
+            })
+            .collect();
+        if answers.send(Ok(SubmitResults { items })).await.is_err() {
+            return;
+        }
+    }
+    // Consensus stopped before these were answered.
+    let rest: Vec<_> = ids.map(|id| failed(node, id, failure::Kind::Unknown)).collect();
+    if !rest.is_empty() {
+        let _ = answers.send(Ok(SubmitResults { items: rest })).await;
+    }
+}
+
+#[tonic::async_trait]
+impl Chat for ChatService {
+    type SubmitStream = ReceiverStream<Result<SubmitResults, Status>>;
+    type FeedStream = Pin<Box<dyn Stream<Item = Result<FeedFrame, Status>> + Send>>;
+
+    async fn submit(
+        &self,
+        request: Request<Streaming<SubmitBatch>>,
+    ) -> Result<Response<Self::SubmitStream>, Status> {
+        let (answers, stream) = mpsc::channel(ANSWERS_AHEAD);
+        let in_flight = Arc::new(Semaphore::new(COMMANDS_IN_FLIGHT_MAX));
+        let submits = Submits { node: self.node.clone(), in_flight, answers };
+        tokio::spawn(submits.run(request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn feed(
+        &self,
+        request: Request<Streaming<FeedRequest>>,
+    ) -> Result<Response<Self::FeedStream>, Status> {
+        let counted = Counted::new(self.node.clone());
+        let frames = feed::open(self.node.clone(), request.into_inner()).map(move |frame| {
+            let _open = &counted;
+            frame
+        });
+        Ok(Response::new(Box::pin(frames)))
+    }
+
+    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<ReadResponse>, Status> {
+        let request = request.into_inner();
+        self.wait_for(request.min_index, request.linearizable).await?;
+        read::answer(self.node.store(), request).map(Response::new).map_err(|error| {
+            tracing::error!(%error, "a read failed");
+            Status::internal(error.to_string())
+        })
+    }
+
+    async fn token(&self, request: Request<TokenRequest>) -> Result<Response<TokenResponse>, Status> {
+        let request = request.into_inner();
+        self.wait_for(request.min_index, false).await?;
+        self.signer.sign(self.node.store(), &request).map(Response::new)
+    }
+}
+
+/// Counts a feed for as long as its stream lives.
+struct Counted(Arc<Node>);
+
+impl Counted {
+    fn new(node: Arc<Node>) -> Self {
+        node.metrics().feeds(1);
+        Self(node)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics().feeds(-1);
+    }
+}

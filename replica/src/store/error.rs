@@ -1,0 +1,55 @@
+//! What can go wrong below the state. Any of it stops the replica: a store that failed once is not trusted to go on.
+
+use std::io;
+
+use thiserror::Error;
+
+/// A failure of the disk or of what is on it.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("{attempted}: {source}")]
+    Io {
+        /// What was attempted.
+        attempted: String,
+        /// What it said.
+        source: io::Error,
+    },
+    /// sled refused.
+    #[error("{attempted} the checkpoint: {reason}")]
+    Checkpoint {
+        /// What was attempted.
+        attempted: String,
+        /// What sled said.
+        reason: String,
+    },
+    /// What is on disk is not what was written.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl StoreError {
+    /// For `map_err` on IO.
+    pub(crate) fn io(attempted: &str) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| StoreError::Io { attempted: attempted.to_owned(), source }
+    }
+
+    pub(super) fn checkpoint(attempted: &str, error: &sled::Error) -> Self {
+        StoreError::Checkpoint { attempted: attempted.to_owned(), reason: error.to_string() }
+    }
+
+    pub(crate) fn damaged(what: &str) -> Self {
+        StoreError::Damaged(what.to_owned())
+    }
+}
+
+impl From<StoreError> for io::Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Io { attempted, source } => {
+                io::Error::new(source.kind(), format!("{attempted}: {source}"))
+            }
+            other => io::Error::other(other),
+        }
+    }
+}

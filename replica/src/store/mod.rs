@@ -1,0 +1,394 @@
+//! The replicated state on this replica: an overlay in memory over a checkpoint on disk.
+//!
+//! ```text
+//!   apply ──writes──▶ active overlay ──frozen──▶ one thread ──one atomic batch──▶ sled
+//!   reads ──────────▶ active, frozen, sled, in this order
+//! ```
+//!
+//! The Raft log is the write-ahead log of this state: after a crash the log replays from the checkpoint's applied entry.
+//! Memory is bounded: when the thread falls behind, [`Store::wait_for_room`] holds apply back. This module knows keys and
+//! bytes; what they mean is the machine's.
+
+mod checkpoint;
+mod error;
+mod key;
+mod run;
+mod snapshot;
+mod trust;
+mod view;
+mod writer;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+use quorate_proto::rpc::{LogId, StoredMembership};
+use tokio::sync::{Notify, oneshot};
+
+use checkpoint::Checkpoint;
+use trust::Trust;
+use writer::{Job, Writer};
+
+pub use error::StoreError;
+pub use key::{Key, Space};
+pub use snapshot::SnapshotFile;
+pub(crate) use trust::write_synced;
+pub use view::{Transaction, View, Writes};
+
+/// The overlay is frozen and written once it holds this many bytes. Larger means fewer, larger batches and a longer replay.
+const FREEZE_BYTES: usize = 8 * 1024 * 1024;
+/// Apply waits while the active overlay is larger than this: the disk is slower than the log.
+const OVERLAY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What a key and a map node cost beside the value, roughly.
+const PAIR_OVERHEAD_BYTES: usize = 96;
+/// Running hashes remembered, so that replicas a little apart can be compared at one common index.
+const HASHES_REMEMBERED: usize = 65_536;
+
+/// What the state contains: the last applied entry and everything that belongs to it. Stored in checkpoint and snapshot.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Applied {
+    /// The last applied entry.
+    #[prost(message, optional, tag = "1")]
+    pub log_id: Option<LogId>,
+    /// The last applied membership.
+    #[prost(message, optional, tag = "2")]
+    pub membership: Option<StoredMembership>,
+    /// The maximum log time seen, ms since the Unix epoch.
+    #[prost(uint64, tag = "3")]
+    pub log_time_ms: u64,
+    /// Running hash over every applied entry, its outcome and its writes; 32 bytes, empty before the first.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub hash: Bytes,
+}
+
+impl Applied {
+    /// Index of the last applied entry; `None` before the first.
+    pub fn index(&self) -> Option<u64> {
+        self.log_id.as_ref().map(|id| id.index)
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    active: Writes,
+    active_bytes: usize,
+    frozen: Option<Arc<Writes>>,
+    applied: Applied,
+    hashes: VecDeque<(u64, Bytes)>,
+}
+
+/// The state. Cheap to share; one writer (apply), many readers.
+#[derive(Debug)]
+pub struct Store {
+    state: Arc<RwLock<State>>,
+    checkpoint: Arc<Checkpoint>,
+    writer: Writer,
+    room: Arc<Notify>,
+    snapshot_dir: PathBuf,
+}
+
+impl Store {
+    /// Opens the state under `dir`, throwing away a checkpoint that cannot be trusted.
+    ///
+    /// # Errors
+    /// When the directory cannot be used.
+    pub fn open(dir: &Path, boot_id_file: &Path) -> Result<Self, StoreError> {
+        let state_dir = dir.join("state");
+        let snapshot_dir = dir.join("snapshots");
+        for path in [&state_dir, &snapshot_dir] {
+            fs::create_dir_all(path).map_err(StoreError::io("creating the data directory"))?;
+        }
+        let trust = Trust::new(&state_dir, boot_id_file).map_err(StoreError::io("reading the boot id"))?;
+        let checkpoint = match trust.is_trusted().then(|| Checkpoint::open(&state_dir)) {
+            Some(Ok(checkpoint)) => checkpoint,
+            // In use or out of reach says nothing about its content.
+            Some(Err(error @ StoreError::Io { .. })) => return Err(error),
+            other => {
+                if let Some(Err(error)) = other {
+                    tracing::warn!(%error, "checkpoint refused, rebuilding it from snapshot and log");
+                }
+                wipe(&state_dir)?;
+                Checkpoint::open(&state_dir)?
+            }
+        };
+        trust.while_running().map_err(StoreError::io("marking the checkpoint"))?;
+        let applied = checkpoint.applied()?;
+        let checkpoint = Arc::new(checkpoint);
+        let state = Arc::new(RwLock::new(State {
+            active: Writes::new(),
+            active_bytes: 0,
+            frozen: None,
+            hashes: VecDeque::from_iter(applied.index().map(|index| (index, applied.hash.clone()))),
+            applied,
+        }));
+        let room = Arc::new(Notify::new());
+        let writer =
+            Writer::start(checkpoint.clone(), state.clone(), room.clone(), trust, snapshot_dir.clone())?;
+        Ok(Self { state, checkpoint, writer, room, snapshot_dir })
+    }
+
+    /// A consistent view of everything applied so far. Held briefly: apply waits for it.
+    pub fn read(&self) -> Reader<'_> {
+        Reader { state: self.state.read().expect(NOT_POISONED), checkpoint: &self.checkpoint }
+    }
+
+    /// The right to apply. There is one caller.
+    pub fn apply(&self) -> Applier<'_> {
+        Applier {
+            state: self.state.write().expect(NOT_POISONED),
+            checkpoint: &self.checkpoint,
+            writer: &self.writer,
+        }
+    }
+
+    /// Waits until the checkpoint has caught up enough for more to be applied.
+    pub async fn wait_for_room(&self) {
+        loop {
+            let freed = self.room.notified();
+            if self.state.read().expect(NOT_POISONED).active_bytes < OVERLAY_BYTES_MAX {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Builds a snapshot of everything applied so far, while apply goes on.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn build_snapshot(&self) -> Result<SnapshotFile, StoreError> {
+        // The writer takes the overlay over before it walks the tree; until then a frozen one may be in its way.
+        loop {
+            let freed = self.room.notified();
+            {
+                let mut state = self.state.write().expect(NOT_POISONED);
+                if state.frozen.is_none() {
+                    freeze(&mut state, &self.writer);
+                    break;
+                }
+            }
+            freed.await;
+        }
+        let (done, built) = oneshot::channel();
+        self.writer.send(Job::Snapshot(done));
+        built.await.map_err(|_| StoreError::damaged("the checkpoint writer has stopped"))?
+    }
+
+    /// Replaces the whole state by a received snapshot.
+    ///
+    /// # Errors
+    /// When the file is damaged or cannot be taken over; the state is not to be used then.
+    pub async fn install_snapshot(&self, received: PathBuf) -> Result<SnapshotFile, StoreError> {
+        let (done, installed) = oneshot::channel();
+        self.writer.send(Job::Install(received, done));
+        installed.await.map_err(|_| StoreError::damaged("the checkpoint writer has stopped"))?
+    }
+
+    /// The newest snapshot on disk.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn current_snapshot(&self) -> Result<Option<SnapshotFile>, StoreError> {
+        snapshot::newest(&self.snapshot_dir)
+    }
+
+    /// Where a snapshot that is being received is written.
+    pub fn incoming_snapshot_path(&self) -> PathBuf {
+        self.snapshot_dir.join("incoming-received")
+    }
+
+    /// Empties the state: what it claims to contain goes beyond what log and snapshot can prove.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be cleared.
+    pub async fn reset(&self) -> Result<(), StoreError> {
+        let (done, cleared) = oneshot::channel();
+        self.writer.send(Job::Reset(done));
+        cleared.await.map_err(|_| StoreError::damaged("the checkpoint writer has stopped"))?
+    }
+
+    /// Writes what is in memory, closes the checkpoint in order and marks it so.
+    ///
+    /// # Errors
+    /// When it cannot be written; the log still has everything.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        {
+            let mut state = self.state.write().expect(NOT_POISONED);
+            if state.frozen.is_none() {
+                freeze(&mut state, &self.writer);
+            }
+        }
+        let (done, closed) = oneshot::channel();
+        self.writer.send(Job::Close(done));
+        closed.await.map_err(|_| StoreError::damaged("the checkpoint writer has stopped"))?
+    }
+
+    /// Bytes of the overlay in memory.
+    pub fn overlay_bytes(&self) -> usize {
+        self.state.read().expect(NOT_POISONED).active_bytes
+    }
+
+    /// Bytes of the checkpoint on disk.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        self.checkpoint.disk_bytes()
+    }
+
+    /// Index that the checkpoint reaches.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn checkpoint_index(&self) -> Result<u64, StoreError> {
+        Ok(self.checkpoint.applied()?.index().unwrap_or(0))
+    }
+}
+
+/// The lock is poisoned only by a panic in apply, which has stopped the replica before anybody asks again.
+const NOT_POISONED: &str = "apply does not panic while it holds the state";
+
+fn wipe(dir: &Path) -> Result<(), StoreError> {
+    fs::remove_dir_all(dir).map_err(StoreError::io("removing the checkpoint"))?;
+    fs::create_dir_all(dir).map_err(StoreError::io("creating the checkpoint"))
+}
+
+/// Hands the active overlay to the writer. The caller has seen that no frozen one is left.
+fn freeze(state: &mut State, writer: &Writer) {
+    if state.active.is_empty() && state.applied.log_id.is_none() {
+        return;
+    }
+    let frozen = Arc::new(std::mem::take(&mut state.active));
+    state.active_bytes = 0;
+    state.frozen = Some(frozen.clone());
+    writer.send(Job::Write(frozen, state.applied.clone()));
+}
+
+fn lookup(state: &State, checkpoint: &Checkpoint, key: &Key) -> Result<Option<Bytes>, StoreError> {
+    if let Some(value) = state.active.get(key) {
+        return Ok(value.clone());
+    }
+    if let Some(value) = state.frozen.as_ref().and_then(|frozen| frozen.get(key)) {
+        return Ok(value.clone());
+    }
+    checkpoint.get(key)
+}
+
+fn scan(
+    state: &State,
+    checkpoint: &Checkpoint,
+    from: &Key,
+    to: &Key,
+    limit: usize,
+) -> Result<Vec<(Key, Bytes)>, StoreError> {
+    if from >= to || limit == 0 {
+        return Ok(Vec::new());
+    }
+    // Each layer gives its first pairs; beyond the nearest end of a layer that has more, nothing is certain. Deletions hide
+    // pairs below, so the ask doubles until enough is certain.
+    let mut wanted = limit;
+    loop {
+        let below = checkpoint.range(from, to, wanted)?;
+        let mut certain_to = (below.len() == wanted).then(|| below[wanted - 1].0);
+        let mut merged: BTreeMap<Key, Option<Bytes>> =
+            below.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        // Newest layer last, so that it wins.
+        for layer in [state.frozen.as_deref(), Some(&state.active)].into_iter().flatten() {
+            let mut count = 0;
+            let mut last = None;
+            for (key, value) in layer.range(*from..*to).take(wanted) {
+                merged.insert(*key, value.clone());
+                count += 1;
+                last = Some(*key);
+            }
+            if count == wanted {
+                certain_to = certain_to.min(last).or(certain_to).or(last);
+            }
+        }
+        let found: Vec<(Key, Bytes)> = merged
+            .into_iter()
+            .take_while(|(key, _)| certain_to.is_none_or(|end| *key <= end))
+            .filter_map(|(key, value)| Some((key, value?)))
+            .take(limit)
+            .collect();
+        if found.len() == limit || certain_to.is_none() {
+            return Ok(found);
+        }
+        wanted *= 2;
+    }
+}
+
+/// See [`Store::read`].
+#[derive(Debug)]
+pub struct Reader<'a> {
+    state: RwLockReadGuard<'a, State>,
+    checkpoint: &'a Checkpoint,
+}
+
+impl Reader<'_> {
+    /// What this view contains.
+    pub fn applied(&self) -> &Applied {
+        &self.state.applied
+    }
+
+    /// The running hash at an index, if it is still remembered.
+    pub fn hash_at(&self, index: u64) -> Option<Bytes> {
+        let at = self.state.hashes.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        Some(self.state.hashes[at].1.clone())
+    }
+}
+
+impl View for Reader<'_> {
+    fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        lookup(&self.state, self.checkpoint, key)
+    }
+
+    fn range(&self, from: &Key, to: &Key, limit: usize) -> Result<Vec<(Key, Bytes)>, StoreError> {
+        scan(&self.state, self.checkpoint, from, to, limit)
+    }
+}
+
+/// See [`Store::apply`].
+#[derive(Debug)]
+pub struct Applier<'a> {
+    state: RwLockWriteGuard<'a, State>,
+    checkpoint: &'a Checkpoint,
+    writer: &'a Writer,
+}
+
+impl Applier<'_> {
+    /// What has been applied before.
+    pub fn applied(&self) -> &Applied {
+        &self.state.applied
+    }
+
+    /// Takes over one entry's writes and what it makes of the applied record.
+    pub fn commit(&mut self, writes: Writes, applied: Applied) {
+        let index = applied.index().unwrap_or(0);
+        let state = &mut *self.state;
+        for (key, value) in writes {
+            state.active_bytes += PAIR_OVERHEAD_BYTES + value.as_ref().map_or(0, Bytes::len);
+            state.active.insert(key, value);
+        }
+        if state.hashes.len() >= HASHES_REMEMBERED {
+            state.hashes.pop_front();
+        }
+        state.hashes.push_back((index, applied.hash.clone()));
+        state.applied = applied;
+        if state.active_bytes >= FREEZE_BYTES && state.frozen.is_none() {
+            freeze(state, self.writer);
+        }
+    }
+}
+
+impl View for Applier<'_> {
+    fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        lookup(&self.state, self.checkpoint, key)
+    }
+
+    fn range(&self, from: &Key, to: &Key, limit: usize) -> Result<Vec<(Key, Bytes)>, StoreError> {
+        scan(&self.state, self.checkpoint, from, to, limit)
+    }
+}
+
+#[cfg(test)]
+mod tests;

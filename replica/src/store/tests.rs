@@ -1,0 +1,157 @@
+//! The overlay, the checkpoint and the snapshot together must look like one map.
+
+use super::*;
+
+fn boot_file(dir: &Path) -> PathBuf {
+    let path = dir.join("boot_id");
+    if !path.exists() {
+        fs::write(&path, "boot").expect("a file");
+    }
+    path
+}
+
+fn open(dir: &Path) -> Store {
+    Store::open(dir, &boot_file(dir)).expect("opens")
+}
+
+fn commit(store: &Store, index: u64, pairs: &[(Key, Option<&str>)]) {
+    let writes = pairs.iter().map(|(key, value)| (*key, value.map(|v| Bytes::from(v.to_owned())))).collect();
+    let log_id = Some(LogId { term: 1, node_id: 1, index });
+    let applied = Applied { log_id, hash: Bytes::from(index.to_be_bytes().to_vec()), ..Applied::default() };
+    store.apply().commit(writes, applied);
+}
+
+async fn checkpointed(store: &Store) {
+    store.build_snapshot().await.expect("a snapshot, and before it a checkpoint");
+}
+
+fn message(sequence: u64) -> Key {
+    Key::two(Space::Messages, 7, sequence)
+}
+
+fn texts(store: &Store, from: u64, to: u64, limit: usize) -> Vec<String> {
+    let found = store.read().range(&message(from), &message(to), limit).expect("reads");
+    found.into_iter().map(|(_, value)| String::from_utf8_lossy(&value).into_owned()).collect()
+}
+
+#[tokio::test]
+async fn reads_see_overlay_over_checkpoint() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    for n in 1..=100 {
+        commit(&store, n, &[(message(n), Some(&format!("m{n}")))]);
+    }
+    checkpointed(&store).await;
+    commit(&store, 101, &[(message(50), Some("edited")), (message(60), None), (message(101), Some("m101"))]);
+    assert_eq!(texts(&store, 49, 52, 10), ["m49", "edited", "m51"]);
+    assert_eq!(texts(&store, 59, 62, 10), ["m59", "m61"]);
+    assert_eq!(texts(&store, 59, 200, 3), ["m59", "m61", "m62"]);
+    assert_eq!(texts(&store, 100, 200, 10), ["m100", "m101"]);
+    checkpointed(&store).await;
+    assert_eq!(texts(&store, 49, 52, 10), ["m49", "edited", "m51"]);
+    assert_eq!(texts(&store, 1, 200, 1000).len(), 100);
+    assert_eq!(store.read().get(&message(60)).expect("reads"), None);
+}
+
+#[tokio::test]
+async fn runs_of_other_conversations_are_not_mixed_in() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    commit(&store, 1, &[(message(1), Some("a")), (Key::two(Space::Messages, 8, 1), Some("b"))]);
+    checkpointed(&store).await;
+    assert_eq!(texts(&store, 0, u64::MAX, 10), ["a"]);
+    assert_eq!(store.read().get(&Key::two(Space::Messages, 6, 1)).expect("reads"), None);
+}
+
+#[tokio::test]
+async fn a_reopened_state_is_what_was_checkpointed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    {
+        let store = open(dir.path());
+        commit(&store, 1, &[(message(1), Some("a"))]);
+        store.close().await.expect("closes");
+    }
+    // The writer thread lets the tree go after it has answered.
+    let mut store = None;
+    for _ in 0..100 {
+        match Store::open(dir.path(), &boot_file(dir.path())) {
+            Ok(opened) => {
+                store = Some(opened);
+                break;
+            }
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+    let store = store.expect("opens again");
+    assert_eq!(texts(&store, 0, 10, 10), ["a"]);
+    assert_eq!(store.read().applied().index(), Some(1));
+}
+
+#[tokio::test]
+async fn an_installed_snapshot_replaces_everything() {
+    let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (source, target) = (open(one.path()), open(two.path()));
+    for n in 1..=1000 {
+        commit(&source, n, &[(message(n), Some("text")), (Key::one(Space::Conversation, n), Some("c"))]);
+    }
+    let snapshot = source.build_snapshot().await.expect("builds");
+    assert_eq!(snapshot.applied.index(), Some(1000));
+    commit(&target, 5, &[(message(5000), Some("stale"))]);
+    let received = target.incoming_snapshot_path();
+    fs::copy(&snapshot.path, &received).expect("copies");
+    target.install_snapshot(received).await.expect("installs");
+    assert_eq!(target.read().applied().index(), Some(1000));
+    assert_eq!(texts(&target, 0, u64::MAX, 5000).len(), 1000);
+    assert_eq!(target.read().get(&message(5000)).expect("reads"), None);
+    assert_eq!(target.current_snapshot().expect("reads").expect("one").applied.index(), Some(1000));
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_refused() {
+    let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (source, target) = (open(one.path()), open(two.path()));
+    commit(&source, 1, &[(message(1), Some("text"))]);
+    commit(&target, 1, &[(message(1), Some("mine"))]);
+    let snapshot = source.build_snapshot().await.expect("builds");
+    let mut bytes = fs::read(&snapshot.path).expect("reads");
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    let received = target.incoming_snapshot_path();
+    fs::write(&received, &bytes).expect("writes");
+    assert!(target.install_snapshot(received).await.is_err());
+    assert_eq!(texts(&target, 0, 10, 10), ["mine"], "the state is as it was");
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_another_boot_is_thrown_away() {
+    let dir = tempfile::tempdir().expect("a folder");
+    {
+        let store = open(dir.path());
+        commit(&store, 1, &[(message(1), Some("a"))]);
+        checkpointed(&store).await;
+        // Not closed: as after a power cut. The copy below stands for the disk that was left.
+        let copy = dir.path().join("cut");
+        copy_tree(dir.path(), &copy);
+    }
+    let cut = dir.path().join("cut");
+    fs::write(cut.join("boot_id"), "another boot").expect("writes");
+    let store = open(&cut);
+    assert_eq!(store.read().applied().index(), None, "rebuilt from snapshot and log, not believed");
+    assert!(store.current_snapshot().expect("reads").is_some(), "the synced snapshot is still there");
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path == to {
+            continue;
+        }
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy_tree(&path, &target)
+        } else {
+            fs::copy(&path, &target).map(|_| ()).expect("copies")
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The one thread that writes the checkpoint: frozen overlays, snapshots, installs, in the order they were asked for.
+//!
+//! Because nobody else writes, the tree stands still while a snapshot walks it: its content is the state at exactly the index
+//! of the last batch, and apply goes on in the overlay meanwhile.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, RwLock};
+use std::thread;
+
+use tokio::sync::{Notify, oneshot};
+
+use super::checkpoint::Checkpoint;
+use super::snapshot::{self, SnapshotFile};
+use super::trust::Trust;
+use super::{Applied, NOT_POISONED, State, StoreError, Writes};
+
+/// Jobs that may wait: one frozen overlay and one of each rare kind. Senders never block in practice.
+const JOBS_MAX: usize = 8;
+
+type Done<T> = oneshot::Sender<Result<T, StoreError>>;
+
+pub(super) enum Job {
+    Write(Arc<Writes>, Applied),
+    Snapshot(Done<SnapshotFile>),
+    Install(PathBuf, Done<SnapshotFile>),
+    Reset(Done<()>),
+    Close(Done<()>),
+}
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    jobs: SyncSender<Job>,
+}
+
+struct Thread {
+    checkpoint: Arc<Checkpoint>,
+    state: Arc<RwLock<State>>,
+    room: Arc<Notify>,
+    trust: Trust,
+    snapshot_dir: PathBuf,
+}
+
+impl Writer {
+    pub(super) fn start(
+        checkpoint: Arc<Checkpoint>,
+        state: Arc<RwLock<State>>,
+        room: Arc<Notify>,
+        trust: Trust,
+        snapshot_dir: PathBuf,
+    ) -> Result<Self, StoreError> {
+        let (jobs, queue) = sync_channel(JOBS_MAX);
+        let thread = Thread { checkpoint, state, room, trust, snapshot_dir };
+        thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || thread.run(&queue))
+            .map_err(StoreError::io("starting the checkpoint thread"))?;
+        Ok(Self { jobs })
+    }
+
+    /// A job for a stopped thread is dropped, which its waiter sees.
+    pub(super) fn send(&self, job: Job) {
+        if self.jobs.send(job).is_err() {
+            tracing::error!("the checkpoint thread has stopped");
+        }
+    }
+}
+
+impl Thread {
+    fn run(&self, queue: &Receiver<Job>) {
+        while let Ok(job) = queue.recv() {
+            match job {
+                Job::Write(writes, applied) => {
+                    if let Err(error) = self.checkpoint.write(&writes, &applied) {
+                        // The overlay stays frozen, so nothing is lost; the replica must not go on as if it were written.
+                        tracing::error!(%error, "cannot write the checkpoint, stopping");
+                        std::process::exit(1);
+                    }
+                    self.state.write().expect(NOT_POISONED).frozen = None;
+                    self.room.notify_waiters();
+                }
+                Job::Snapshot(done) => {
+                    let _ = done.send(self.snapshot());
+                }
+                Job::Install(path, done) => {
+                    let _ = done.send(self.install(path));
+                }
+                Job::Reset(done) => {
+                    let reset = self.replace(std::iter::empty(), Applied::default());
+                    let _ = done.send(reset);
+                }
+                Job::Close(done) => {
+                    let closed = self.checkpoint.flush().and_then(|()| {
+                        self.trust.closed_clean().map_err(StoreError::io("syncing the checkpoint"))
+                    });
+                    let _ = done.send(closed);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Result<SnapshotFile, StoreError> {
+        let applied = self.checkpoint.applied()?;
+        let file = snapshot::write(&self.snapshot_dir, &applied, self.checkpoint.raw_pairs())?;
+        snapshot::remove_others(&self.snapshot_dir, &file.path)?;
+        Ok(file)
+    }
+
+    fn install(&self, received: PathBuf) -> Result<SnapshotFile, StoreError> {
+        let file = snapshot::adopt(&self.snapshot_dir, &received)?;
+        self.replace(snapshot::read_pairs(&file)?, file.applied.clone())?;
+        snapshot::remove_others(&self.snapshot_dir, &file.path)?;
+        Ok(file)
+    }
+
+    /// Replaces checkpoint and overlay together. A crash in between leaves an untrusted checkpoint, which is rebuilt.
+    fn replace(
+        &self,
+        pairs: impl Iterator<Item = Result<(bytes::Bytes, bytes::Bytes), StoreError>>,
+        applied: Applied,
+    ) -> Result<(), StoreError> {
+        self.trust.withdraw().map_err(StoreError::io("marking the checkpoint"))?;
+        {
+            let mut state = self.state.write().expect(NOT_POISONED);
+            self.checkpoint.replace(pairs, &applied)?;
+            state.active.clear();
+            state.active_bytes = 0;
+            state.frozen = None;
+            state.hashes.clear();
+            state.hashes.extend(applied.index().map(|index| (index, applied.hash.clone())));
+            state.applied = applied;
+        }
+        self.checkpoint.flush()?;
+        self.trust.while_running().map_err(StoreError::io("marking the checkpoint"))?;
+        self.room.notify_waiters();
+        Ok(())
+    }
+}
