@@ -1,0 +1,303 @@
+//! What the server says becomes the model: welcome, events, pings, acks.
+
+use std::collections::BTreeMap;
+
+use quorate_proto::frame::{Ack, Body, Event, EventKind, MeEvent, MeKind, Request, Status, Welcome};
+use quorate_proto::ids::{ConversationId, TopicRef, Version};
+
+use super::Client;
+use super::link::{Asked, decode, is_answer_only};
+use crate::conversation::{Conversation, Verdict};
+use crate::event::{Change, Effect, SocketId};
+use crate::moment::Moment;
+use crate::timeline::Page;
+
+impl Client {
+    pub(super) fn text(&mut self, moment: &Moment, socket: SocketId, text: &str) {
+        if !self.heard(moment, socket) {
+            return;
+        }
+        for frame in decode(text) {
+            match frame {
+                Ok(frame) => {
+                    let asked = frame.reply.and_then(|reply| self.answered(moment, socket, reply));
+                    self.body(moment, socket, asked, frame.body);
+                }
+                Err(Some(reply)) => {
+                    self.answered(moment, socket, reply);
+                }
+                Err(None) => {}
+            }
+        }
+    }
+
+    fn body(&mut self, moment: &Moment, socket: SocketId, asked: Option<Asked>, body: Body) {
+        if asked.is_none() && is_answer_only(&body) {
+            // An answer to a question of a former life.
+            return;
+        }
+        match body {
+            Body::Welcome(welcome) => self.welcomed(moment, socket, *welcome),
+            Body::Ok => {}
+            Body::Error { error } => match asked {
+                Some(Asked::Send(id)) => self.send_refused(moment, id, error),
+                Some(Asked::Command(id)) => self.command_refused(moment, id, error),
+                Some(Asked::History(conversation, page)) => {
+                    self.history_refused(moment, conversation, page, &error);
+                }
+                Some(Asked::Since) => self.since_refused(moment, &error),
+                Some(Asked::Summary(conversation)) => self.summary_refused(moment, conversation, &error),
+                Some(Asked::Auth) if !error.temporary => self.token_spent(),
+                // A refused hello is followed by `bye`, which says what to do.
+                Some(Asked::Auth | Asked::Hello | Asked::Measure | Asked::Count(_)) | None => {}
+            },
+            Body::Ack(ack) => self.acked(ack),
+            Body::Event(event) => {
+                self.position.event(event.index);
+                self.event(event, true);
+            }
+            Body::Me(event) => {
+                self.position.event(event.index);
+                self.me_event(event);
+            }
+            Body::Page { conversation, messages, more_before, .. } => {
+                if let Some(Asked::History(_, page)) = asked {
+                    self.history_page(conversation, page, &messages, more_before);
+                }
+            }
+            Body::Since { pages, .. } => self.since_pages(moment, pages),
+            Body::Conversation { conversation, .. } => match asked {
+                Some(Asked::Summary(_)) => self.summary(&conversation),
+                Some(Asked::Count(_)) => self.count(&conversation),
+                _ => {}
+            },
+            Body::Gap { topic: TopicRef::Me, to_version, .. } => self.own.known_up_to(to_version),
+            Body::Gap { topic: TopicRef::Conversation(id), to_version, .. } => {
+                if let Some(conversation) = self.conversations.get_mut(&id) {
+                    conversation.known_up_to(to_version);
+                }
+            }
+            Body::Status(status) => self.status(&status),
+            Body::Ping { n, index, log_time, .. } => {
+                self.log_time = self.log_time.max(log_time);
+                if self.link.as_ref().is_some_and(|link| link.socket == socket) {
+                    self.position.ping(index);
+                    self.check_resume(index);
+                }
+                self.changed.insert(Change::Connection);
+                self.say(socket, Request::Pong { n });
+            }
+            Body::Drain { after_ms, .. } => self.drain(moment, socket, after_ms),
+            Body::Bye { code, reason, retry_ms } => self.bye(moment, socket, code, reason, retry_ms),
+        }
+    }
+
+    /// The session begins, or goes on.
+    pub(super) fn take_welcome(&mut self, moment: &Moment, welcome: Welcome) {
+        let other_cluster = self.cluster.as_ref().is_some_and(|cluster| *cluster != welcome.cluster);
+        if other_cluster {
+            // Another log: nothing that was cached means anything there. What was written is kept.
+            self.conversations.clear();
+            self.reads.clear();
+            self.log_time = 0;
+            self.position = crate::position::Position::default();
+        }
+        let resumed = welcome.resumed && self.resumable && !other_cluster;
+        self.cluster = Some(welcome.cluster);
+        self.gateway = welcome.gateway;
+        self.session = welcome.session;
+        self.limits = welcome.limits;
+        self.write = welcome.write;
+        self.log_time = self.log_time.max(welcome.log_time);
+        self.me = Some(welcome.user);
+        self.resumable = true;
+        self.resume_ends = None;
+        if resumed {
+            self.position.resume();
+            self.resume_ends = Some(welcome.index);
+            self.own.promised = welcome.me_version;
+        } else {
+            self.position.start(welcome.index);
+            self.own.start(welcome.me_version);
+            let listed: Vec<ConversationId> =
+                welcome.conversations.iter().map(|summary| summary.id).collect();
+            self.conversations.retain(|id, _| listed.contains(id));
+        }
+        let me = self.me_id();
+        for summary in &welcome.conversations {
+            match self.conversations.get_mut(&summary.id) {
+                None => {
+                    self.conversations.insert(summary.id, Conversation::from_summary(summary, me));
+                }
+                Some(conversation) if resumed => {
+                    conversation.describe(summary);
+                    conversation.mark_read(summary.read);
+                    conversation.promised = summary.version;
+                }
+                Some(conversation) => conversation.take_summary(summary),
+            }
+        }
+        let mut late_reads = Vec::new();
+        for conversation in self.conversations.values_mut() {
+            conversation.ask_again();
+            if conversation.read > conversation.read_confirmed {
+                late_reads.push((conversation.id, conversation.read));
+            }
+            self.changed.insert(Change::Timeline(conversation.id));
+        }
+        self.reads.extend(late_reads);
+        self.own.ask_again();
+        self.outbox.requeue_in_flight();
+        self.outbox.wake();
+        self.requeue_commands();
+        self.changed.extend([Change::Connection, Change::List]);
+        self.reads_next_ms = self.reads_next_ms.min(moment.now_ms);
+    }
+
+    /// The resume is complete at this index: then every promised version must be here, or it is asked for.
+    fn check_resume(&mut self, index: u64) {
+        if self.resume_ends.is_none_or(|end| index < end) {
+            return;
+        }
+        self.resume_ends = None;
+        for conversation in self.conversations.values_mut() {
+            let promised = std::mem::take(&mut conversation.promised);
+            conversation.known_up_to(promised);
+        }
+        let promised = std::mem::take(&mut self.own.promised);
+        self.own.known_up_to(promised);
+    }
+
+    /// Topics of which something is missing, so that a resume brings it.
+    pub(super) fn have(&self) -> BTreeMap<String, Version> {
+        let mut have: BTreeMap<String, Version> = self
+            .conversations
+            .values()
+            .filter(|conversation| conversation.incomplete())
+            .map(|conversation| (conversation.id.to_string(), conversation.version))
+            .collect();
+        if self.own.incomplete() {
+            have.insert("me".to_owned(), self.own.version);
+        }
+        have
+    }
+
+    /// An event of a conversation, pushed (`live`) or as an answer.
+    pub(super) fn event(&mut self, event: Event, live: bool) {
+        let (me, id) = (self.me_id(), event.conversation);
+        self.position.saw(event.index);
+        self.log_time = self.log_time.max(event.time);
+        self.settle_own(&event);
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let before = conversation.sequence;
+        let verdict = conversation.take(event);
+        if verdict == Verdict::Applied {
+            let newest = conversation.sequence;
+            if live && newest > before {
+                let from_other = conversation.preview.as_ref().is_some_and(|preview| preview.from.id != me);
+                if from_other {
+                    self.out.push(Effect::Arrived(id, newest));
+                }
+            }
+            self.changed.extend([Change::Timeline(id), Change::List]);
+        }
+        self.changed.insert(Change::Connection);
+    }
+
+    /// An own message that comes back as an event is committed, whether or not its ack will arrive.
+    pub(super) fn settle_own(&mut self, event: &Event) {
+        let EventKind::Message(message) = &event.kind else { return };
+        if message.from.id == self.me_id() && self.outbox.remove(message.client_message_id).is_some() {
+            self.out.push(Effect::Unstore(message.client_message_id));
+            self.changed.insert(Change::Timeline(event.conversation));
+        }
+    }
+
+    /// A command was committed. Whichever comes second of an own message's ack and event changes nothing but the term.
+    fn acked(&mut self, ack: Ack) {
+        self.position.saw(ack.index);
+        self.log_time = self.log_time.max(ack.log_time);
+        if let Some(item) = self.outbox.remove(ack.client_message_id) {
+            self.out.push(Effect::Unstore(ack.client_message_id));
+            let id = item.stored.conversation;
+            if let Some(conversation) = self.conversations.get_mut(&id) {
+                conversation.timeline.echo(item.stored, &ack);
+            }
+            self.changed.insert(Change::Timeline(id));
+        } else if let Some(conversation) = ack.conversation.and_then(|id| self.conversations.get_mut(&id)) {
+            conversation.timeline.acked(&ack);
+            self.changed.insert(Change::Timeline(conversation.id));
+        }
+        self.command_done(&ack);
+        self.changed.insert(Change::Connection);
+        self.out.push(Effect::Acked(ack));
+    }
+
+    fn status(&mut self, status: &Status) {
+        use quorate_proto::frame::WriteState;
+        self.write = status.write;
+        self.leader = status.leader.or(self.leader.filter(|_| status.write == WriteState::Up));
+        if status.write == WriteState::Up {
+            self.outbox.wake();
+            self.wake_commands();
+        }
+        self.changed.insert(Change::Connection);
+    }
+
+    /// An event of the reader's own topic, by the version rule.
+    pub(super) fn me_event(&mut self, event: MeEvent) {
+        self.position.saw(event.index);
+        self.log_time = self.log_time.max(event.time);
+        for event in self.own.take(event) {
+            self.apply_me(event.kind);
+        }
+    }
+
+    pub(super) fn apply_me(&mut self, kind: MeKind) {
+        let me = self.me_id();
+        match kind {
+            MeKind::Added { conversation: summary, base_version } => {
+                let id = summary.id;
+                match self.conversations.get_mut(&id) {
+                    // The welcome's summary was ahead of this event.
+                    Some(conversation) => conversation.describe(&summary),
+                    None => {
+                        let mut conversation = Conversation::from_summary(&summary, me);
+                        // What lies between the base and the summary comes as events too; both are the same.
+                        conversation.version = conversation.version.max(base_version);
+                        self.conversations.insert(id, conversation);
+                    }
+                }
+                self.changed.insert(Change::Timeline(id));
+            }
+            MeKind::Removed { conversation } => {
+                self.conversations.remove(&conversation);
+                self.reads.remove(&conversation);
+                self.changed.insert(Change::Timeline(conversation));
+            }
+            MeKind::Read { conversation: id, sequence } => {
+                if let Some(conversation) = self.conversations.get_mut(&id) {
+                    conversation.read_confirmed = conversation.read_confirmed.max(sequence);
+                    conversation.mark_read(sequence);
+                    if self.reads.get(&id).is_some_and(|wanted| *wanted <= sequence) {
+                        self.reads.remove(&id);
+                    }
+                }
+            }
+            MeKind::SessionEnded { .. } => {}
+        }
+        self.changed.insert(Change::List);
+    }
+
+    fn history_page(&mut self, id: ConversationId, page: Page, messages: &[Event], more_before: bool) {
+        for event in messages {
+            // A message of the outbox that is in history has been committed.
+            self.settle_own(event);
+        }
+        if let Some(conversation) = self.conversations.get_mut(&id) {
+            conversation.timeline.page(page, messages, more_before);
+            conversation.recount();
+            self.changed.extend([Change::Timeline(id), Change::List]);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What goes into the rules and what comes out.
+
+use quorate_proto::error::WireError;
+use quorate_proto::frame::{Ack, Action};
+use quorate_proto::ids::{ClientMessageId, ConversationId, Sequence};
+use quorate_proto::rest::SessionGrant;
+
+use crate::outbox::StoredItem;
+
+/// Names one socket of this client; later sockets have higher numbers.
+pub type SocketId = u64;
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A session was granted by sign-up, sign-in or refresh.
+    Granted(SessionGrant),
+    /// A refresh did not work. `denied`: the session is over; else it is worth another attempt.
+    RefreshFailed {
+        /// Whether the answer was a clear no.
+        denied: bool,
+    },
+    /// The socket is open.
+    Opened(SocketId),
+    /// One WebSocket text message.
+    Text(SocketId, String),
+    /// The socket is closed, or could not be opened (code 1006).
+    Closed(SocketId, u16),
+    /// The device says it has a network.
+    Online,
+    /// The device says it has none.
+    Offline,
+    /// The page became visible, or the machine woke up.
+    Visible,
+    /// The person asks for an attempt now.
+    TryNow,
+    /// Time passed: [`Client::deadline_ms`](crate::Client::deadline_ms) is reached.
+    Tick,
+    /// Items that an earlier life of this client left behind.
+    Restore(Vec<StoredItem>),
+    /// A new message.
+    Send {
+        /// Where to.
+        conversation: ConversationId,
+        /// As typed.
+        text: String,
+        /// The message answered to.
+        reply_to: Option<Sequence>,
+    },
+    /// Send a failed or put-aside item after all.
+    Retry(ClientMessageId),
+    /// Delete an item that was not committed.
+    Delete(ClientMessageId),
+    /// The conversation in front of the reader, if any.
+    Focus(Option<ConversationId>),
+    /// An older page of history.
+    LoadOlder(ConversationId),
+    /// The reader has read up to here.
+    MarkRead(ConversationId, Sequence),
+    /// A command, under an id that the caller took from [`Moment::client_message_id`](crate::Moment::client_message_id).
+    Do(ClientMessageId, Action),
+    /// The caller no longer cares for that command's answer; what was sent may still take effect.
+    Forget(ClientMessageId),
+    /// Measure the round trip.
+    Measure,
+    /// The person signs out. The outbox in storage is the caller's to keep or wipe.
+    SignOut,
+}
+
+/// Something to be done, in the order given.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Open a socket under this name.
+    Connect(SocketId),
+    /// Send one text message.
+    Transmit(SocketId, String),
+    /// Close it, and forget it: nothing it says counts any more.
+    Close(SocketId, u16),
+    /// Ask for a fresh access token; answer with `Granted` or `RefreshFailed`.
+    RefreshToken,
+    /// Store the item (insert or replace) before anything later is carried out.
+    Store(StoredItem),
+    /// Remove the item from the store.
+    Unstore(ClientMessageId),
+    /// A message or command was committed by a majority.
+    Acked(Ack),
+    /// A command of `Do` was carried out; the conversation it concerns, if any.
+    Done(ClientMessageId, Option<ConversationId>),
+    /// A message or command was refused: the composer or dialog keeps what was typed.
+    Refused(Option<ClientMessageId>, WireError),
+    /// A message that somebody else wrote arrived live.
+    Arrived(ConversationId, Sequence),
+    /// The session is over: show sign-in. In words why, if not by sign-out.
+    SignedOut(Option<String>),
+    /// Part of the model changed.
+    Changed(Change),
+}
+
+/// Parts of the model that a view shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Connection, banner, write state, gateway, position.
+    Connection,
+    /// The list of conversations.
+    List,
+    /// A conversation's messages, committed or pending.
+    Timeline(ConversationId),
+}

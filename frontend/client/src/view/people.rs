@@ -1,0 +1,49 @@
+//! Names and their small pictures.
+
+use quorate_proto::frame::User;
+
+/// Colours of avatars in the style sheet.
+const HUES: u64 = 8;
+
+/// What somebody wants to be called.
+pub fn called(user: &User) -> &str {
+    if user.display_name.is_empty() { &user.name } else { &user.display_name }
+}
+
+/// One or two letters that stand for a name.
+pub fn initials(name: &str) -> String {
+    let mut words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let first = words.next().and_then(|word| word.chars().next());
+    let last = words.next_back().and_then(|word| word.chars().next());
+    let letters: String = first.into_iter().chain(last).flat_map(char::to_uppercase).take(2).collect();
+    if letters.is_empty() { "?".to_owned() } else { letters }
+}
+
+/// A colour that stays the same for the same name, from 0 to 7.
+pub fn hue(name: &str) -> u64 {
+    // FNV-1a: no more than spread is asked of it.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash ^ (hash >> 32)) % HUES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn initials_are_first_and_last() {
+        assert_eq!(
+            ["Ana Maria Brook", "bob", "élan vital", "—", "x.y"].map(initials),
+            ["AB", "B", "ÉV", "?", "XY"]
+        );
+    }
+
+    #[test]
+    fn hues_are_stable_and_spread() {
+        assert_eq!(hue("ana"), hue("ana"));
+        let used: std::collections::BTreeSet<u64> = (0..100).map(|n| hue(&format!("user{n}"))).collect();
+        assert_eq!(used.len(), 8);
+    }
+}
