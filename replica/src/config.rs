@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 /// Where the kernel says which boot this is.
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 /// Default interval of a leader's heartbeats.
-const HEARTBEAT_INTERVAL_MS: u64 = 100;
-/// Default bounds of the random wait before an election.
-const ELECTION_TIMEOUT_MIN_MS: u64 = 300;
-const ELECTION_TIMEOUT_MAX_MS: u64 = 600;
+const HEARTBEAT_INTERVAL_MS: u64 = 60;
+/// Default bounds of the random wait before an election. openraft waits out the leader's lease (the upper bound) first, then
+/// a random time within them: measured here, a killed leader is replaced after 0.53–0.71 s; with 300–600 it was 0.86–1.06 s.
+const ELECTION_TIMEOUT_MIN_MS: u64 = 200;
+const ELECTION_TIMEOUT_MAX_MS: u64 = 350;
 
 /// Flags and environment variables of `replica run`. Each overrides the file's key of the same name.
 #[derive(Debug, Clone, Default, Args)]

@@ -40,7 +40,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("quorate_replica");
         let gauges = Arc::new(Gauges::default());
         let listed = [
-            ("is_leader", "1 while this replica leads", &gauges.is_leader),
+            ("is_leader", "Whether this replica leads", &gauges.is_leader),
             ("term", "Current term", &gauges.term),
             ("last_log_index", "Index of the last log entry", &gauges.last_log_index),
             ("commit_index", "Highest index known to be committed", &gauges.commit_index),

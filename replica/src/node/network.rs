@@ -231,7 +231,11 @@ impl RaftNetworkV2<Types> for PeerClient {
     {
         Box::pin(async move {
             let mut client = self.client()?;
-            let requests = input.map(append_to_wire);
+            // openraft waits out its backoff inside the input. Without asking for the first request before connecting, a
+            // peer that refuses would be tried again at once, for ever.
+            let mut input = input;
+            let Some(first) = input.next().await else { return Ok(futures_util::stream::empty().boxed()) };
+            let requests = futures_util::stream::iter([first]).chain(input).map(append_to_wire);
             let opened = tokio::time::timeout(option.soft_ttl(), client.append(requests)).await;
             let answers = match opened {
                 Ok(Ok(answers)) => answers.into_inner(),
