@@ -1,1 +1,48 @@
-//! To come.
+//! A gateway: browsers' sessions in front of the replica tier.
+//!
+//! Owns sockets, queues with bounds, and caches that it could lose; never the only copy of anything. Knows the replicas
+//! only through the contract in `quorate-proto`.
+//!
+//! ```text
+//!  server ──▶ session ──▶ command ──▶ leader ──Submit──▶ the leader
+//!    │           ▲  └──── reads ─────Read─────────────▶ any replica
+//!    └─▶ rest    └──outbox── hub ◀────Feed───────────── any replica
+//! ```
+
+mod auth;
+pub mod cli;
+mod clock;
+mod command;
+pub mod config;
+mod context;
+mod convert;
+mod hub;
+mod leader;
+mod metrics;
+mod reads;
+mod replicas;
+mod rest;
+pub mod server;
+mod session;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use config::Config;
+use context::Gateway;
+use server::{DrainPhase, Signals};
+
+/// Runs a gateway on a bound listener until the first signal and the orderly end after it.
+///
+/// # Errors
+/// When a part cannot start.
+pub async fn run(config: Config, listener: TcpListener, signals: Signals) -> anyhow::Result<()> {
+    let (drain, phase) = watch::channel(DrainPhase::Serving);
+    let gateway = Gateway::start(config, phase)?;
+    let address = listener.local_addr()?;
+    let name = &gateway.config.name;
+    // The one line that others wait for, on stdout as in the log.
+    println!("gateway {name} listening on http://{address}");
+    tracing::info!("gateway {name} listening on http://{address}");
+    server::serve(gateway, listener, drain, signals).await
+}

@@ -1,0 +1,11 @@
+//! Who somebody is: passwords, accounts, access tokens.
+//!
+//! Owns everything that touches a secret. Only the PHC string of a password and the hash of a refresh secret ever leave
+//! this process; the replicas sign access tokens, this module checks them.
+
+mod accounts;
+mod passwords;
+mod tokens;
+
+pub use accounts::{Accounts, Grant};
+pub use tokens::{Identity, TokenError, TokenVerifier};

@@ -1,0 +1,278 @@
+//! Access tokens: JWTs signed by the replica tier with Ed25519, checked here with its public keys.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use quorate_proto::limits::TOKEN_LEEWAY_MS;
+use quorate_proto::rpc::{KeysQuery, PublicKey, read_request, read_response};
+use quorate_proto::token::{Claims, ISSUER};
+use thiserror::Error;
+use tokio::sync::{Mutex, RwLock};
+use uuid::Uuid;
+
+use crate::reads::{Reader, request};
+
+/// A token with an unknown key makes the gateway ask for the keys, at most this often.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest token that is looked at; ours are under 600 bytes.
+const TOKEN_BYTES_MAX: usize = 4 * 1024;
+/// An Ed25519 public key.
+const KEY_BYTES: usize = 32;
+
+/// For whom this gateway vouches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub user_id: u64,
+    /// Her canonical name.
+    pub name: String,
+    /// The session, as the replicas know it.
+    pub session: Uuid,
+    /// When the token ends by the wall clock, ms.
+    pub ends_ms: u64,
+}
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TokenError {
+    /// It was good once.
+    #[error("the access token has expired")]
+    Expired,
+    /// It is not ours.
+    #[error("the access token is not valid: {0}")]
+    Invalid(&'static str),
+    /// The keys cannot be had.
+    #[error("no replica answers for the keys")]
+    Unavailable,
+}
+
+/// Checks tokens.
+#[derive(Debug)]
+pub struct TokenVerifier {
+    reader: Reader,
+    validation: Validation,
+    keys: RwLock<HashMap<String, DecodingKey>>,
+    /// When the keys were last asked for; the lock makes one question of many.
+    asked: Mutex<Option<Instant>>,
+}
+
+impl TokenVerifier {
+    /// A verifier for tokens of `cluster`.
+    pub fn new(cluster: &str, reader: Reader) -> Self {
+        // The algorithm is ours to say, never the token's.
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_audience(&[cluster]);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+        validation.leeway = TOKEN_LEEWAY_MS / 1_000;
+        Self { reader, validation, keys: RwLock::new(HashMap::new()), asked: Mutex::new(None) }
+    }
+
+    /// Checks a token by this gateway's clock.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn verify(&self, token: &str) -> Result<Identity, TokenError> {
+        let kid = self.key_id(token)?;
+        if let Some(identity) = self.try_known(token, &kid).await {
+            return identity;
+        }
+        self.refresh().await?;
+        match self.try_known(token, &kid).await {
+            Some(identity) => identity,
+            None => Err(TokenError::Invalid("unknown key")),
+        }
+    }
+
+    fn key_id(&self, token: &str) -> Result<String, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::Invalid("too long"));
+        }
+        let header = decode_header(token).map_err(|_| TokenError::Invalid("no JWT"))?;
+        if header.alg != Algorithm::EdDSA {
+            return Err(TokenError::Invalid("wrong algorithm"));
+        }
+        header.kid.ok_or(TokenError::Invalid("no key id"))
+    }
+
+    async fn try_known(&self, token: &str, kid: &str) -> Option<Result<Identity, TokenError>> {
+        let keys = self.keys.read().await;
+        let key = keys.get(kid)?;
+        Some(check(token, key, &self.validation))
+    }
+
+    /// Asks for the keys, unless somebody did a moment ago.
+    async fn refresh(&self) -> Result<(), TokenError> {
+        let mut asked = self.asked.lock().await;
+        if asked.is_some_and(|at| at.elapsed() < REFRESH_INTERVAL) {
+            return Ok(());
+        }
+        let query = read_request::Query::Keys(KeysQuery {});
+        let response = self
+            .reader
+            .read(request(self.reader.known_index(), 0, &[], query))
+            .await
+            .map_err(|_| TokenError::Unavailable)?;
+        let Some(read_response::Result::Keys(found)) = response.result else {
+            return Err(TokenError::Unavailable);
+        };
+        *asked = Some(Instant::now());
+        self.learn(found.keys).await;
+        Ok(())
+    }
+
+    async fn learn(&self, found: Vec<PublicKey>) {
+        let known = found
+            .into_iter()
+            .filter(|key| key.public_key.len() == KEY_BYTES)
+            .map(|key| (key.kid, DecodingKey::from_ed_der(&key.public_key)))
+            .collect();
+        *self.keys.write().await = known;
+    }
+}
+
+fn check(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Identity, TokenError> {
+    let claims = decode::<Claims>(token, key, validation)
+        .map_err(|error| match error.kind() {
+            ErrorKind::ExpiredSignature => TokenError::Expired,
+            ErrorKind::InvalidSignature => TokenError::Invalid("wrong signature"),
+            ErrorKind::InvalidAudience => TokenError::Invalid("of another cluster"),
+            ErrorKind::InvalidIssuer => TokenError::Invalid("of another issuer"),
+            _ => TokenError::Invalid("not of the expected form"),
+        })?
+        .claims;
+    Ok(Identity {
+        user_id: claims.sub.parse().map_err(|_| TokenError::Invalid("no user id"))?,
+        name: claims.name,
+        session: claims.sid.parse().map_err(|_| TokenError::Invalid("no session id"))?,
+        ends_ms: claims.exp.saturating_mul(1_000),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ed25519_dalek::pkcs8::EncodePrivateKey as _;
+    use ed25519_dalek::{Signer as _, SigningKey};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::replicas::Replicas;
+
+    const CLUSTER: &str = "c1";
+
+    async fn verifier(key: &SigningKey) -> TokenVerifier {
+        // Nothing listens there: a test that needs the keys refreshed would say `Unavailable`.
+        let replicas = Arc::new(Replicas::new(CLUSTER, &["127.0.0.1:9".to_owned()], 0).unwrap());
+        let verifier = TokenVerifier::new(CLUSTER, Reader::new(replicas, Arc::new(Metrics::default())));
+        let public_key = key.verifying_key().to_bytes().to_vec().into();
+        verifier.learn(vec![PublicKey { kid: "k1".into(), public_key }]).await;
+        *verifier.asked.lock().await = Some(Instant::now() + Duration::from_secs(60));
+        verifier
+    }
+
+    fn claims() -> Value {
+        let now = crate::clock::wall_ms() / 1_000;
+        json!({"iss": ISSUER, "aud": CLUSTER, "sub": "7", "sid": Uuid::from_u128(9).to_string(),
+               "name": "ana", "iat": now, "exp": now + 900})
+    }
+
+    fn sign(header: &Value, claims: &Value, key: &SigningKey) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(header), part(claims));
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());
+        format!("{signed}.{signature}")
+    }
+
+    fn header() -> Value {
+        json!({"alg": "EdDSA", "typ": "JWT", "kid": "k1"})
+    }
+
+    fn with(mut value: Value, key: &str, to: Value) -> Value {
+        value[key] = to;
+        value
+    }
+
+    #[tokio::test]
+    async fn an_honest_token_says_who_it_is() {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let identity = verifier(&key).await.verify(&sign(&header(), &claims(), &key)).await.unwrap();
+        assert_eq!((identity.user_id, identity.name.as_str()), (7, "ana"));
+        assert_eq!(identity.session, Uuid::from_u128(9));
+    }
+
+    #[tokio::test]
+    async fn forged_tokens_are_refused() {
+        let (key, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let verifier = verifier(&key).await;
+        let good = sign(&header(), &claims(), &key);
+        let unsigned = good.rsplit_once('.').unwrap().0.to_owned();
+        let swapped = {
+            let mut parts: Vec<String> = good.split('.').map(str::to_owned).collect();
+            parts[1] = URL_SAFE_NO_PAD.encode(with(claims(), "sub", json!("1")).to_string());
+            parts.join(".")
+        };
+        let now = crate::clock::wall_ms() / 1_000;
+        // An HMAC keyed with the public key: the classic confusion of algorithms.
+        let confused = jsonwebtoken::encode(
+            &jsonwebtoken::Header { kid: Some("k1".into()), ..Default::default() },
+            &claims(),
+            &jsonwebtoken::EncodingKey::from_secret(&key.verifying_key().to_bytes()),
+        )
+        .unwrap();
+        let forged = [
+            ("empty", String::new()),
+            ("no JWT", "a.b.c".to_owned()),
+            ("another's signature", sign(&header(), &claims(), &other)),
+            ("no signature", format!("{unsigned}.")),
+            ("two parts", unsigned),
+            ("changed claims", swapped),
+            ("alg none", sign(&with(header(), "alg", json!("none")), &claims(), &key)),
+            ("alg HS256", sign(&with(header(), "alg", json!("HS256")), &claims(), &key)),
+            ("HMAC with the public key", confused),
+            ("unknown key", sign(&with(header(), "kid", json!("k2")), &claims(), &key)),
+            ("no key id", sign(&json!({"alg": "EdDSA"}), &claims(), &key)),
+            ("another cluster", sign(&header(), &with(claims(), "aud", json!("c2")), &key)),
+            ("another issuer", sign(&header(), &with(claims(), "iss", json!("x")), &key)),
+            ("no audience", sign(&header(), &with(claims(), "aud", Value::Null), &key)),
+            ("exp as text", sign(&header(), &with(claims(), "exp", json!((now + 900).to_string())), &key)),
+            ("no exp", sign(&header(), &with(claims(), "exp", Value::Null), &key)),
+            ("negative exp", sign(&header(), &with(claims(), "exp", json!(-1)), &key)),
+            ("sub is no number", sign(&header(), &with(claims(), "sub", json!("root")), &key)),
+            ("sid is no UUID", sign(&header(), &with(claims(), "sid", json!("x")), &key)),
+            ("too long", "x".repeat(TOKEN_BYTES_MAX + 1)),
+        ];
+        for (what, token) in forged {
+            let result = verifier.verify(&token).await;
+            assert!(matches!(result, Err(TokenError::Invalid(_))), "{what}: {result:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_expired_token_is_told_from_a_forged_one_and_has_leeway() {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let verifier = verifier(&key).await;
+        let now = crate::clock::wall_ms() / 1_000;
+        let at = |exp: u64| sign(&header(), &with(claims(), "exp", json!(exp)), &key);
+        assert_eq!(verifier.verify(&at(now - 40)).await, Err(TokenError::Expired));
+        assert!(verifier.verify(&at(now - 20)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_token_made_by_the_library_is_accepted_too() {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let der = key.to_pkcs8_der().unwrap();
+        let header =
+            jsonwebtoken::Header { kid: Some("k1".into()), ..jsonwebtoken::Header::new(Algorithm::EdDSA) };
+        let token =
+            jsonwebtoken::encode(&header, &claims(), &jsonwebtoken::EncodingKey::from_ed_der(der.as_bytes()))
+                .unwrap();
+        assert!(verifier(&key).await.verify(&token).await.is_ok());
+    }
+}

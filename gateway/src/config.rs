@@ -1,0 +1,314 @@
+//! The configuration: one TOML file, checked as a whole before anything starts.
+//!
+//! Owns every setting with its default and the sentence that a wrong one earns. Must not know the command line.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use quorate_proto::limits::{
+    FRAME_BYTES_MAX, HELLO_WAIT_MS, PING_INTERVAL_MS, PONG_WAIT_MS, SOCKETS_PER_USER_MAX, SessionLimits,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Default of [`Config::sockets_max`]: at some 20 KiB a session this is about 400 MiB.
+const SOCKETS_MAX: usize = 20_000;
+/// Default of [`Config::drain_grace_ms`]: two health checks of a balancer that asks every second.
+const DRAIN_GRACE_MS: u64 = 2_000;
+/// Default of [`Config::drain_spread_ms`]: a thousand sessions move at one a millisecond.
+const DRAIN_SPREAD_MS: u64 = 1_000;
+
+/// What a gateway is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The cluster's id.
+    pub cluster: String,
+    /// This gateway's name.
+    pub name: String,
+    /// Address for HTTP and WebSocket.
+    pub listen: SocketAddr,
+    /// Exact allow-list of Origins; empty: only the Origin whose host and port are the request's own Host.
+    pub origins: Vec<String>,
+    /// Folder with the built page; without it `/` says how to build one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_dir: Option<PathBuf>,
+    /// gRPC addresses of the replicas.
+    pub replicas: Vec<String>,
+    /// Marks the refresh cookie `Secure`.
+    pub secure_cookies: bool,
+    /// Password hashes computed at the same time; each takes 19 MiB and a core.
+    pub argon2_concurrency: usize,
+    /// After SIGTERM: accept for this long while `/readyz` says no, ms.
+    pub drain_grace_ms: u64,
+    /// After that: `drain` frames ask sessions to move within this span, ms.
+    pub drain_spread_ms: u64,
+    /// A socket says `hello` within this, ms.
+    pub hello_wait_ms: u64,
+    /// Interval of pings, ms.
+    pub ping_interval_ms: u64,
+    /// A ping is answered within this, ms.
+    pub pong_wait_ms: u64,
+    /// Sockets of this gateway; more are told `bye 4105`.
+    pub sockets_max: usize,
+    /// Sockets of one user on this gateway; 0 for no limit.
+    pub sockets_per_user_max: usize,
+    /// What clients must keep to.
+    pub limits: SessionLimits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cluster: String::new(),
+            name: String::new(),
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8101),
+            origins: Vec::new(),
+            page_dir: None,
+            replicas: Vec::new(),
+            secure_cookies: false,
+            argon2_concurrency: 2,
+            drain_grace_ms: DRAIN_GRACE_MS,
+            drain_spread_ms: DRAIN_SPREAD_MS,
+            hello_wait_ms: HELLO_WAIT_MS,
+            ping_interval_ms: PING_INTERVAL_MS,
+            pong_wait_ms: PONG_WAIT_MS,
+            sockets_max: SOCKETS_MAX,
+            sockets_per_user_max: SOCKETS_PER_USER_MAX,
+            limits: SessionLimits::default(),
+        }
+    }
+}
+
+/// What is wrong with a configuration, in one line that says what to do.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {error}; name a readable file with --config")]
+    Read {
+        /// Which file.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file is not of the expected form.
+    #[error("the configuration {path} is wrong: {what}")]
+    Parse {
+        /// Which file.
+        path: String,
+        /// What and where.
+        what: String,
+    },
+    /// A setting is missing, impossible, or contradicts another.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl Config {
+    /// Reads a file; the result is not yet checked.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`] or [`ConfigError::Parse`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read { path: shown.clone(), error })?;
+        Self::parse(&text).map_err(|what| ConfigError::Parse { path: shown, what })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let on_one_line = |error: toml::de::Error| {
+            let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+            let message = error.message().replace('\n', " ");
+            match line {
+                Some(line) => format!("line {line}: {message}"),
+                None => message,
+            }
+        };
+        // The shared type of the limits ignores what it does not know, as frames must; a file may not.
+        let table: toml::Table = toml::from_str(text).map_err(on_one_line)?;
+        let known = toml::Table::try_from(SessionLimits::default()).map_err(|error| error.to_string())?;
+        if let Some(toml::Value::Table(limits)) = table.get("limits")
+            && let Some(key) = limits.keys().find(|key| !known.contains_key(key.as_str()))
+        {
+            let names: Vec<&str> = known.keys().map(String::as_str).collect();
+            return Err(format!("[limits] has no key `{key}`; it has {}", names.join(", ")));
+        }
+        toml::from_str(text).map_err(on_one_line)
+    }
+
+    /// The configuration as a file would say it.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a Config holds only what TOML can say")
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first one that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let fail = |text: String| Err(ConfigError::Setting(text));
+        if self.cluster.trim().is_empty() {
+            return fail("no cluster id; set `cluster` in the configuration or --cluster".into());
+        }
+        if !self.cluster.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return fail(format!("the cluster id {:?} may hold only visible ASCII", self.cluster));
+        }
+        if self.name.trim().is_empty() {
+            return fail("no name; set `name` in the configuration or --name".into());
+        }
+        if self.replicas.is_empty() {
+            return fail("no replicas; set `replicas = [\"127.0.0.1:7101\", …]` or --replica".into());
+        }
+        for (at, address) in self.replicas.iter().enumerate() {
+            check_replica(address).map_err(ConfigError::Setting)?;
+            if self.replicas[..at].contains(address) {
+                return fail(format!("the replica {address} is listed twice; list each once"));
+            }
+        }
+        for origin in &self.origins {
+            check_origin(origin).map_err(ConfigError::Setting)?;
+        }
+        if let Some(dir) = &self.page_dir
+            && !dir.is_dir()
+        {
+            return fail(format!(
+                "page_dir {} is no folder; build the page first or leave it out",
+                dir.display()
+            ));
+        }
+        if !(1..=64).contains(&self.argon2_concurrency) {
+            return fail(format!("argon2_concurrency is 1 to 64, not {}", self.argon2_concurrency));
+        }
+        if self.hello_wait_ms == 0 || self.ping_interval_ms == 0 || self.pong_wait_ms == 0 {
+            return fail("hello_wait_ms, ping_interval_ms and pong_wait_ms must be above 0".into());
+        }
+        if self.pong_wait_ms > self.ping_interval_ms {
+            return fail(format!(
+                "pong_wait_ms ({}) is above ping_interval_ms ({}): a ping would follow an unanswered one; lower it",
+                self.pong_wait_ms, self.ping_interval_ms
+            ));
+        }
+        if self.sockets_max == 0 {
+            return fail("sockets_max must be above 0".into());
+        }
+        let limits = &self.limits;
+        if !(1_024..=16 * FRAME_BYTES_MAX).contains(&limits.frame_bytes_max) {
+            return fail(format!(
+                "limits.frame_bytes_max is 1024 to 1048576, not {}",
+                limits.frame_bytes_max
+            ));
+        }
+        if limits.text_bytes_max == 0 || limits.text_bytes_max >= limits.frame_bytes_max {
+            return fail(format!(
+                "limits.text_bytes_max ({}) must be above 0 and fit into limits.frame_bytes_max ({})",
+                limits.text_bytes_max, limits.frame_bytes_max
+            ));
+        }
+        if limits.history_messages_max == 0 || limits.since_events_max == 0 {
+            return fail("limits.history_messages_max and limits.since_events_max must be above 0".into());
+        }
+        if limits.sends_per_window_max > 0 && limits.sends_window_ms == 0 {
+            return fail("limits.sends_window_ms must be above 0 when sends_per_window_max is".into());
+        }
+        if limits.frames_per_second > 0 && limits.frames_burst == 0 {
+            return fail("limits.frames_burst must be above 0 when frames_per_second is".into());
+        }
+        Ok(())
+    }
+}
+
+/// Without certificates gRPC stays on this machine.
+fn check_replica(address: &str) -> Result<(), String> {
+    let loopback = match address.parse::<SocketAddr>() {
+        Ok(address) => address.ip().is_loopback() && address.port() != 0,
+        Err(_) => address
+            .strip_prefix("localhost:")
+            .is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port != 0)),
+    };
+    if loopback {
+        return Ok(());
+    }
+    if address.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0) {
+        return Err(format!(
+            "the replica {address} is not on loopback; without certificates gRPC is loopback only"
+        ));
+    }
+    Err(format!("the replica {address:?} is no address; write it as 127.0.0.1:7101"))
+}
+
+fn check_origin(origin: &str) -> Result<(), String> {
+    let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    let plain = authority.is_some_and(|rest| {
+        !rest.is_empty()
+            && rest
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase() && !b"/?#@*\\".contains(&b))
+    });
+    if plain {
+        return Ok(());
+    }
+    Err(format!(
+        "the origin {origin:?} is not of the form https://chat.example.org (lower case, no path, no wildcard)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Config {
+        Config {
+            cluster: "c".into(),
+            name: "a".into(),
+            replicas: vec!["127.0.0.1:7101".into()],
+            ..Config::default()
+        }
+    }
+
+    fn line(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = good();
+        change(&mut config);
+        let line = config.check().expect_err("must be refused").to_string();
+        assert!(!line.contains('\n'), "{line}");
+        line
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_the_same() {
+        let config = Config { origins: vec!["https://chat.example.org".into()], ..good() };
+        assert_eq!(Config::parse(&config.to_toml()), Ok(config));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_their_line() {
+        let text = "cluster = \"c\"\ncolour = 1\n";
+        let error = Config::parse(text).unwrap_err();
+        assert!(error.contains("line 2") && error.contains("colour"), "{error}");
+        let error = Config::parse("[limits]\nsend_max = 1\n").unwrap_err();
+        assert!(error.contains("send_max") && error.contains("sends_per_window_max"), "{error}");
+    }
+
+    #[test]
+    fn an_unreadable_file_is_named() {
+        let error = Config::read(Path::new("/nonexistent/gateway.toml")).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/gateway.toml") && error.contains("--config"), "{error}");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        assert_eq!(good().check().map_err(|e| e.to_string()), Ok(()));
+        assert!(line(|c| c.cluster.clear()).contains("--cluster"));
+        assert!(line(|c| c.replicas.clear()).contains("--replica"));
+        assert!(line(|c| c.replicas = vec!["10.0.0.1:7101".into()]).contains("loopback"));
+        assert!(line(|c| c.replicas = vec!["7101".into()]).contains("127.0.0.1:7101"));
+        assert!(line(|c| c.replicas = vec!["127.0.0.1:1".into(); 2]).contains("twice"));
+        assert!(line(|c| c.pong_wait_ms = c.ping_interval_ms + 1).contains("pong_wait_ms"));
+        assert!(line(|c| c.limits.text_bytes_max = c.limits.frame_bytes_max).contains("text_bytes_max"));
+        for origin in
+            ["chat.example.org", "https://*.example.org", "https://a/b", "https://A.example.org", "null"]
+        {
+            assert!(line(|c| c.origins = vec![origin.into()]).contains("origin"), "{origin}");
+        }
+    }
+}

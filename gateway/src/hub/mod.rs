@@ -1,0 +1,176 @@
+//! The hub: one feed from one replica, fanned out to this gateway's sessions.
+//!
+//! Owns the feed, the topics that sessions need, and how far all of it has been delivered. Must not know sockets or
+//! what a session does with an event. Every event is encoded once here and its bytes are shared.
+//!
+//! ```text
+//!                    ┌── ready, events, progress ──┐
+//!  replica (any) ────┤                             ▼
+//!        ▲           feed                    topics (versions)──batch──▶ outbox of each session
+//!        └── add, remove ──────────────────────────┘
+//! ```
+//!
+//! When the feed breaks, falls silent or goes stale it is reopened at another replica. Until what lies between the two
+//! is read, nothing of the new feed is handed out, so every session sees log order: no gap, no repeat.
+
+mod actor;
+mod feed;
+mod item;
+mod sessions;
+mod switch;
+mod topics;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use quorate_proto::rpc::Topic;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use item::{Item, ItemKind};
+
+use crate::metrics::Metrics;
+use crate::reads::Reader;
+use crate::replicas::Replicas;
+use crate::session::outbox::Outbox;
+
+/// Requests from sessions that may wait for the hub; sessions wait in turn beyond it.
+const COMMANDS_QUEUED_MAX: usize = 1_024;
+
+/// Names a session at the hub; the generation tells a slot's users apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SlotId {
+    at: u32,
+    generation: u32,
+}
+
+/// A topic on the feed: events after `version` will come, and a read at or after `complete_from_index` has the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscribed {
+    /// Which topic.
+    pub topic: Topic,
+    /// A read at this index or later knows every event up to `version`.
+    pub complete_from_index: u64,
+    /// Every event after this version is pushed.
+    pub version: u64,
+}
+
+/// The hub takes no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the hub has no room for more topics")]
+pub struct NoRoom;
+
+pub(crate) enum Command {
+    Join { outbox: Outbox, reply: oneshot::Sender<SlotId> },
+    Subscribe { slot: SlotId, topics: Vec<Topic>, reply: oneshot::Sender<Result<Vec<Subscribed>, NoRoom>> },
+    Unsubscribe { slot: SlotId, topics: Vec<Topic> },
+    Leave { slot: SlotId },
+}
+
+/// What others may read of the hub without asking it.
+#[derive(Debug, Default)]
+pub struct HubState {
+    delivered_index: AtomicU64,
+    log_time_ms: AtomicU64,
+    live: AtomicBool,
+    replica: AtomicUsize,
+}
+
+impl HubState {
+    /// Every event up to this index is in the outboxes of all sessions concerned. Read it, then empty the inbox: what
+    /// was read is then delivered.
+    pub fn delivered_index(&self) -> u64 {
+        self.delivered_index.load(Ordering::Acquire)
+    }
+
+    /// Log time by the last progress mark, ms.
+    pub fn log_time_ms(&self) -> u64 {
+        self.log_time_ms.load(Ordering::Relaxed)
+    }
+
+    /// Whether a feed runs and nothing is being filled.
+    pub fn is_live(&self) -> bool {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Which replica feeds.
+    pub fn replica(&self) -> usize {
+        self.replica.load(Ordering::Relaxed)
+    }
+}
+
+/// Handle of the hub.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    commands: mpsc::Sender<Command>,
+    state: Arc<HubState>,
+}
+
+impl Hub {
+    /// Starts the actor; it ends when the last handle is gone. `leader` is told whom the feed names as leader.
+    pub fn start(
+        replicas: Arc<Replicas>,
+        reader: Reader,
+        metrics: Arc<Metrics>,
+        leader: watch::Sender<u64>,
+    ) -> Self {
+        let (commands, requests) = mpsc::channel(COMMANDS_QUEUED_MAX);
+        let state = Arc::new(HubState::default());
+        tokio::spawn(actor::run(
+            requests,
+            actor::Parts { replicas, reader, metrics, leader, state: Arc::clone(&state) },
+        ));
+        Self { commands, state }
+    }
+
+    /// What can be read without asking.
+    pub fn state(&self) -> &Arc<HubState> {
+        &self.state
+    }
+
+    /// A new session; dropping the handle ends it.
+    pub async fn join(&self, outbox: Outbox) -> Option<Subscriber> {
+        let (reply, slot) = oneshot::channel();
+        self.commands.send(Command::Join { outbox, reply }).await.ok()?;
+        Some(Subscriber { commands: self.commands.clone(), slot: slot.await.ok()? })
+    }
+}
+
+/// A session at the hub.
+#[derive(Debug)]
+pub struct Subscriber {
+    commands: mpsc::Sender<Command>,
+    slot: SlotId,
+}
+
+impl Subscriber {
+    /// Subscribes; answered when every topic is on the feed. Events may be in the inbox before the answer is.
+    ///
+    /// The future does not borrow the handle, so that a session can wait for it beside other things.
+    pub fn subscribe(
+        &self,
+        topics: Vec<Topic>,
+    ) -> impl Future<Output = Result<Vec<Subscribed>, NoRoom>> + Send + 'static {
+        let (commands, slot) = (self.commands.clone(), self.slot);
+        async move {
+            if topics.is_empty() {
+                return Ok(Vec::new());
+            }
+            let (reply, answer) = oneshot::channel();
+            commands.send(Command::Subscribe { slot, topics, reply }).await.map_err(|_| NoRoom)?;
+            answer.await.map_err(|_| NoRoom)?
+        }
+    }
+
+    /// Unsubscribes, best effort: an event too many is dropped by the session, and leaving ends it all.
+    pub fn unsubscribe(&self, topics: Vec<Topic>) {
+        let _ = self.commands.try_send(Command::Unsubscribe { slot: self.slot, topics });
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        // When the queue is full the hub finds the closed inbox by itself.
+        let _ = self.commands.try_send(Command::Leave { slot: self.slot });
+    }
+}

@@ -1,0 +1,272 @@
+//! The actor behind [`super::LeaderClient`]: carries the pure rules out.
+//!
+//! Owns the stream, its replacement and the clock of both.
+
+use std::future::{Future, pending};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use quorate_proto::rpc::failure::Kind as FailureKind;
+use quorate_proto::rpc::{Outcome, SubmitBatch, SubmitResults, submit_result};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::find::{self, Link};
+use super::pending::{Entry, Pending};
+use super::write_state::{WritePath, WriteStatus};
+use super::{Submission, SubmitError};
+use crate::metrics::Metrics;
+use crate::replicas::Replicas;
+
+/// Commands under way; beyond it the queue in front fills and says `overloaded`.
+const PENDING_COMMANDS_MAX: usize = 8_192;
+/// Commands in one frame.
+const BATCH_COMMANDS_MAX: usize = 1_024;
+/// Bytes in one frame, well under gRPC's 4 MiB.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// A stream with commands under way and no answer for this long is left: its leader is paused or cut off.
+const ANSWER_WAIT: Duration = Duration::from_millis(1_000);
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(25);
+
+type Reply = oneshot::Sender<Result<Outcome, SubmitError>>;
+
+pub(super) struct Parts {
+    pub(super) commands: mpsc::Receiver<Submission>,
+    pub(super) replicas: Arc<Replicas>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) state: watch::Sender<WriteStatus>,
+    pub(super) feed_leader: watch::Receiver<u64>,
+}
+
+/// What a frame of answers means for the stream it came on.
+enum Verdict {
+    Stay,
+    Leave { hint: Option<usize> },
+}
+
+struct Actor {
+    replicas: Arc<Replicas>,
+    metrics: Arc<Metrics>,
+    state: watch::Sender<WriteStatus>,
+    feed_leader: watch::Receiver<u64>,
+    pending: Pending<Reply>,
+    path: WritePath,
+    link: Option<Link>,
+    connecting: Option<BoxFuture<'static, Result<Link, String>>>,
+    proving: Option<BoxFuture<'static, ()>>,
+    /// Failed attempts in a row.
+    attempts: u32,
+    leader_id: Option<u64>,
+    last_answer: Instant,
+}
+
+pub(super) async fn run(parts: Parts) {
+    let Parts { mut commands, replicas, metrics, state, feed_leader } = parts;
+    let now = Instant::now();
+    let mut actor = Actor {
+        connecting: Some(find::attempt(Arc::clone(&replicas), None, 0)),
+        replicas,
+        metrics,
+        state,
+        feed_leader,
+        pending: Pending::new(),
+        path: WritePath::new(now),
+        link: None,
+        proving: None,
+        attempts: 0,
+        leader_id: None,
+        last_answer: now,
+    };
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut taken = Vec::with_capacity(BATCH_COMMANDS_MAX);
+    loop {
+        let room = PENDING_COMMANDS_MAX - actor.pending.len();
+        let sender = actor.link.as_ref().filter(|_| actor.pending.has_unsent()).map(|link| link.tx.clone());
+        tokio::select! {
+            biased;
+            answers = answers(&mut actor.link) => actor.answered(answers),
+            permit = permit(sender.as_ref()) => match permit {
+                Some(permit) => {
+                    if !actor.pending.has_unanswered() {
+                        actor.last_answer = Instant::now();
+                    }
+                    permit.send(SubmitBatch { items: actor.pending.next_batch(BATCH_COMMANDS_MAX, BATCH_BYTES_MAX) });
+                }
+                None => actor.leave("the stream broke", None),
+            },
+            count = commands.recv_many(&mut taken, room.min(BATCH_COMMANDS_MAX)), if room > 0 => {
+                if count == 0 {
+                    return;
+                }
+                for submission in taken.drain(..) {
+                    actor.pending.insert(submission.command, submission.deadline, submission.reply);
+                }
+            }
+            opened = optional(&mut actor.connecting) => actor.opened(opened),
+            () = optional(&mut actor.proving) => {
+                actor.proving = None;
+                actor.publish_up();
+            }
+            _ = tick.tick() => actor.tick(Instant::now()),
+        }
+    }
+}
+
+/// The next answers of the link; never, while there is none.
+async fn answers(link: &mut Option<Link>) -> Result<SubmitResults, String> {
+    match link {
+        Some(link) => match link.rx.message().await {
+            Ok(Some(results)) => Ok(results),
+            Ok(None) => Err("the replica ended the stream".to_owned()),
+            Err(status) => Err(status.message().to_owned()),
+        },
+        None => pending().await,
+    }
+}
+
+async fn permit(sender: Option<&mpsc::Sender<SubmitBatch>>) -> Option<mpsc::Permit<'_, SubmitBatch>> {
+    match sender {
+        Some(sender) => sender.reserve().await.ok(),
+        None => pending().await,
+    }
+}
+
+async fn optional<T>(future: &mut Option<impl Future<Output = T> + Unpin>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}
+
+impl Actor {
+    fn answered(&mut self, answers: Result<SubmitResults, String>) {
+        let results = match answers {
+            Ok(results) => results,
+            Err(reason) => return self.leave(&reason, None),
+        };
+        self.last_answer = Instant::now();
+        let mut verdict = Verdict::Stay;
+        let mut outcomes = 0_u32;
+        for item in results.items {
+            match item.result {
+                Some(submit_result::Result::Outcome(outcome)) => {
+                    self.replicas.saw_index(outcome.index);
+                    outcomes += 1;
+                    if let Some(entry) = self.pending.take(item.request_id) {
+                        // Nobody waits any more when the session is gone; the command is applied all the same.
+                        let _ = entry.reply.send(Ok(outcome));
+                    }
+                }
+                Some(submit_result::Result::Failure(failure)) => match failure.kind() {
+                    FailureKind::NotLeader => {
+                        verdict = Verdict::Leave {
+                            hint: self.replicas.resolve(failure.leader_id, &failure.leader_address),
+                        };
+                    }
+                    FailureKind::Unknown | FailureKind::Unspecified => {
+                        if !matches!(verdict, Verdict::Leave { hint: Some(_) }) {
+                            verdict = Verdict::Leave { hint: None };
+                        }
+                    }
+                    FailureKind::Overloaded => self.fail(item.request_id, SubmitError::Overloaded),
+                    FailureKind::Malformed => {
+                        tracing::error!(reason = %failure.message, "a replica could not read a command");
+                        self.fail(item.request_id, SubmitError::Malformed);
+                    }
+                },
+                None => verdict = Verdict::Leave { hint: None },
+            }
+        }
+        if outcomes > 0 {
+            self.publish_up();
+        }
+        if let Verdict::Leave { hint } = verdict {
+            let here = self.link.as_ref().map(|link| link.replica);
+            self.leave("the replica does not lead", hint.filter(|hint| Some(*hint) != here));
+        }
+    }
+
+    fn fail(&mut self, id: u64, error: SubmitError) {
+        if let Some(entry) = self.pending.take(id) {
+            let error = if entry.sends > 1 && error == SubmitError::Overloaded {
+                SubmitError::Unavailable
+            } else {
+                error
+            };
+            let _ = entry.reply.send(Err(error));
+        }
+    }
+
+    /// Gives the stream up and looks for another; what it has not answered will be sent again.
+    fn leave(&mut self, reason: &str, hint: Option<usize>) {
+        if let Some(link) = self.link.take() {
+            let replica = self.replicas.address(link.replica);
+            tracing::info!(replica, reason, pending = self.pending.len(), "left the leader");
+            // A replica that never answered on this stream counts as a failed attempt, so that two replicas that
+            // name each other are asked at the pace of the backoff.
+            self.attempts = if self.path.is_proven() { 0 } else { self.attempts.saturating_add(1) };
+        }
+        self.proving = None;
+        self.leader_id = None;
+        self.replicas.set_leader(None);
+        self.path.doubted(Instant::now());
+        self.pending.rewind();
+        self.connecting = Some(find::attempt(Arc::clone(&self.replicas), hint, self.attempts));
+    }
+
+    fn opened(&mut self, opened: Result<Link, String>) {
+        self.connecting = None;
+        match opened {
+            Ok(link) => {
+                let replica = self.replicas.address(link.replica);
+                tracing::info!(replica, pending = self.pending.len(), "submits go here");
+                self.metrics.leader_switches.inc();
+                self.replicas.set_leader(Some(link.replica));
+                self.last_answer = Instant::now();
+                self.proving = Some(find::proof(Arc::clone(&self.replicas), link.replica));
+                self.leader_id = self.replicas.id_of(link.replica);
+                self.link = Some(link);
+            }
+            Err(reason) => {
+                self.attempts = self.attempts.saturating_add(1);
+                if self.attempts.is_power_of_two() {
+                    tracing::info!(reason, attempts = self.attempts, "no leader yet");
+                }
+                // The feed may know better than the replica that was asked.
+                let named = *self.feed_leader.borrow();
+                let hint = if self.attempts % 4 == 1 { self.replicas.resolve(named, "") } else { None };
+                self.connecting = Some(find::attempt(Arc::clone(&self.replicas), hint, self.attempts));
+            }
+        }
+    }
+
+    fn publish_up(&mut self) {
+        self.proving = None;
+        self.attempts = 0;
+        if self.leader_id.is_none()
+            && let Some(link) = &self.link
+        {
+            self.leader_id = self.replicas.id_of(link.replica);
+        }
+        if let Some(status) = self.path.proven(Instant::now(), self.leader_id) {
+            self.state.send_replace(status);
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        for Entry { reply, .. } in self.pending.expire(now, oneshot::Sender::is_closed) {
+            let _ = reply.send(Err(SubmitError::Unavailable));
+        }
+        let silent = now.saturating_duration_since(self.last_answer);
+        if self.link.is_some() && self.pending.has_unanswered() && silent >= ANSWER_WAIT {
+            self.leave("no answer", None);
+        }
+        if let Some(status) = self.path.tick(now) {
+            tracing::warn!(state = ?status.state, "the write path changed");
+            self.state.send_replace(status);
+        }
+    }
+}

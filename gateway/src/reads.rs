@@ -1,0 +1,170 @@
+//! Reads from any replica that is fresh enough and alive.
+//!
+//! Owns the order in which replicas are asked and when to stop. Must not know what is read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use quorate_proto::rpc::{
+    ReadRequest, ReadResponse, Rejected, TokenRequest, TokenResponse, read_request, read_response,
+};
+use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::{Code, Status};
+
+use crate::clock::chance;
+use crate::metrics::Metrics;
+use crate::replicas::Replicas;
+
+/// A replica waits up to 2 s for the index asked for; this leaves it time to say that it is behind.
+const ATTEMPT_WAIT: Duration = Duration::from_millis(2_500);
+/// All attempts together.
+const READ_WAIT: Duration = Duration::from_millis(6_000);
+/// Each replica is asked at most this often.
+const ROUNDS_MAX: usize = 2;
+/// Between two rounds: an election's worth in all.
+const ROUND_PAUSE_MS: u64 = 100;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// Replicas answer, but none has reached the index asked for.
+    #[error("no replica has reached that index")]
+    Behind,
+    /// No replica answers.
+    #[error("no replica answers: {0}")]
+    Unreachable(String),
+    /// A replica decided against it.
+    #[error("{}", .0.message)]
+    Rejected(Rejected),
+    /// The token service does not accept the credentials.
+    #[error("not accepted")]
+    Unauthenticated,
+}
+
+/// Handle for reads; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    replicas: Arc<Replicas>,
+    metrics: Arc<Metrics>,
+}
+
+impl Reader {
+    /// Reads from `replicas`.
+    pub fn new(replicas: Arc<Replicas>, metrics: Arc<Metrics>) -> Self {
+        Self { replicas, metrics }
+    }
+
+    /// The highest index this gateway knows of.
+    pub fn known_index(&self) -> u64 {
+        self.replicas.known_index()
+    }
+
+    /// Reads from the replica of the feed (or the leader, if it must be the newest state), else from others.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read(&self, request: ReadRequest) -> Result<ReadResponse, ReadError> {
+        // Only the leader serves a linearizable read.
+        let first = if request.linearizable { self.replicas.leader() } else { None };
+        self.read_at(first.unwrap_or_else(|| self.replicas.preferred()), request).await
+    }
+
+    /// Reads from one replica first, else from others.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read_at(&self, first: usize, request: ReadRequest) -> Result<ReadResponse, ReadError> {
+        let ask = |at| {
+            let (mut client, request) = (self.replicas.reads(at), request.clone());
+            async move { client.read(request).await.map(tonic::Response::into_inner) }.boxed()
+        };
+        let result = match self.any(first, ask).await {
+            Ok(response) => {
+                self.replicas.saw_index(response.as_of_index);
+                match response.result {
+                    Some(read_response::Result::Rejected(rejected)) => Err(ReadError::Rejected(rejected)),
+                    Some(_) => Ok(response),
+                    None => Err(ReadError::Unreachable("an answer without a result".to_owned())),
+                }
+            }
+            Err(error) => Err(error),
+        };
+        let kind = match &result {
+            Ok(_) => "ok",
+            Err(ReadError::Behind) => "behind",
+            Err(ReadError::Rejected(_)) => "rejected",
+            Err(_) => "unreachable",
+        };
+        Metrics::count(&self.metrics.reads, kind);
+        result
+    }
+
+    /// An access token for a session. A refusal counts only when a second replica says the same: a replica that lags
+    /// does not know a young session yet.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn token(&self, request: TokenRequest) -> Result<TokenResponse, ReadError> {
+        let ask = |at| {
+            let (mut client, request) = (self.replicas.reads(at), request.clone());
+            async move { client.token(request).await.map(tonic::Response::into_inner) }.boxed()
+        };
+        let first = self.replicas.preferred();
+        match self.any(first, ask).await {
+            Err(ReadError::Unauthenticated) if self.replicas.count() > 1 => self.any(first + 1, ask).await,
+            result => result,
+        }
+    }
+
+    async fn any<T>(
+        &self,
+        first: usize,
+        ask: impl Fn(usize) -> BoxFuture<'static, Result<T, Status>>,
+    ) -> Result<T, ReadError> {
+        let end = Instant::now() + READ_WAIT;
+        let mut behind = false;
+        let mut last = String::from("no time left");
+        for round in 0..ROUNDS_MAX {
+            if round > 0 {
+                sleep(Duration::from_millis(ROUND_PAUSE_MS + chance(ROUND_PAUSE_MS))).await;
+            }
+            for step in 0..self.replicas.count() {
+                let now = Instant::now();
+                if now >= end {
+                    break;
+                }
+                let at = (first + step) % self.replicas.count();
+                match timeout_at((now + ATTEMPT_WAIT).min(end), ask(at)).await {
+                    Ok(Ok(answer)) => return Ok(answer),
+                    Ok(Err(status)) => match status.code() {
+                        Code::Unauthenticated | Code::PermissionDenied | Code::NotFound => {
+                            return Err(ReadError::Unauthenticated);
+                        }
+                        Code::Unavailable if status.message().contains("behind") => behind = true,
+                        _ => last = format!("{}: {}", self.replicas.address(at), status.message()),
+                    },
+                    Err(_) => last = format!("{}: no answer in time", self.replicas.address(at)),
+                }
+            }
+            if behind {
+                // Each has waited for it already.
+                return Err(ReadError::Behind);
+            }
+        }
+        Err(ReadError::Unreachable(last))
+    }
+}
+
+/// A read request by a user's session.
+pub fn request(min_index: u64, user_id: u64, session_id: &[u8], query: read_request::Query) -> ReadRequest {
+    ReadRequest {
+        min_index,
+        linearizable: false,
+        user_id,
+        session_id: session_id.to_vec().into(),
+        query: Some(query),
+    }
+}

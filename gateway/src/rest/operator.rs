@@ -1,0 +1,67 @@
+//! What balancers and operators ask: `/healthz`, `/readyz`, `/statusz`, `/metrics`.
+
+use std::time::Instant;
+
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use serde_json::json;
+use warp::reply::Response;
+
+use super::json as reply;
+use crate::context::Gateway;
+use crate::server::DrainPhase;
+
+/// Answers one of the paths; `None` for any other.
+pub(super) fn answer(gateway: &Gateway, path: &str) -> Option<Response> {
+    match path {
+        // The process lives: nothing else is asked.
+        "/healthz" => Some(reply(StatusCode::OK, &json!({"status": "ok"}))),
+        "/readyz" => Some(ready(gateway)),
+        "/statusz" => Some(status(gateway)),
+        "/metrics" => Some(metrics(gateway)),
+        _ => None,
+    }
+}
+
+fn ready(gateway: &Gateway) -> Response {
+    let reason = if *gateway.drain.borrow() != DrainPhase::Serving {
+        "draining"
+    } else if !gateway.hub.state().is_live() {
+        "no feed from any replica"
+    } else {
+        return reply(StatusCode::OK, &json!({"ready": true}));
+    };
+    reply(StatusCode::SERVICE_UNAVAILABLE, &json!({"ready": false, "reason": reason}))
+}
+
+fn status(gateway: &Gateway) -> Response {
+    let hub = gateway.hub.state();
+    let write = gateway.leader.write().borrow().frame(Instant::now());
+    let leader = gateway.replicas.leader().map(|at| gateway.replicas.address(at));
+    let body = json!({
+        "name": gateway.config.name,
+        "cluster": gateway.config.cluster,
+        "version": env!("CARGO_PKG_VERSION"),
+        "sessions": gateway.metrics.sessions.get(),
+        "sockets": gateway.metrics.sockets.get(),
+        "feed_replica": hub.is_live().then(|| gateway.replicas.address(hub.replica())),
+        "applied_index": hub.delivered_index(),
+        "leader": leader,
+        "leader_id": write.leader,
+        "write": write.write,
+        "write_since_ms": write.since_ms,
+        "draining": *gateway.drain.borrow() != DrainPhase::Serving,
+    });
+    reply(StatusCode::OK, &body)
+}
+
+fn metrics(gateway: &Gateway) -> Response {
+    let mut response = Response::new(gateway.metrics.text().into());
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
+    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,266 @@
+//! What a session waits for beside its socket: submits, reads, fresh tokens, conversations to add.
+//!
+//! Owns the calls, not the rules: each job ends in a [`Done`] that the session's task feeds back.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use quorate_proto::error::{ErrorCode, WireError};
+use quorate_proto::frame::{Ack, Body, ServerFrame, SincePage};
+use quorate_proto::ids::ClientMessageId;
+use quorate_proto::rpc::{self, SinceQuery, command, history_query, read_request, read_response};
+
+use super::delivery::Added;
+use super::opening::Opened;
+use super::protocol::{Farewell, Lane, Query, Task};
+use crate::auth::{self, Identity};
+use crate::clock;
+use crate::command::{action, by, read_error, send, settle, submit_error};
+use crate::context::Gateway;
+use crate::convert::{self, conversation_topic};
+use crate::hub::{Item, Subscribed};
+use crate::reads::{ReadError, request};
+
+/// Pages read to fill a conversation she was added to; 300 events each. More is another session's resume.
+const FILL_PAGES_MAX: usize = 16;
+
+/// The end of a job.
+pub(super) enum Done {
+    Opened(Result<Box<Opened>, Farewell>),
+    Settled(Lane, Result<Ack, WireError>),
+    Answered(Box<ServerFrame>, u64),
+    Renewed(u64, Result<Identity, WireError>),
+    Added(Result<Added, String>),
+    Marked,
+}
+
+pub(super) type Job = BoxFuture<'static, Done>;
+
+/// A command and its answer.
+pub(super) fn submit(gateway: Arc<Gateway>, identity: Identity, seen: u64, lane: Lane, task: Task) -> Job {
+    Box::pin(async move {
+        let (command, id) = match &task {
+            Task::Send(message) => (send(&identity, message), message.client_message_id),
+            Task::Do(asked) => match action(&gateway.reader, &identity, seen, asked).await {
+                Ok(command) => (command, asked.client_message_id),
+                Err(error) => return Done::Settled(lane, Err(error)),
+            },
+        };
+        let result = match gateway.leader.submit(&command).await {
+            Ok(outcome) => settle(outcome, id),
+            Err(error) => Err(submit_error(error)),
+        };
+        Done::Settled(lane, result)
+    })
+}
+
+/// A read mark; when it is lost the next one makes up for it.
+pub(super) fn mark_read(gateway: Arc<Gateway>, identity: Identity, conversation: u64, sequence: u64) -> Job {
+    Box::pin(async move {
+        let action = command::Action::MarkRead(rpc::MarkRead { conversation_id: conversation, sequence });
+        let command = by(&identity, ClientMessageId(clock::command_id()), 0, action);
+        let _ = gateway.leader.submit(&command).await;
+        Done::Marked
+    })
+}
+
+/// A fresh token for the same session.
+pub(super) fn renew(gateway: Arc<Gateway>, identity: Identity, id: u64, token: String) -> Job {
+    Box::pin(async move {
+        let result = match gateway.tokens.verify(&token).await {
+            Ok(fresh) if fresh.user_id == identity.user_id && fresh.session == identity.session => Ok(fresh),
+            Ok(_) => Err(WireError::new(ErrorCode::Forbidden, "the token is of another session")),
+            Err(auth::TokenError::Unavailable) => {
+                Err(WireError::new(ErrorCode::Unavailable, "the token cannot be checked now"))
+            }
+            Err(error) => Err(WireError::new(ErrorCode::Unauthenticated, error.to_string())),
+        };
+        Done::Renewed(id, result)
+    })
+}
+
+/// A read and its answer.
+pub(super) fn read(gateway: Arc<Gateway>, identity: Identity, seen: u64, id: u64, query: Query) -> Job {
+    Box::pin(async move {
+        match answer(&gateway, &identity, seen, query).await {
+            Ok((body, index)) => Done::Answered(Box::new(ServerFrame::reply(id, body)), index),
+            Err(error) => Done::Answered(Box::new(ServerFrame::error(id, error)), 0),
+        }
+    })
+}
+
+/// The body of an answer and the index it was read at.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) async fn answer(
+    gateway: &Gateway,
+    identity: &Identity,
+    seen: u64,
+    query: Query,
+) -> Result<(Body, u64), WireError> {
+    let me = identity.user_id;
+    let (asked, min_index) = match &query {
+        Query::History(history) => {
+            let from = match (history.before, history.after, history.around) {
+                (Some(before), _, _) => Some(history_query::From::Before(before)),
+                (_, Some(after), _) => Some(history_query::From::After(after)),
+                (_, _, Some(around)) => Some(history_query::From::Around(around)),
+                _ => None,
+            };
+            let asked = read_request::Query::History(rpc::HistoryQuery {
+                conversation_id: history.conversation,
+                limit: history.limit,
+                from,
+            });
+            (asked, history.min_index.unwrap_or(0))
+        }
+        Query::Since { pairs, limit } => {
+            let pairs = pairs
+                .iter()
+                .map(|pair| rpc::SincePair {
+                    topic: Some(convert::topic_of(pair.topic, me)),
+                    version: pair.version,
+                })
+                .collect();
+            (read_request::Query::Since(SinceQuery { pairs, limit: *limit }), 0)
+        }
+        Query::Open(conversation) => {
+            let asked = rpc::ConversationQuery { conversation_id: *conversation };
+            (read_request::Query::Conversation(asked), 0)
+        }
+    };
+    let response = gateway
+        .reader
+        .read(request(seen.max(min_index), me, identity.session.as_bytes(), asked))
+        .await
+        .map_err(read_error)?;
+    let as_of_index = response.as_of_index;
+    let body = match (query, response.result) {
+        (Query::History(history), Some(read_response::Result::History(result))) => {
+            convert::page(history.conversation, result, as_of_index)
+        }
+        (Query::Since { .. }, Some(read_response::Result::Since(result))) => {
+            let mut pages = Vec::with_capacity(result.pages.len());
+            for page in result.pages {
+                pages.extend(since_page(gateway, identity, as_of_index, page).await);
+            }
+            Body::Since { pages, as_of_index }
+        }
+        (Query::Open(_), Some(read_response::Result::Conversation(summary))) => {
+            Body::Conversation { conversation: convert::summary(summary), as_of_index }
+        }
+        _ => return Err(WireError::new(ErrorCode::Internal, "a replica answered something else")),
+    };
+    Ok((body, as_of_index))
+}
+
+async fn since_page(
+    gateway: &Gateway,
+    identity: &Identity,
+    as_of_index: u64,
+    page: rpc::SincePage,
+) -> Option<SincePage> {
+    let topic = convert::topic_ref(page.topic)?;
+    let is_me = topic == quorate_proto::ids::TopicRef::Me;
+    let (mut events, mut me) = (Vec::new(), Vec::new());
+    for event in page.events {
+        if is_me {
+            let known = match &event.kind {
+                Some(rpc::event::Kind::MeAdded(added)) => {
+                    summary(gateway, identity, as_of_index, added.conversation_id).await.ok().flatten()
+                }
+                _ => None,
+            };
+            me.extend(convert::me_event(&event, |_| known.map(convert::summary)));
+        } else {
+            events.extend(convert::conversation_event(event));
+        }
+    }
+    Some(SincePage {
+        topic,
+        events,
+        me,
+        more: page.more,
+        reset: page.reset,
+        skip_to: (page.skip_to != 0).then_some(page.skip_to),
+    })
+}
+
+/// A conversation's summary; `None` when it is not (or no longer) hers.
+async fn summary(
+    gateway: &Gateway,
+    identity: &Identity,
+    min_index: u64,
+    conversation: u64,
+) -> Result<Option<rpc::ConversationSummary>, ReadError> {
+    let asked = read_request::Query::Conversation(rpc::ConversationQuery { conversation_id: conversation });
+    let asked = request(min_index, identity.user_id, identity.session.as_bytes(), asked);
+    match gateway.reader.read(asked).await {
+        Ok(response) => match response.result {
+            Some(read_response::Result::Conversation(summary)) => Ok(Some(summary)),
+            _ => Ok(None),
+        },
+        Err(ReadError::Rejected(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// She was added to a conversation: put it on the feed, then read its summary and what came since its base.
+pub(super) fn add(
+    gateway: Arc<Gateway>,
+    identity: Identity,
+    subscribing: impl Future<Output = Result<Vec<Subscribed>, crate::hub::NoRoom>> + Send + 'static,
+    event: Box<rpc::Event>,
+    conversation: u64,
+    base_version: u64,
+) -> Job {
+    Box::pin(async move {
+        Done::Added(fill(&gateway, &identity, subscribing, &event, conversation, base_version).await)
+    })
+}
+
+async fn fill(
+    gateway: &Gateway,
+    identity: &Identity,
+    subscribing: impl Future<Output = Result<Vec<Subscribed>, crate::hub::NoRoom>> + Send,
+    event: &rpc::Event,
+    conversation: u64,
+    base_version: u64,
+) -> Result<Added, String> {
+    let subscribed = subscribing.await.map_err(|error| error.to_string())?;
+    let Some(live) = subscribed.first() else { return Err("no subscription".to_owned()) };
+    let min_index = event.index.max(live.complete_from_index);
+    let topic = conversation_topic(conversation);
+    let known =
+        summary(gateway, identity, min_index, conversation).await.map_err(|error| error.to_string())?;
+    let mut events = Vec::new();
+    let mut version = base_version;
+    if known.is_some() {
+        for _ in 0..FILL_PAGES_MAX {
+            if version >= live.version {
+                break;
+            }
+            let pair = rpc::SincePair { topic: Some(topic), version };
+            let asked = read_request::Query::Since(SinceQuery {
+                pairs: vec![pair],
+                limit: quorate_proto::limits::SINCE_EVENTS_MAX,
+            });
+            let asked = request(min_index, identity.user_id, identity.session.as_bytes(), asked);
+            let response = gateway.reader.read(asked).await.map_err(|error| error.to_string())?;
+            let Some(read_response::Result::Since(result)) = response.result else {
+                return Err("a replica answered something else".to_owned());
+            };
+            let Some(page) = result.pages.into_iter().next() else { break };
+            let Some(last) = page.events.last() else { break };
+            version = last.version;
+            events.extend(page.events.into_iter().map(|event| Arc::new(Item::new(event))));
+        }
+        if version < live.version {
+            return Err(format!("{conversation} could not be filled up to version {}", live.version));
+        }
+    }
+    let base = known.is_some().then_some((topic, base_version));
+    let me = convert::me_event(event, |_| known.map(convert::summary)).ok_or("no `me` event")?;
+    Ok(Added { frame: convert::encode(&ServerFrame::push(Body::Me(me))), base, events })
+}

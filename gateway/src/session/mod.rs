@@ -1,0 +1,17 @@
+//! A session: one socket from its upgrade to its end, owned by one task.
+//!
+//! `protocol` says what a client may do (pure), `delivery` what it gets and in which order (pure), `codec` reads
+//! messages, `opening` and `jobs` call the replicas, `outbox` is what the hub fills, and `socket` is the task that
+//! carries it all out. Must not know HTTP.
+
+mod codec;
+mod delivery;
+pub(crate) mod jobs;
+mod opening;
+pub mod outbox;
+pub(crate) mod protocol;
+mod rates;
+mod socket;
+pub mod users;
+
+pub use socket::{close_refused, run};

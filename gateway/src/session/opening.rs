@@ -1,0 +1,268 @@
+//! From `hello` to `welcome`.
+//!
+//! Owns the order that makes a resume exact: put the topics on the feed first, read what was missed after that, deliver
+//! what was read, and only then what was pushed meanwhile. (The opposite order loses what falls between.)
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quorate_proto::error::{CloseCode, ErrorCode};
+use quorate_proto::frame::{Body, Hello, Resume, ServerFrame, Welcome};
+use quorate_proto::ids::{TopicRef, Version};
+use quorate_proto::limits::RESUME_EVENTS_MAX;
+use quorate_proto::rpc::{self, OpenQuery, OpenResult, ReadRequest, Topic, read_request, read_response};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::outbox::Outbox;
+use super::protocol::Farewell;
+use super::users::Ticket;
+use crate::auth::{Identity, TokenError};
+use crate::context::Gateway;
+use crate::convert::{self, conversation_topic, me_topic};
+use crate::hub::Subscriber;
+use crate::reads::{ReadError, request};
+
+/// Opening in all: two elections and a read.
+const OPEN_WAIT: Duration = Duration::from_secs(15);
+/// Each round adds the conversations that came up since the one before.
+const ROUNDS_MAX: usize = 8;
+/// What a client is told to wait when no replica serves it, ms.
+const RETRY_MS: u64 = 1_000;
+
+/// A session about to begin.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) identity: Identity,
+    pub(super) ticket: Ticket,
+    pub(super) subscriber: Subscriber,
+    /// `welcome` first, then what was missed, in log order.
+    pub(super) frames: Vec<Utf8Bytes>,
+    pub(super) versions: HashMap<Topic, Version>,
+    pub(super) position: u64,
+    pub(super) seen: u64,
+}
+
+/// Opens a session, or says why not.
+pub(super) async fn open(
+    gateway: Arc<Gateway>,
+    hello: Box<Hello>,
+    outbox: Outbox,
+) -> Result<Box<Opened>, Farewell> {
+    match timeout(OPEN_WAIT, open_slowly(gateway, *hello, outbox)).await {
+        Ok(result) => result.map(Box::new),
+        Err(_) => Err(no_replica("opening took too long")),
+    }
+}
+
+fn no_replica(reason: &str) -> Farewell {
+    Farewell::new(CloseCode::Internal, format!("no replica serves this session now: {reason}"))
+        .retry_after(RETRY_MS)
+}
+
+async fn open_slowly(gateway: Arc<Gateway>, hello: Hello, outbox: Outbox) -> Result<Opened, Farewell> {
+    let identity = gateway.tokens.verify(&hello.token).await.map_err(|error| match error {
+        TokenError::Unavailable => no_replica("the token cannot be checked"),
+        TokenError::Expired => Farewell::new(CloseCode::TokenExpired, error.to_string()),
+        TokenError::Invalid(_) => Farewell::new(CloseCode::BadToken, error.to_string()),
+    })?;
+    // A position of another cluster says nothing here.
+    let resume = hello.resume.filter(|resume| resume.cluster == gateway.config.cluster);
+    let Some(ticket) = gateway.users.enter(identity.user_id, resume.is_some()) else {
+        return Err(Farewell::new(CloseCode::TooManySockets, "too many sockets of this user"));
+    };
+    let Some(subscriber) = gateway.hub.join(outbox).await else {
+        return Err(no_replica("the hub has ended"));
+    };
+    let me = me_topic(identity.user_id);
+    let live = subscriber.subscribe(vec![me]).await.map_err(|error| no_replica(&error.to_string()))?;
+    let mut complete_from = live.iter().map(|topic| topic.complete_from_index).max().unwrap_or(0);
+    let mut subscribed: HashSet<Topic> = [me].into();
+
+    for _ in 0..ROUNDS_MAX {
+        let (result, as_of, log_time) =
+            read_open(&gateway, &identity, resume.as_ref(), complete_from).await?;
+        let missing: Vec<Topic> = result
+            .conversations
+            .iter()
+            .map(|conversation| conversation_topic(conversation.id))
+            .filter(|topic| !subscribed.contains(topic))
+            .collect();
+        if !missing.is_empty() {
+            let live = subscriber
+                .subscribe(missing.clone())
+                .await
+                .map_err(|error| no_replica(&error.to_string()))?;
+            subscribed.extend(missing);
+            complete_from = live.iter().map(|topic| topic.complete_from_index).fold(complete_from, u64::max);
+        }
+        // What was read knows everything that the feed does not bring.
+        if as_of >= complete_from {
+            let left: Vec<Topic> = {
+                let now: HashSet<Topic> = result
+                    .conversations
+                    .iter()
+                    .map(|conversation| conversation_topic(conversation.id))
+                    .collect();
+                subscribed.iter().copied().filter(|topic| *topic != me && !now.contains(topic)).collect()
+            };
+            subscriber.unsubscribe(left);
+            let seen = resume.as_ref().map_or(0, |resume| resume.seen.max(resume.position));
+            return Ok(begin(
+                &gateway,
+                identity,
+                ticket,
+                subscriber,
+                result,
+                &hello.have,
+                as_of,
+                seen,
+                log_time,
+            ));
+        }
+    }
+    Err(no_replica("conversations change faster than they can be read"))
+}
+
+async fn read_open(
+    gateway: &Gateway,
+    identity: &Identity,
+    resume: Option<&Resume>,
+    complete_from: u64,
+) -> Result<(OpenResult, u64, u64), Farewell> {
+    let after_index = resume.map(|resume| resume.position);
+    let query = read_request::Query::Open(OpenQuery { after_index, events_max: RESUME_EVENTS_MAX });
+    let floor = resume.map_or(0, |resume| resume.seen.max(resume.position));
+    let mut asked = request(complete_from.max(floor), identity.user_id, identity.session.as_bytes(), query);
+    let mut response = gateway.reader.read(asked.clone()).await;
+    if matches!(response, Err(ReadError::Rejected(_))) {
+        // A replica that lags does not know a young session yet: believe a refusal only of the newest state.
+        asked = ReadRequest { linearizable: true, ..asked };
+        response = match gateway.reader.read(asked).await {
+            // Nobody can say now; the first answer stands.
+            Err(ReadError::Unreachable(_) | ReadError::Behind) => response,
+            newest => newest,
+        };
+    }
+    let response = response.map_err(|error| match error {
+        ReadError::Behind if resume.is_some() && floor > gateway.reader.known_index() => {
+            Farewell::new(CloseCode::PositionInvalid, format!("no replica has reached position {floor}"))
+                .retry_after(RETRY_MS)
+        }
+        ReadError::Rejected(rejected) => match ErrorCode::from_word(&rejected.code) {
+            ErrorCode::Internal | ErrorCode::Overloaded | ErrorCode::Unavailable => {
+                no_replica(&rejected.message)
+            }
+            _ => Farewell::new(CloseCode::Revoked, rejected.message),
+        },
+        other => no_replica(&other.to_string()),
+    })?;
+    match response.result {
+        Some(read_response::Result::Open(result)) => Ok((result, response.as_of_index, response.log_time_ms)),
+        _ => Err(no_replica("a replica answered something else")),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where everything that was found comes together")]
+fn begin(
+    gateway: &Gateway,
+    identity: Identity,
+    ticket: Ticket,
+    subscriber: Subscriber,
+    result: OpenResult,
+    have: &std::collections::BTreeMap<String, Version>,
+    as_of: u64,
+    seen: u64,
+    log_time: u64,
+) -> Opened {
+    let OpenResult { user, conversations, me_version, resumed, events } = result;
+    let conversations: Vec<_> = conversations.into_iter().map(convert::summary).collect();
+    let mut versions: HashMap<Topic, Version> = conversations
+        .iter()
+        .map(|conversation| (conversation_topic(conversation.id), conversation.version))
+        .collect();
+    versions.insert(me_topic(identity.user_id), me_version);
+
+    let missed = missed(events, &conversations);
+    let gaps = gaps(have, &versions, identity.user_id);
+    let welcome = Welcome {
+        session: identity.session.to_string(),
+        user: convert::user(user),
+        cluster: gateway.config.cluster.clone(),
+        gateway: gateway.config.name.clone(),
+        index: as_of,
+        resumed,
+        ping_ms: gateway.config.ping_interval_ms,
+        limits: gateway.config.limits.clone(),
+        write: gateway.leader.write().borrow().frame(Instant::now()).write,
+        log_time,
+        me_version,
+        conversations,
+    };
+    let welcome = ServerFrame::push(Body::Welcome(Box::new(welcome)));
+    let frames = std::iter::once(welcome).chain(missed).chain(gaps).map(|frame| convert::encode(&frame));
+    Opened {
+        frames: frames.collect(),
+        identity,
+        ticket,
+        subscriber,
+        versions,
+        position: as_of,
+        seen: seen.max(as_of),
+    }
+}
+
+/// The missed events as frames, in the order in which they were read.
+fn missed(
+    events: Vec<rpc::Event>,
+    conversations: &[quorate_proto::frame::ConversationSummary],
+) -> Vec<ServerFrame> {
+    events
+        .into_iter()
+        .filter_map(|event| {
+            let is_me = event.topic.is_some_and(|topic| topic.kind() == rpc::topic::Kind::Me);
+            let body = if is_me {
+                let known = |id| conversations.iter().find(|conversation| conversation.id == id).cloned();
+                Body::Me(convert::me_event(&event, known)?)
+            } else {
+                Body::Event(convert::conversation_event(event)?)
+            };
+            Some(ServerFrame::push(body))
+        })
+        .collect()
+}
+
+/// Topics that the client let go before and that a resume from its position does not bring back: it asks `since`.
+fn gaps(
+    have: &std::collections::BTreeMap<String, Version>,
+    versions: &HashMap<Topic, Version>,
+    user_id: u64,
+) -> Vec<ServerFrame> {
+    have.iter()
+        .filter_map(|(name, last)| {
+            let topic = match name.as_str() {
+                "me" => TopicRef::Me,
+                number => TopicRef::Conversation(number.parse().ok()?),
+            };
+            let now = *versions.get(&convert::topic_of(topic, user_id))?;
+            (now > *last)
+                .then(|| ServerFrame::push(Body::Gap { topic, from_version: last + 1, to_version: now }))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_let_go_before_is_named_as_a_gap() {
+        let versions = [(conversation_topic(3), 9), (me_topic(7), 4)].into();
+        let have =
+            [("3".to_owned(), 5), ("me".to_owned(), 4), ("8".to_owned(), 1), ("x".to_owned(), 1)].into();
+        let gaps = gaps(&have, &versions, 7);
+        let expected = Body::Gap { topic: TopicRef::Conversation(3), from_version: 6, to_version: 9 };
+        assert_eq!(gaps, [ServerFrame::push(expected)]);
+    }
+}

@@ -1,0 +1,519 @@
+//! The rules of a session: frames and time in, effects out. Pure: no socket, no clock, no replica.
+//!
+//! Owns what a client may say when, how fast, and in which order its commands go. Must not know how an effect is
+//! carried out.
+//!
+//! ```text
+//!  waiting ──hello──▶ opening ──opened──▶ live ──▶ closed
+//!     └── anything else, or 10 s ───────────────────▲
+//! ```
+
+use std::collections::{HashMap, VecDeque};
+
+use quorate_proto::error::{CloseCode, ErrorCode, WireError};
+use quorate_proto::frame::{
+    Ack, Body, ClientFrame, DoCommand, Hello, History, Request, SendMessage, ServerFrame, SincePair,
+};
+use quorate_proto::ids::{ConversationId, Sequence};
+use quorate_proto::limits::{SINCE_PAIRS_MAX, SessionLimits, TOKEN_LEEWAY_MS};
+use quorate_proto::text;
+
+use super::codec::Parsed;
+use super::rates::{Bucket, Rate};
+
+/// Commands of one session that wait or are under way; a client that pipelines more is told to slow down.
+const COMMANDS_QUEUED_MAX: usize = 256;
+/// Reads of one session under way.
+const READS_MAX: usize = 16;
+/// A read mark goes out at most once in this time per conversation, ms.
+const READ_MARK_INTERVAL_MS: u64 = 2_000;
+/// Conversations whose read marks are remembered.
+const READ_MARKS_MAX: usize = 256;
+/// What a client is told to wait when its queue is full, ms.
+const BUSY_RETRY_MS: u64 = 250;
+
+/// Commands of one lane go one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Sends into one conversation.
+    Conversation(ConversationId),
+    /// Everything else.
+    Commands,
+}
+
+/// A command on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// A message.
+    Send(SendMessage),
+    /// A `do`.
+    Do(DoCommand),
+}
+
+/// A read to be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// A page.
+    History(History),
+    /// Events after versions.
+    Since {
+        /// Which.
+        pairs: Vec<SincePair>,
+        /// How many each.
+        limit: u32,
+    },
+    /// A summary.
+    Open(ConversationId),
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Write a frame.
+    Write(Box<ServerFrame>),
+    /// Check the token, subscribe, read; then [`Protocol::opened`].
+    Open(Box<Hello>),
+    /// Check a fresh token; then [`Protocol::renewed`].
+    Renew {
+        /// The frame to answer.
+        id: u64,
+        /// The token.
+        token: String,
+    },
+    /// Submit; then [`Protocol::settled`].
+    Submit {
+        /// Of which lane.
+        lane: Lane,
+        /// What.
+        task: Box<Task>,
+    },
+    /// Submit, without an answer.
+    MarkRead {
+        /// Where.
+        conversation: ConversationId,
+        /// Up to which message.
+        sequence: Sequence,
+    },
+    /// Read; then [`Protocol::answered`].
+    Read {
+        /// The frame to answer.
+        id: u64,
+        /// What.
+        query: Query,
+    },
+    /// A ping is due: bring the position up to date and write it with this number.
+    Ping {
+        /// The number.
+        n: u64,
+    },
+    /// Say `bye` and close.
+    Close(Farewell),
+}
+
+/// A `bye`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Farewell {
+    /// The close code.
+    pub code: CloseCode,
+    /// Why, in words.
+    pub reason: String,
+    /// When to come back.
+    pub retry_ms: Option<u64>,
+}
+
+impl Farewell {
+    /// A farewell without a time to come back.
+    pub fn new(code: CloseCode, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into(), retry_ms: None }
+    }
+
+    /// The same, with a time to come back.
+    #[must_use]
+    pub fn retry_after(mut self, retry_ms: u64) -> Self {
+        self.retry_ms = Some(retry_ms);
+        self
+    }
+}
+
+/// Times of a session, ms.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Until `hello`.
+    pub hello_wait_ms: u64,
+    /// Between pings.
+    pub ping_interval_ms: u64,
+    /// Until a pong.
+    pub pong_wait_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Opening,
+    Live,
+    Closed,
+}
+
+#[derive(Debug)]
+struct Queued {
+    id: u64,
+    task: Task,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ReadMark {
+    waiting: Option<Sequence>,
+    sent: Sequence,
+    sent_at_ms: u64,
+}
+
+/// See the module. All times are ms of the caller's monotonic clock, but for the token's end.
+#[derive(Debug)]
+pub struct Protocol {
+    phase: Phase,
+    limits: SessionLimits,
+    times: Times,
+    frames: Bucket,
+    hello_until_ms: u64,
+    ping_at_ms: u64,
+    ping_number: u64,
+    pong_until_ms: Option<u64>,
+    /// Wall clock.
+    token_ends_ms: u64,
+    lanes: HashMap<Lane, VecDeque<Queued>>,
+    commands: usize,
+    reads: usize,
+    marks: HashMap<ConversationId, ReadMark>,
+}
+
+impl Protocol {
+    /// A socket was accepted.
+    pub fn new(limits: SessionLimits, times: Times, now_ms: u64) -> Self {
+        Self {
+            phase: Phase::Waiting,
+            limits,
+            times,
+            frames: Bucket::default(),
+            hello_until_ms: now_ms + times.hello_wait_ms,
+            ping_at_ms: u64::MAX,
+            ping_number: 0,
+            pong_until_ms: None,
+            token_ends_ms: u64::MAX,
+            lanes: HashMap::new(),
+            commands: 0,
+            reads: 0,
+            marks: HashMap::new(),
+        }
+    }
+
+    /// Whether frames are taken from the socket: not while the session opens, which holds a hasty client back.
+    pub fn reads_frames(&self) -> bool {
+        matches!(self.phase, Phase::Waiting | Phase::Live)
+    }
+
+    /// Whether `welcome` was said.
+    pub fn is_live(&self) -> bool {
+        self.phase == Phase::Live
+    }
+
+    /// Whether no command is under way.
+    pub fn is_settled(&self) -> bool {
+        self.commands == 0
+    }
+
+    /// When [`Self::tick`] has something to do.
+    pub fn wake_at_ms(&self) -> u64 {
+        match self.phase {
+            Phase::Waiting => self.hello_until_ms,
+            Phase::Opening | Phase::Closed => u64::MAX,
+            Phase::Live => {
+                let marks = self
+                    .marks
+                    .values()
+                    .filter(|mark| mark.waiting.is_some())
+                    .map(|mark| mark.sent_at_ms + READ_MARK_INTERVAL_MS)
+                    .min();
+                self.ping_at_ms.min(self.pong_until_ms.unwrap_or(u64::MAX)).min(marks.unwrap_or(u64::MAX))
+            }
+        }
+    }
+
+    /// A message that is no frame.
+    pub fn malformed(&mut self, reason: String) -> Effect {
+        self.close(Farewell::new(CloseCode::Malformed, reason))
+    }
+
+    fn close(&mut self, farewell: Farewell) -> Effect {
+        self.phase = Phase::Closed;
+        Effect::Close(farewell)
+    }
+
+    /// A frame. `admit_send` takes one from the user's rate into a conversation, or says after how many ms.
+    pub fn frame(
+        &mut self,
+        now_ms: u64,
+        parsed: Parsed,
+        admit_send: impl FnOnce(ConversationId) -> Result<(), u64>,
+    ) -> Option<Effect> {
+        match self.phase {
+            Phase::Closed => return None,
+            Phase::Opening => {
+                return Some(self.malformed("wait for `welcome` before the next frame".to_owned()));
+            }
+            Phase::Waiting => {
+                return Some(match parsed {
+                    Parsed::Frame(ClientFrame { request: Request::Hello(hello), .. }) => {
+                        self.phase = Phase::Opening;
+                        Effect::Open(Box::new(hello))
+                    }
+                    Parsed::Invalid { what, .. } => self.malformed(what),
+                    _ => self.malformed("the first frame must be `hello`".to_owned()),
+                });
+            }
+            Phase::Live => {}
+        }
+        let free = matches!(
+            &parsed,
+            Parsed::Frame(ClientFrame { request: Request::Send(_) | Request::Pong { .. }, .. })
+        );
+        if !free
+            && let Some(rate) = Rate::per_second(self.limits.frames_per_second, self.limits.frames_burst)
+            && let Err(retry_ms) = self.frames.take(rate, now_ms)
+        {
+            let id = match &parsed {
+                Parsed::Frame(frame) => frame.id,
+                Parsed::Unsupported { id, .. } | Parsed::Invalid { id, .. } => *id,
+            };
+            return Some(error(id, ErrorCode::RateLimited, "too many frames", Some(retry_ms)));
+        }
+        match parsed {
+            Parsed::Frame(frame) => self.request(now_ms, frame, admit_send),
+            Parsed::Unsupported { id, name } => {
+                Some(error(id, ErrorCode::Unsupported, &format!("no frame of type {name:?} is known"), None))
+            }
+            Parsed::Invalid { id, what } => Some(error(id, ErrorCode::Malformed, &what, None)),
+        }
+    }
+
+    fn request(
+        &mut self,
+        now_ms: u64,
+        frame: ClientFrame,
+        admit_send: impl FnOnce(ConversationId) -> Result<(), u64>,
+    ) -> Option<Effect> {
+        let id = frame.id;
+        match frame.request {
+            Request::Hello(_) => Some(self.malformed("`hello` was said already".to_owned())),
+            Request::Auth { token } => Some(Effect::Renew { id, token }),
+            Request::Send(send) => {
+                if let Err(problem) = text::check_message(&send.text) {
+                    let code = match problem {
+                        text::TextError::TooLong => ErrorCode::TooLarge,
+                        _ => ErrorCode::Invalid,
+                    };
+                    return Some(error(id, code, &problem.to_string(), None));
+                }
+                if send.text.len() > self.limits.text_bytes_max {
+                    let message = format!("a message has at most {} bytes here", self.limits.text_bytes_max);
+                    return Some(error(id, ErrorCode::TooLarge, &message, None));
+                }
+                if self.commands >= COMMANDS_QUEUED_MAX {
+                    return Some(error(
+                        id,
+                        ErrorCode::RateLimited,
+                        "too many commands wait",
+                        Some(BUSY_RETRY_MS),
+                    ));
+                }
+                if let Err(retry_ms) = admit_send(send.conversation) {
+                    return Some(error(id, ErrorCode::RateLimited, "too many messages", Some(retry_ms)));
+                }
+                self.enqueue(Lane::Conversation(send.conversation), id, Task::Send(send))
+            }
+            Request::Do(command) => {
+                if self.commands >= COMMANDS_QUEUED_MAX {
+                    return Some(error(
+                        id,
+                        ErrorCode::RateLimited,
+                        "too many commands wait",
+                        Some(BUSY_RETRY_MS),
+                    ));
+                }
+                self.enqueue(Lane::Commands, id, Task::Do(command))
+            }
+            Request::Read { conversation, sequence } => self.mark(now_ms, conversation, sequence),
+            Request::History(mut history) => {
+                let ways = [history.before, history.after, history.around].into_iter().flatten().count();
+                if ways > 1 {
+                    return Some(error(id, ErrorCode::Invalid, "give one of before, after, around", None));
+                }
+                let max = self.limits.history_messages_max;
+                history.limit = if history.limit == 0 { max.min(50) } else { history.limit.min(max) };
+                self.read(id, Query::History(history))
+            }
+            Request::Since { pairs, limit } => {
+                if pairs.len() > SINCE_PAIRS_MAX {
+                    let message = format!("at most {SINCE_PAIRS_MAX} pairs");
+                    return Some(error(id, ErrorCode::TooLarge, &message, None));
+                }
+                let max = self.limits.since_events_max;
+                let limit = if limit == 0 { max } else { limit.min(max) };
+                self.read(id, Query::Since { pairs, limit })
+            }
+            Request::Open { conversation } => self.read(id, Query::Open(conversation)),
+            Request::Pong { n } => {
+                if n == self.ping_number {
+                    self.pong_until_ms = None;
+                }
+                None
+            }
+        }
+    }
+
+    // ---- commands ----
+
+    fn enqueue(&mut self, lane: Lane, id: u64, task: Task) -> Option<Effect> {
+        self.commands += 1;
+        let queue = self.lanes.entry(lane).or_default();
+        queue.push_back(Queued { id, task });
+        // One unacknowledged command a lane: a retry then never overtakes what came before it.
+        (queue.len() == 1).then(|| submit(lane, &queue[0]))
+    }
+
+    /// The command at the head of a lane has its answer.
+    pub fn settled(&mut self, lane: Lane, result: Result<Ack, WireError>) -> Vec<Effect> {
+        let Some(queue) = self.lanes.get_mut(&lane) else { return Vec::new() };
+        let Some(head) = queue.pop_front() else { return Vec::new() };
+        self.commands -= 1;
+        let mut effects = Vec::new();
+        match result {
+            Ok(ack) => effects.push(write(ServerFrame::reply(head.id, Body::Ack(ack)))),
+            Err(problem) => {
+                if problem.temporary {
+                    // The client will try this one again: what was queued behind it must not be applied before.
+                    for behind in queue.drain(..) {
+                        self.commands -= 1;
+                        effects.push(write(ServerFrame::error(behind.id, problem.clone())));
+                    }
+                }
+                effects.insert(0, write(ServerFrame::error(head.id, problem)));
+            }
+        }
+        match queue.front() {
+            Some(next) => effects.push(submit(lane, next)),
+            None => {
+                self.lanes.remove(&lane);
+            }
+        }
+        effects
+    }
+
+    fn mark(&mut self, now_ms: u64, conversation: ConversationId, sequence: Sequence) -> Option<Effect> {
+        if self.marks.len() >= READ_MARKS_MAX && !self.marks.contains_key(&conversation) {
+            self.marks
+                .retain(|_, mark| mark.waiting.is_some() || mark.sent_at_ms + READ_MARK_INTERVAL_MS > now_ms);
+            if self.marks.len() >= READ_MARKS_MAX {
+                return None;
+            }
+        }
+        match self.marks.get_mut(&conversation) {
+            Some(mark) if sequence <= mark.sent.max(mark.waiting.unwrap_or(0)) => None,
+            Some(mark) if mark.sent_at_ms + READ_MARK_INTERVAL_MS > now_ms => {
+                mark.waiting = Some(sequence);
+                None
+            }
+            _ => {
+                let mark = ReadMark { waiting: None, sent: sequence, sent_at_ms: now_ms };
+                self.marks.insert(conversation, mark);
+                Some(Effect::MarkRead { conversation, sequence })
+            }
+        }
+    }
+
+    // ---- reads ----
+
+    fn read(&mut self, id: u64, query: Query) -> Option<Effect> {
+        if self.reads >= READS_MAX {
+            return Some(error(id, ErrorCode::RateLimited, "too many reads at once", Some(BUSY_RETRY_MS)));
+        }
+        self.reads += 1;
+        Some(Effect::Read { id, query })
+    }
+
+    /// A read was answered.
+    pub fn answered(&mut self) {
+        self.reads = self.reads.saturating_sub(1);
+    }
+
+    // ---- life ----
+
+    /// `welcome` was written. `token_ends_ms` is by the wall clock.
+    pub fn opened(&mut self, now_ms: u64, token_ends_ms: u64) {
+        self.phase = Phase::Live;
+        self.ping_at_ms = now_ms + self.times.ping_interval_ms;
+        self.token_ends_ms = token_ends_ms;
+    }
+
+    /// A fresh token was checked.
+    pub fn renewed(&mut self, id: u64, result: Result<u64, WireError>) -> Effect {
+        match result {
+            Ok(token_ends_ms) => {
+                self.token_ends_ms = token_ends_ms;
+                write(ServerFrame::reply(id, Body::Ok))
+            }
+            Err(problem) => write(ServerFrame::error(id, problem)),
+        }
+    }
+
+    /// Time passed. `writable`: a fresh token can be had, so an expired one ends the session.
+    pub fn tick(&mut self, now_ms: u64, wall_ms: u64, writable: bool) -> Vec<Effect> {
+        match self.phase {
+            Phase::Waiting if now_ms >= self.hello_until_ms => {
+                return vec![self.close(Farewell::new(CloseCode::NoHello, "no `hello` in time"))];
+            }
+            Phase::Live => {}
+            _ => return Vec::new(),
+        }
+        if self.pong_until_ms.is_some_and(|until| now_ms >= until) {
+            return vec![self.close(Farewell::new(CloseCode::NoPong, "a ping was not answered"))];
+        }
+        if writable && wall_ms >= self.token_ends_ms.saturating_add(TOKEN_LEEWAY_MS) {
+            let reason = "the access token has expired: refresh it and resume";
+            return vec![self.close(Farewell::new(CloseCode::TokenExpired, reason))];
+        }
+        let mut effects = Vec::new();
+        if now_ms >= self.ping_at_ms {
+            self.ping_at_ms = now_ms + self.times.ping_interval_ms;
+            self.ping_number += 1;
+            self.pong_until_ms = Some(now_ms + self.times.pong_wait_ms);
+            effects.push(Effect::Ping { n: self.ping_number });
+        }
+        for (conversation, mark) in &mut self.marks {
+            if let Some(sequence) = mark.waiting
+                && mark.sent_at_ms + READ_MARK_INTERVAL_MS <= now_ms
+            {
+                *mark = ReadMark { waiting: None, sent: sequence, sent_at_ms: now_ms };
+                effects.push(Effect::MarkRead { conversation: *conversation, sequence });
+            }
+        }
+        effects
+    }
+}
+
+fn write(frame: ServerFrame) -> Effect {
+    Effect::Write(Box::new(frame))
+}
+
+fn error(id: u64, code: ErrorCode, message: &str, retry_ms: Option<u64>) -> Effect {
+    let mut error = WireError::new(code, message);
+    error.retry_ms = retry_ms;
+    write(ServerFrame::error(id, error))
+}
+
+fn submit(lane: Lane, queued: &Queued) -> Effect {
+    Effect::Submit { lane, task: Box::new(queued.task.clone()) }
+}
+
+#[cfg(test)]
+#[path = "protocol_tests.rs"]
+mod tests;

@@ -1,0 +1,258 @@
+use quorate_proto::ids::ClientMessageId;
+use uuid::Uuid;
+
+use super::*;
+use crate::session::codec::parse;
+
+const TIMES: Times = Times { hello_wait_ms: 10_000, ping_interval_ms: 25_000, pong_wait_ms: 10_000 };
+const FOREVER: u64 = u64::MAX - TOKEN_LEEWAY_MS;
+
+fn waiting() -> Protocol {
+    Protocol::new(SessionLimits::default(), TIMES, 0)
+}
+
+fn live_with(limits: SessionLimits) -> Protocol {
+    let mut protocol = Protocol::new(limits, TIMES, 0);
+    assert!(matches!(say(&mut protocol, 0, r#"{"type":"hello","token":"t"}"#), Some(Effect::Open(_))));
+    protocol.opened(0, FOREVER);
+    protocol
+}
+
+fn live() -> Protocol {
+    live_with(SessionLimits::default())
+}
+
+fn say(protocol: &mut Protocol, now_ms: u64, text: &str) -> Option<Effect> {
+    let parsed = parse(text).unwrap().remove(0);
+    protocol.frame(now_ms, parsed, |_| Ok(()))
+}
+
+fn send(id: u64, conversation: u64) -> String {
+    format!(
+        r#"{{"type":"send","id":{id},"conversation":{conversation},"client_message_id":"{}","text":"hi"}}"#,
+        Uuid::from_u128(u128::from(id))
+    )
+}
+
+fn ack(id: u64) -> Ack {
+    Ack {
+        client_message_id: ClientMessageId(Uuid::from_u128(u128::from(id))),
+        conversation: Some(1),
+        sequence: Some(1),
+        version: Some(1),
+        index: 9,
+        term: 1,
+        log_time: 0,
+        replay: false,
+    }
+}
+
+#[track_caller]
+fn code_of(effect: Option<Effect>) -> ErrorCode {
+    let Some(Effect::Write(frame)) = effect else { panic!("no frame: {effect:?}") };
+    let Body::Error { error } = frame.body else { panic!("no error: {frame:?}") };
+    error.code
+}
+
+#[track_caller]
+fn closed_with(effect: &Effect) -> CloseCode {
+    let Effect::Close(farewell) = effect else { panic!("no close: {effect:?}") };
+    farewell.code
+}
+
+#[test]
+fn a_frame_before_hello_ends_the_socket() {
+    for text in
+        [r#"{"type":"pong","n":1}"#, r#"{"type":"dance"}"#, r#"{"type":"hello","token":7}"#, &send(1, 1)]
+    {
+        let mut protocol = waiting();
+        let effect = say(&mut protocol, 0, text).unwrap();
+        assert_eq!(closed_with(&effect), CloseCode::Malformed, "{text}");
+        assert_eq!(say(&mut protocol, 0, r#"{"type":"hello","token":"t"}"#), None, "closed is closed");
+    }
+}
+
+#[test]
+fn a_silent_socket_is_closed_in_time_and_not_before() {
+    let mut protocol = waiting();
+    assert_eq!(protocol.wake_at_ms(), 10_000);
+    assert!(protocol.tick(9_999, 0, true).is_empty());
+    assert_eq!(closed_with(&protocol.tick(10_000, 0, true)[0]), CloseCode::NoHello);
+}
+
+#[test]
+fn no_frame_is_taken_while_the_session_opens() {
+    let mut protocol = waiting();
+    say(&mut protocol, 0, r#"{"type":"hello","token":"t"}"#);
+    assert!(!protocol.reads_frames());
+    assert!(protocol.tick(60_000, 0, true).is_empty(), "opening has its own bound");
+    assert_eq!(closed_with(&say(&mut protocol, 0, &send(1, 1)).unwrap()), CloseCode::Malformed);
+}
+
+#[test]
+fn a_second_hello_is_out_of_order() {
+    let effect = say(&mut live(), 0, r#"{"type":"hello","token":"t"}"#).unwrap();
+    assert_eq!(closed_with(&effect), CloseCode::Malformed);
+}
+
+#[test]
+fn an_unknown_type_and_wrong_fields_are_errors_and_the_socket_stays() {
+    let mut protocol = live();
+    assert_eq!(code_of(say(&mut protocol, 0, r#"{"type":"dance","id":3}"#)), ErrorCode::Unsupported);
+    assert_eq!(code_of(say(&mut protocol, 0, r#"{"type":"send","id":4}"#)), ErrorCode::Malformed);
+    assert!(protocol.is_live());
+}
+
+#[test]
+fn one_send_a_conversation_is_under_way_and_the_next_follows_its_answer() {
+    let mut protocol = live();
+    let lane = Lane::Conversation(1);
+    assert!(matches!(say(&mut protocol, 0, &send(1, 1)), Some(Effect::Submit { .. })));
+    assert_eq!(say(&mut protocol, 0, &send(2, 1)), None, "queued behind the first");
+    assert!(
+        matches!(say(&mut protocol, 0, &send(3, 2)), Some(Effect::Submit { .. })),
+        "another conversation"
+    );
+    let effects = protocol.settled(lane, Ok(ack(1)));
+    let [Effect::Write(reply), Effect::Submit { task, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(reply.reply, Some(1));
+    let Task::Send(next) = &**task else { panic!("{task:?}") };
+    assert_eq!(next.client_message_id, ack(2).client_message_id);
+    assert_eq!(protocol.settled(lane, Ok(ack(2))).len(), 1);
+    assert!(!protocol.is_settled());
+    protocol.settled(Lane::Conversation(2), Ok(ack(3)));
+    assert!(protocol.is_settled());
+}
+
+#[test]
+fn a_temporary_failure_takes_what_was_queued_behind_it_along_so_that_order_holds() {
+    let mut protocol = live();
+    for id in 1..=3 {
+        say(&mut protocol, 0, &send(id, 1));
+    }
+    let effects = protocol
+        .settled(Lane::Conversation(1), Err(WireError::new(ErrorCode::Unavailable, "no leader answered")));
+    let replies: Vec<_> = effects
+        .iter()
+        .map(|effect| match effect {
+            Effect::Write(frame) => frame.reply,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(replies, [Some(1), Some(2), Some(3)]);
+    assert!(protocol.is_settled());
+}
+
+#[test]
+fn a_final_refusal_lets_the_next_go() {
+    let mut protocol = live();
+    say(&mut protocol, 0, &send(1, 1));
+    say(&mut protocol, 0, &send(2, 1));
+    let effects =
+        protocol.settled(Lane::Conversation(1), Err(WireError::new(ErrorCode::Forbidden, "not a member")));
+    assert!(matches!(&effects[..], [Effect::Write(_), Effect::Submit { .. }]), "{effects:?}");
+}
+
+#[test]
+fn the_queue_of_commands_has_a_bound() {
+    let mut protocol = live();
+    for id in 1..=COMMANDS_QUEUED_MAX as u64 {
+        say(&mut protocol, 0, &send(id, 1));
+    }
+    assert_eq!(code_of(say(&mut protocol, 0, &send(999, 1))), ErrorCode::RateLimited);
+}
+
+#[test]
+fn texts_are_checked_before_they_travel() {
+    let mut protocol = live();
+    let text = |text: &str| {
+        format!(
+            r#"{{"type":"send","id":1,"conversation":1,"client_message_id":"{}","text":"{text}"}}"#,
+            Uuid::nil()
+        )
+    };
+    assert_eq!(code_of(say(&mut protocol, 0, &text("  "))), ErrorCode::Invalid);
+    assert_eq!(code_of(say(&mut protocol, 0, &text(&"x".repeat(12 * 1024 + 1)))), ErrorCode::TooLarge);
+}
+
+#[test]
+fn rates_are_kept_with_a_time_to_come_back() {
+    let limits = SessionLimits { frames_per_second: 1, frames_burst: 2, ..Default::default() };
+    let mut protocol = live_with(limits);
+    let open = r#"{"type":"open","id":5,"conversation":1}"#;
+    assert!(matches!(say(&mut protocol, 0, open), Some(Effect::Read { .. })));
+    assert!(matches!(say(&mut protocol, 0, open), Some(Effect::Read { .. })));
+    let Some(Effect::Write(frame)) = say(&mut protocol, 0, open) else { panic!("not limited") };
+    let Body::Error { error } = frame.body else { panic!("no error") };
+    assert_eq!((error.code, error.temporary, error.retry_ms), (ErrorCode::RateLimited, true, Some(1_000)));
+    assert_eq!(say(&mut protocol, 0, r#"{"type":"pong","n":0}"#), None, "pongs are free");
+    let limited = protocol.frame(0, parse(&send(1, 1)).unwrap().remove(0), |_| Err(700));
+    let Some(Effect::Write(frame)) = limited else { panic!("not limited") };
+    let Body::Error { error } = frame.body else { panic!("no error") };
+    assert_eq!((error.code, error.retry_ms), (ErrorCode::RateLimited, Some(700)));
+}
+
+#[test]
+fn pings_carry_numbers_and_a_missing_pong_ends_the_socket() {
+    let mut protocol = live();
+    assert_eq!(protocol.wake_at_ms(), 25_000);
+    assert_eq!(protocol.tick(25_000, 0, true), [Effect::Ping { n: 1 }]);
+    assert_eq!(protocol.wake_at_ms(), 35_000);
+    say(&mut protocol, 26_000, r#"{"type":"pong","n":1}"#);
+    assert!(protocol.tick(35_000, 0, true).is_empty());
+    assert_eq!(protocol.tick(50_000, 0, true), [Effect::Ping { n: 2 }]);
+    say(&mut protocol, 51_000, r#"{"type":"pong","n":1}"#);
+    assert_eq!(closed_with(&protocol.tick(60_000, 0, true)[0]), CloseCode::NoPong);
+}
+
+#[test]
+fn an_expired_token_ends_the_session_but_not_while_there_is_no_majority() {
+    let mut protocol = live();
+    protocol.opened(0, 1_000_000);
+    let over = 1_000_000 + TOKEN_LEEWAY_MS;
+    assert!(protocol.tick(1, over - 1, true).is_empty(), "leeway");
+    assert!(protocol.tick(1, over, false).is_empty(), "nobody could refresh it now");
+    assert!(matches!(protocol.renewed(3, Ok(2_000_000)), Effect::Write(_)));
+    assert!(protocol.tick(1, over, true).is_empty(), "renewed");
+    let effects = protocol.tick(1, 2_000_000 + TOKEN_LEEWAY_MS, true);
+    assert_eq!(closed_with(&effects[0]), CloseCode::TokenExpired);
+}
+
+#[test]
+fn read_marks_merge_and_go_at_most_once_in_two_seconds() {
+    let mut protocol = live();
+    let read = |sequence: u64| format!(r#"{{"type":"read","conversation":1,"sequence":{sequence}}}"#);
+    let marked = |sequence| Effect::MarkRead { conversation: 1, sequence };
+    assert_eq!(say(&mut protocol, 0, &read(3)), Some(marked(3)));
+    assert_eq!(say(&mut protocol, 100, &read(5)), None);
+    assert_eq!(say(&mut protocol, 200, &read(4)), None, "never back");
+    assert_eq!(protocol.wake_at_ms(), 2_000);
+    assert_eq!(protocol.tick(2_000, 0, true), [marked(5)]);
+    assert_eq!(say(&mut protocol, 9_000, &read(5)), None, "nothing new");
+    assert_eq!(say(&mut protocol, 9_000, &read(6)), Some(marked(6)));
+}
+
+#[test]
+fn limits_of_reads_are_brought_into_range() {
+    let mut protocol = live();
+    let Some(Effect::Read { query: Query::History(history), .. }) =
+        say(&mut protocol, 0, r#"{"type":"history","id":1,"conversation":1,"limit":9999}"#)
+    else {
+        panic!("no read")
+    };
+    assert_eq!(history.limit, 100);
+    let both = r#"{"type":"history","id":1,"conversation":1,"before":1,"after":1}"#;
+    assert_eq!(code_of(say(&mut protocol, 0, both)), ErrorCode::Invalid);
+    for _ in 1..READS_MAX {
+        say(&mut protocol, 0, r#"{"type":"open","id":1,"conversation":1}"#);
+    }
+    assert_eq!(
+        code_of(say(&mut protocol, 0, r#"{"type":"open","id":1,"conversation":1}"#)),
+        ErrorCode::RateLimited
+    );
+    protocol.answered();
+    assert!(matches!(
+        say(&mut protocol, 0, r#"{"type":"open","id":1,"conversation":1}"#),
+        Some(Effect::Read { .. })
+    ));
+}

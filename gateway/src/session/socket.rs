@@ -1,0 +1,564 @@
+//! The task that owns a socket: frames in, effects carried out, frames out with one flush.
+//!
+//! Owns the socket and its clock. The rules are elsewhere; this file only carries them out.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use quorate_proto::error::{CloseCode, ErrorCode, WireError};
+use quorate_proto::frame::{Body, ServerFrame, WriteState};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+
+use super::codec;
+use super::delivery::{Delivery, Step};
+use super::jobs::{self, Done, Job};
+use super::opening::{self, Opened};
+use super::outbox::{Inbox, Outbox, outbox};
+use super::protocol::{Effect, Farewell, Lane, Protocol, Task, Times};
+use super::users::Ticket;
+use crate::auth::Identity;
+use crate::clock::{chance, wall_ms};
+use crate::context::Gateway;
+use crate::convert::{encode, me_topic};
+use crate::hub::Subscriber;
+use crate::leader::WriteStatus;
+use crate::metrics::Metrics;
+use crate::server::DrainPhase;
+
+/// A reader that takes nothing for this long is let go.
+const WRITE_WAIT: Duration = Duration::from_secs(10);
+/// The last words of a session get this long.
+const FAREWELL_WAIT: Duration = Duration::from_secs(1);
+/// Bytes discarded after a close, so that the other end reads the close before a reset.
+const LINGER_BYTES_MAX: usize = 2 << 20;
+/// Commands under way when the gateway ends get this long.
+const FINISH_WAIT: Duration = Duration::from_secs(5);
+/// What a client that was let go is told to wait at most, ms: those let go together come back spread.
+const SLOW_RETRY_MS: u64 = 1_000;
+
+/// How a socket ends.
+enum End {
+    /// We close, with a `bye`.
+    Bye(Farewell),
+    /// The library saw a message that must not be.
+    Protocol(WsCloseCode, &'static str),
+    /// The other end is gone or closes.
+    Gone,
+}
+
+/// What a live session holds.
+struct Live {
+    identity: Identity,
+    ticket: Ticket,
+    subscriber: Subscriber,
+}
+
+struct Session<S> {
+    gateway: Arc<Gateway>,
+    ws: WebSocketStream<S>,
+    protocol: Protocol,
+    delivery: Delivery,
+    inbox: Inbox,
+    /// The hub's end, until `hello` hands it over.
+    outbox: Option<Outbox>,
+    live: Option<Live>,
+    jobs: FuturesUnordered<Job>,
+    out: VecDeque<Utf8Bytes>,
+    /// Frames of a message that wait while the session opens.
+    backlog: VecDeque<codec::Parsed>,
+    start: Instant,
+    write: watch::Receiver<WriteStatus>,
+    drain: watch::Receiver<DrainPhase>,
+    drain_told: bool,
+    finish_until: Option<Instant>,
+}
+
+/// Something happened.
+enum Happening {
+    Message(Option<Result<Message, WsError>>),
+    Batch(Option<super::outbox::Batch>),
+    Done(Done),
+    Write,
+    Drain,
+    Time,
+}
+
+/// Serves a socket until it ends.
+pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(gateway: Arc<Gateway>, ws: WebSocketStream<S>) {
+    let config = &gateway.config;
+    let times = Times {
+        hello_wait_ms: config.hello_wait_ms,
+        ping_interval_ms: config.ping_interval_ms,
+        pong_wait_ms: config.pong_wait_ms,
+    };
+    let (outbox, inbox) = outbox();
+    let mut session = Session {
+        protocol: Protocol::new(config.limits.clone(), times, 0),
+        delivery: Delivery::new(),
+        inbox,
+        outbox: Some(outbox),
+        live: None,
+        jobs: FuturesUnordered::new(),
+        out: VecDeque::new(),
+        backlog: VecDeque::new(),
+        start: Instant::now(),
+        write: gateway.leader.write(),
+        drain: gateway.drain.clone(),
+        drain_told: false,
+        finish_until: None,
+        ws,
+        gateway: Arc::clone(&gateway),
+    };
+    let end = session.serve().await;
+    if session.live.take().is_some() {
+        gateway.metrics.sessions.dec();
+    }
+    finish(&gateway.metrics, session.ws, session.out, end).await;
+}
+
+/// Accepts a socket only to say why it cannot stay: a browser cannot read the status of a refused upgrade.
+pub async fn close_refused<S: AsyncRead + AsyncWrite + Unpin>(
+    metrics: &Metrics,
+    ws: WebSocketStream<S>,
+    farewell: Farewell,
+) {
+    finish(metrics, ws, VecDeque::new(), End::Bye(farewell)).await;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    async fn serve(&mut self) -> End {
+        loop {
+            let happening = self.wait().await;
+            if let Err(end) = self.handle(happening) {
+                return end;
+            }
+            // Whatever else is there already goes out with the same flush.
+            if let Err(end) = self.gather() {
+                return end;
+            }
+            if let Err(end) = self.flush().await {
+                return end;
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Happening {
+        let wake_ms = match self.finish_until {
+            Some(until) => u64::try_from(until.saturating_duration_since(self.start).as_millis())
+                .unwrap_or(u64::MAX)
+                .min(self.protocol.wake_at_ms()),
+            None => self.protocol.wake_at_ms(),
+        };
+        let wake = async {
+            match wake_ms.checked_sub(0).filter(|at| *at < u64::MAX / 2_000_000) {
+                Some(at) => sleep_until((self.start + Duration::from_millis(at)).into()).await,
+                None => pending().await,
+            }
+        };
+        let reads = self.protocol.reads_frames() && self.backlog.is_empty();
+        let is_live = self.protocol.is_live();
+        tokio::select! {
+            biased;
+            batch = self.inbox.recv() => Happening::Batch(batch),
+            Some(done) = self.jobs.next() => Happening::Done(done),
+            Ok(()) = self.write.changed(), if is_live => Happening::Write,
+            Ok(()) = self.drain.changed() => Happening::Drain,
+            message = self.ws.next(), if reads => Happening::Message(message),
+            () = wake => Happening::Time,
+        }
+    }
+
+    fn handle(&mut self, happening: Happening) -> Result<(), End> {
+        match happening {
+            Happening::Message(message) => self.message(message),
+            Happening::Batch(Some(batch)) => {
+                let steps = self.delivery.offer(batch);
+                self.steps(steps)
+            }
+            Happening::Batch(None) => Err(self.let_go()),
+            Happening::Done(done) => self.done(done),
+            Happening::Write => {
+                let status = self.write.borrow_and_update().frame(Instant::now());
+                self.push(Body::Status(status));
+                Ok(())
+            }
+            Happening::Drain => self.drain(),
+            Happening::Time => self.time(),
+        }
+    }
+
+    /// Takes what is ready without waiting, as far as one outbox goes.
+    fn gather(&mut self) -> Result<(), End> {
+        while self.out.len() < quorate_proto::limits::OUTBOX_FRAMES_MAX {
+            if let Some(batch) = self.inbox.try_recv() {
+                let steps = self.delivery.offer(batch);
+                self.steps(steps)?;
+            } else if let Some(Some(done)) = self.jobs.next().now_or_never() {
+                self.done(done)?;
+            } else {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes everything that waits, with one flush.
+    async fn flush(&mut self) -> Result<(), End> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        self.gateway.metrics.frames_sent.inc_by(self.out.len() as u64);
+        let let_go = self.inbox.let_go();
+        let writing = async {
+            while let Some(text) = self.out.pop_front() {
+                self.ws.feed(Message::Text(text)).await?;
+            }
+            self.ws.flush().await
+        };
+        let written = tokio::select! {
+            written = writing => Some(written),
+            () = let_go.wait() => None,
+            () = tokio::time::sleep(WRITE_WAIT) => None,
+        };
+        match written {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) => Err(End::Gone),
+            None => {
+                self.out.clear();
+                Err(self.let_go())
+            }
+        }
+    }
+
+    fn push(&mut self, body: Body) {
+        self.out.push_back(encode(&ServerFrame::push(body)));
+    }
+
+    fn let_go(&self) -> End {
+        let reason = "too much waits for this socket: resume";
+        End::Bye(Farewell::new(CloseCode::SlowConsumer, reason).retry_after(chance(SLOW_RETRY_MS)))
+    }
+
+    // ---- from the client ----
+
+    fn message(&mut self, message: Option<Result<Message, WsError>>) -> Result<(), End> {
+        let message = match message {
+            None => return Err(End::Gone),
+            Some(Ok(message)) => message,
+            Some(Err(WsError::Capacity(CapacityError::MessageTooLong { .. }))) => {
+                return Err(End::Protocol(WsCloseCode::Size, "the frame is too large"));
+            }
+            Some(Err(WsError::Utf8(_))) => return Err(End::Protocol(WsCloseCode::Invalid, "no UTF-8")),
+            Some(Err(WsError::Protocol(_) | WsError::AttackAttempt | WsError::Capacity(_))) => {
+                return Err(End::Protocol(WsCloseCode::Protocol, "not the WebSocket protocol"));
+            }
+            Some(Err(_)) => return Err(End::Gone),
+        };
+        match message {
+            Message::Text(text) => {
+                match codec::parse(&text) {
+                    Ok(parsed) => {
+                        self.gateway.metrics.frames_received.inc_by(parsed.len() as u64);
+                        self.backlog.extend(parsed);
+                    }
+                    Err(reason) => {
+                        let effect = self.protocol.malformed(reason);
+                        return self.effect(effect);
+                    }
+                }
+                self.work()
+            }
+            Message::Binary(_) => {
+                let effect = self.protocol.malformed("frames are text".to_owned());
+                self.effect(effect)
+            }
+            // The library answers pings; a close is answered too, and the next read says that it is over.
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => Ok(()),
+        }
+    }
+
+    fn work(&mut self) -> Result<(), End> {
+        while self.protocol.reads_frames() {
+            let Some(parsed) = self.backlog.pop_front() else { break };
+            let now_ms = self.now_ms();
+            let ticket = self.live.as_ref().map(|live| &live.ticket);
+            let admit = |conversation| match ticket {
+                Some(ticket) => ticket.admit_send(conversation, now_ms),
+                None => Ok(()),
+            };
+            if let Some(effect) = self.protocol.frame(now_ms, parsed, admit) {
+                self.effect(effect)?;
+            }
+        }
+        Ok(())
+    }
+
+    // ---- effects ----
+
+    fn effects(&mut self, effects: Vec<Effect>) -> Result<(), End> {
+        effects.into_iter().try_for_each(|effect| self.effect(effect))
+    }
+
+    fn effect(&mut self, effect: Effect) -> Result<(), End> {
+        let gateway = Arc::clone(&self.gateway);
+        match effect {
+            Effect::Write(frame) => self.out.push_back(encode(&frame)),
+            Effect::Close(farewell) => return Err(End::Bye(farewell)),
+            Effect::Open(hello) => {
+                let Some(outbox) = self.outbox.take() else { return Err(End::Gone) };
+                let opening = opening::open(gateway, hello, outbox);
+                self.jobs.push(Box::pin(async move { Done::Opened(opening.await) }));
+            }
+            Effect::Ping { n } => self.ping(n)?,
+            Effect::Submit { .. } | Effect::MarkRead { .. } | Effect::Read { .. } | Effect::Renew { .. } => {
+                // The protocol gives these only to a live session.
+                let Some(live) = &self.live else { return Err(End::Gone) };
+                let identity = live.identity.clone();
+                let seen = self.delivery.seen();
+                match effect {
+                    Effect::Submit { lane, task } => self.submit(gateway, identity, seen, lane, *task)?,
+                    Effect::MarkRead { conversation, sequence } => {
+                        self.jobs.push(jobs::mark_read(gateway, identity, conversation, sequence));
+                    }
+                    Effect::Read { id, query } => {
+                        self.jobs.push(jobs::read(gateway, identity, seen, id, query));
+                    }
+                    Effect::Renew { id, token } => self.jobs.push(jobs::renew(gateway, identity, id, token)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn submit(
+        &mut self,
+        gateway: Arc<Gateway>,
+        identity: Identity,
+        seen: u64,
+        lane: Lane,
+        task: Task,
+    ) -> Result<(), End> {
+        if self.finish_until.is_some() {
+            let error = WireError::new(ErrorCode::Unavailable, "this gateway is ending: resume elsewhere");
+            let effects = self.protocol.settled(lane, Err(error));
+            return self.effects(effects);
+        }
+        self.jobs.push(jobs::submit(gateway, identity, seen, lane, task));
+        Ok(())
+    }
+
+    /// Brings the position up to date before it is told: first read how far the hub is, then empty the inbox.
+    fn ping(&mut self, n: u64) -> Result<(), End> {
+        let index = self.gateway.hub.state().delivered_index();
+        while let Some(batch) = self.inbox.try_recv() {
+            let steps = self.delivery.offer(batch);
+            self.steps(steps)?;
+        }
+        self.delivery.reached(index);
+        let log_time = self.gateway.hub.state().log_time_ms();
+        self.push(Body::Ping { n, index: self.delivery.position(), log_time, time: wall_ms() });
+        Ok(())
+    }
+
+    // ---- from the hub ----
+
+    fn steps(&mut self, steps: Vec<Step>) -> Result<(), End> {
+        for step in steps {
+            match step {
+                Step::Frame(text) => self.out.push_back(text),
+                Step::Add { event, conversation, base_version } => {
+                    let Some(live) = &self.live else { return Err(End::Gone) };
+                    let topic = crate::convert::conversation_topic(conversation);
+                    self.jobs.push(jobs::add(
+                        Arc::clone(&self.gateway),
+                        live.identity.clone(),
+                        live.subscriber.subscribe(vec![topic]),
+                        event,
+                        conversation,
+                        base_version,
+                    ));
+                }
+                Step::Remove(topic) => {
+                    if let Some(live) = &self.live {
+                        live.subscriber.unsubscribe(vec![topic]);
+                    }
+                }
+                Step::Ended => {
+                    return Err(End::Bye(Farewell::new(CloseCode::Revoked, "this session was ended")));
+                }
+                Step::TooMuch => return Err(self.let_go()),
+                Step::Broken(topic) => {
+                    tracing::error!(?topic, "versions delivered to a session are not dense");
+                    return Err(internal("events were not complete: resume"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // ---- jobs ----
+
+    fn done(&mut self, done: Done) -> Result<(), End> {
+        match done {
+            Done::Opened(Ok(opened)) => self.opened(*opened),
+            Done::Opened(Err(farewell)) => Err(End::Bye(farewell)),
+            Done::Settled(lane, result) => {
+                if let Ok(ack) = &result {
+                    self.delivery.saw(ack.index);
+                }
+                let effects = self.protocol.settled(lane, result);
+                self.effects(effects)
+            }
+            Done::Answered(frame, index) => {
+                self.protocol.answered();
+                self.delivery.saw(index);
+                self.out.push_back(encode(&frame));
+                Ok(())
+            }
+            Done::Renewed(id, result) => {
+                let ends = result.map(|fresh| fresh.ends_ms);
+                let effect = self.protocol.renewed(id, ends);
+                self.effect(effect)
+            }
+            Done::Added(Ok(added)) => {
+                let Some(live) = &self.live else { return Err(End::Gone) };
+                let me = me_topic(live.identity.user_id);
+                let steps = self.delivery.added(me, added);
+                self.steps(steps)
+            }
+            Done::Added(Err(reason)) => {
+                tracing::warn!(reason, "a conversation could not be added to a session");
+                Err(internal("a conversation could not be read: resume"))
+            }
+            Done::Marked => Ok(()),
+        }
+    }
+
+    fn opened(&mut self, opened: Opened) -> Result<(), End> {
+        let Opened { identity, ticket, subscriber, frames, versions, position, seen } = opened;
+        self.out.extend(frames);
+        let now_ms = self.now_ms();
+        self.protocol.opened(now_ms, identity.ends_ms);
+        let session = *identity.session.as_bytes();
+        self.live = Some(Live { identity, ticket, subscriber });
+        self.gateway.metrics.sessions.inc();
+        // `welcome` named the state of the write path; a change since then is told.
+        let status = *self.write.borrow_and_update();
+        if status.state != WriteState::Up {
+            self.push(Body::Status(status.frame(Instant::now())));
+        }
+        let steps = self.delivery.open(session, versions, position, seen);
+        self.steps(steps)?;
+        if *self.drain.borrow() != DrainPhase::Serving {
+            self.drain()?;
+        }
+        self.work()
+    }
+
+    // ---- time and drain ----
+
+    fn time(&mut self) -> Result<(), End> {
+        let writable = self.write.borrow().state == WriteState::Up;
+        let now_ms = self.now_ms();
+        let effects = self.protocol.tick(now_ms, wall_ms(), writable);
+        self.effects(effects)?;
+        self.check_finished()
+    }
+
+    fn check_finished(&self) -> Result<(), End> {
+        match self.finish_until {
+            Some(until) if self.protocol.is_settled() || Instant::now() >= until => {
+                let farewell = Farewell::new(CloseCode::Drained, "this gateway is ending: resume elsewhere");
+                Err(End::Bye(farewell))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn drain(&mut self) -> Result<(), End> {
+        let phase = *self.drain.borrow_and_update();
+        match phase {
+            DrainPhase::Serving => Ok(()),
+            DrainPhase::Draining => {
+                if self.protocol.is_live() && !self.drain_told {
+                    self.drain_told = true;
+                    let after_ms = chance(self.gateway.config.drain_spread_ms.max(1));
+                    let reason = "this gateway is ending: resume elsewhere".to_owned();
+                    self.push(Body::Drain { after_ms, reason });
+                }
+                Ok(())
+            }
+            DrainPhase::Ending => {
+                self.finish_until.get_or_insert_with(|| Instant::now() + FINISH_WAIT);
+                self.check_finished()
+            }
+        }
+    }
+}
+
+fn internal(reason: &str) -> End {
+    End::Bye(Farewell::new(CloseCode::Internal, reason).retry_after(chance(SLOW_RETRY_MS)))
+}
+
+/// Says the last words and waits a little until they are read.
+async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
+    metrics: &Metrics,
+    mut ws: WebSocketStream<S>,
+    mut out: VecDeque<Utf8Bytes>,
+    end: End,
+) {
+    let (code, reason) = match end {
+        End::Gone => {
+            let _ = timeout(FAREWELL_WAIT, ws.close(None)).await;
+            return;
+        }
+        End::Protocol(code, reason) => (code, reason.to_owned()),
+        End::Bye(Farewell { code, reason, retry_ms }) => {
+            let number = code as u16;
+            let bye = ServerFrame::push(Body::Bye { code: number, reason: reason.clone(), retry_ms });
+            out.push_back(encode(&bye));
+            (WsCloseCode::from(number), reason)
+        }
+    };
+    Metrics::count(&metrics.closes, &u16::from(code).to_string());
+    tracing::debug!(code = u16::from(code), reason, "closing a socket");
+    // A close frame's reason has at most 123 bytes.
+    let short: String = reason.chars().take(40).collect();
+    let frame = CloseFrame { code, reason: short.into() };
+    let _ = timeout(FAREWELL_WAIT, async {
+        for text in out {
+            ws.feed(Message::Text(text)).await?;
+        }
+        ws.send(Message::Close(Some(frame))).await
+    })
+    .await;
+    // What the other end still sends is read and thrown away: closing with unread bytes resets the connection, and the
+    // close frame might be lost with it.
+    let _ = timeout(FAREWELL_WAIT, async {
+        let mut scratch = [0; 4096];
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            match ws.get_mut().read(&mut scratch).await {
+                Ok(0) | Err(_) => break,
+                Ok(count) => left = left.saturating_sub(count),
+            }
+        }
+    })
+    .await;
+}
