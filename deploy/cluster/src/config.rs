@@ -1,0 +1,136 @@
+//! The configuration files that the processes read, generated under `<data-dir>/config` at every start.
+//!
+//! Owns what goes into them. Must not know how the processes are run; addresses come from the port plan.
+
+use std::path::Path;
+
+use serde::Serialize;
+use toml::{Table, Value};
+
+use crate::error::{Attempt, Result};
+use crate::layout::{Identity, Layout, write_atomically};
+use crate::ports::PortPlan;
+use crate::spec::{Spec, gateway_name};
+
+/// Read by every replica; what differs is given by flags.
+pub(crate) const REPLICA_TOML: &str = "replica.toml";
+/// Read by every gateway; what differs is given by flags.
+pub(crate) const GATEWAY_TOML: &str = "gateway.toml";
+/// Read by the balancer.
+pub(crate) const HAPROXY_CFG: &str = "haproxy.cfg";
+
+/// The one for nginx stands beside it in the repository.
+const HAPROXY_TEMPLATE: &str = include_str!("../../haproxy/haproxy.cfg.tmpl");
+
+#[derive(Serialize)]
+struct ReplicaPlace {
+    id: u16,
+    address: String,
+}
+
+/// Writes all of them.
+pub(crate) fn write_all(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<()> {
+    let write = |name: &str, text: &str| write_atomically(&layout.config(name), text.as_bytes());
+    write(REPLICA_TOML, &replica(spec, layout, identity)?)?;
+    write(GATEWAY_TOML, &gateway(spec, identity)?)?;
+    write(HAPROXY_CFG, &haproxy(spec, PortPlan { first: identity.port }))
+}
+
+fn replica(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<String> {
+    let plan = PortPlan { first: identity.port };
+    let replicas: Vec<ReplicaPlace> = (1..=identity.replicas)
+        .map(|id| ReplicaPlace { id, address: plan.replica_grpc(id).to_string() })
+        .collect();
+    let mut table = Table::new();
+    table.insert("cluster".into(), identity.cluster.clone().into());
+    table.insert("cluster_secret_file".into(), path(&layout.secret()));
+    table.insert("replicas".into(), Value::try_from(replicas).attempt(|| "write the replicas down".into())?);
+    finish(table, &spec.replica_keys)
+}
+
+fn gateway(spec: &Spec, identity: &Identity) -> Result<String> {
+    let plan = PortPlan { first: identity.port };
+    let replicas: Vec<Value> =
+        (1..=identity.replicas).map(|id| plan.replica_grpc(id).to_string().into()).collect();
+    let origins: Vec<Value> = origins(plan, spec.gateways).into_iter().map(Value::from).collect();
+    let mut table = Table::new();
+    table.insert("cluster".into(), identity.cluster.clone().into());
+    table.insert("origins".into(), origins.into());
+    table.insert("replicas".into(), replicas.into());
+    if let Some(page_dir) = &spec.page_dir {
+        table.insert("page_dir".into(), path(page_dir));
+    }
+    finish(table, &spec.gateway_keys)
+}
+
+/// Where a browser may come from: the balancer and each gateway, by address and by name.
+fn origins(plan: PortPlan, gateways: u16) -> Vec<String> {
+    std::iter::once(plan.balancer())
+        .chain((0..gateways).map(|place| plan.gateway(place)))
+        .map(|address| address.port())
+        .flat_map(|port| [format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}")])
+        .collect()
+}
+
+fn path(path: &Path) -> Value {
+    path.display().to_string().into()
+}
+
+/// The generated keys with those of the specification laid over them.
+fn finish(mut table: Table, over: &Table) -> Result<String> {
+    table.extend(over.clone());
+    toml::to_string(&table).attempt(|| "write a configuration as TOML".to_owned())
+}
+
+fn haproxy(spec: &Spec, plan: PortPlan) -> String {
+    let lines = |suffix: &str| -> String {
+        let line = |place: u16| {
+            let name = gateway_name(place);
+            format!("    server {name} {} {}", plan.gateway(place), suffix.replace("NAME", &name))
+        };
+        (0..spec.gateways).map(line).collect::<Vec<_>>().join("\n")
+    };
+    HAPROXY_TEMPLATE
+        .replace("{{listen}}", &plan.balancer().to_string())
+        .replace("{{pages}}", &lines("check"))
+        .replace("{{sessions}}", &lines("track pages/NAME"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Binaries;
+
+    fn case() -> (Spec, Layout, Identity) {
+        let binaries = Binaries { replica: "replica".into(), gateway: "gateway".into() };
+        let mut spec = Spec::new("data", binaries).limit("sends_per_window_max", 0);
+        spec.gateways = 2;
+        spec.gateway_keys.insert("drain_grace_ms".into(), 700.into());
+        (spec, Layout::new("data"), Identity { cluster: "c1".into(), replicas: 3, port: 9000 })
+    }
+
+    #[test]
+    fn both_configurations_are_toml_with_the_specifications_keys_over_them() {
+        let (spec, layout, identity) = case();
+        let replica: Table = toml::from_str(&replica(&spec, &layout, &identity).unwrap()).unwrap();
+        assert_eq!(replica["replicas"][2]["address"].as_str(), Some("127.0.0.1:9023"));
+        assert_eq!(replica["cluster_secret_file"].as_str(), Some("data/cluster.secret"));
+        let gateway: Table = toml::from_str(&gateway(&spec, &identity).unwrap()).unwrap();
+        assert_eq!(gateway["drain_grace_ms"].as_integer(), Some(700));
+        assert_eq!(gateway["limits"]["sends_per_window_max"].as_integer(), Some(0));
+        assert_eq!(gateway["replicas"].as_array().map(Vec::len), Some(3));
+        let origins = gateway["origins"].as_array().unwrap();
+        assert_eq!(origins.len(), 6);
+        assert!(origins.iter().any(|origin| origin.as_str() == Some("http://localhost:9002")));
+    }
+
+    #[test]
+    fn the_balancer_checks_every_gateway_once_and_leaves_no_blank_unfilled() {
+        let (spec, _, _) = case();
+        let text = haproxy(&spec, PortPlan { first: 9000 });
+        assert!(text.contains("bind 127.0.0.1:9000\n"), "{text}");
+        assert!(text.contains("server b 127.0.0.1:9002 check\n"), "{text}");
+        assert!(text.contains("server b 127.0.0.1:9002 track pages/b\n"), "{text}");
+        assert!(!text.contains("{{"), "{text}");
+    }
+}

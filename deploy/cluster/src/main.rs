@@ -1,0 +1,307 @@
+//! `quorate-cluster`: the command behind `deploy/up`, `deploy/down`, `deploy/status`, `deploy/replica`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use quorate_cluster::process::Send;
+use quorate_cluster::{Balancer, Binaries, Cluster, Error, Layout, Member, Ports, Spec, status, wait_until};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How often a cluster in the foreground looks whether a process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A process that was started by hand answers within this.
+const START_WAIT: Duration = Duration::from_secs(60);
+
+/// An election takes less than this.
+const LEADER_WAIT: Duration = Duration::from_secs(10);
+
+/// A Quorate cluster on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "quorate-cluster", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Starts a cluster and keeps it until Ctrl-C
+    Up(Up),
+    /// Ends what `up` started in a data directory
+    Down(Where),
+    /// Shows what every replica and gateway says of itself
+    Status {
+        #[command(flatten)]
+        place: Where,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Starts, stops, kills, pauses or resumes one replica
+    Replica {
+        /// Its id, from 1, or `leader` for whoever leads now
+        which: String,
+        /// What to do
+        verb: Act,
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Starts, stops, kills, pauses or resumes one gateway
+    Gateway {
+        /// Its name: a, b, c, …
+        name: String,
+        /// What to do
+        verb: Act,
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Starts, stops, kills, pauses or resumes the balancer
+    Balancer {
+        /// What to do
+        verb: Act,
+        #[command(flatten)]
+        place: Where,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Where {
+    /// The cluster's data directory; default: quorate in your data folder
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+impl Where {
+    fn dir(&self) -> Result<PathBuf, Error> {
+        self.data_dir.clone().map_or_else(Layout::default_dir, Ok)
+    }
+}
+
+#[derive(Debug, Args)]
+struct Up {
+    /// Number of replicas, 1 to 9; 5 in a new data directory
+    #[arg(long)]
+    replicas: Option<u16>,
+    /// Number of gateways, 1 to 19
+    #[arg(long, default_value_t = 3)]
+    gateways: u16,
+    /// Port to open in the browser; the other processes use the 63 ports above it; 8080 in a new data directory
+    #[arg(long)]
+    port: Option<u16>,
+    /// Return when the cluster serves, and leave it running
+    #[arg(long)]
+    detach: bool,
+    /// Folder with the built page
+    #[arg(long)]
+    page_dir: Option<PathBuf>,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Act {
+    Start,
+    /// SIGTERM: orderly, a leader hands over first
+    Stop,
+    /// SIGKILL: as if the machine died
+    Kill,
+    /// SIGSTOP: as if the machine hung
+    Pause,
+    /// SIGCONT
+    Resume,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            eprintln!("quorate-cluster: {line}; `--help` lists what there is");
+            return ExitCode::from(2);
+        }
+        Err(help) => {
+            print!("{help}");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("quorate-cluster: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("quorate-cluster: {error}");
+            ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+async fn run(verb: Verb) -> Result<ExitCode, Error> {
+    match verb {
+        Verb::Up(up) => return run_up(up).await,
+        Verb::Down(place) => {
+            let cluster = Cluster::attach(&place.dir()?)?;
+            cluster.shut_down().await?;
+            println!("stopped; the data stays in {}", cluster.layout().dir().display());
+        }
+        Verb::Status { place, json } => {
+            let status = Cluster::attach(&place.dir()?)?.status().await?;
+            if json {
+                let text = serde_json::to_string_pretty(&status);
+                println!("{}", text.expect("plain fields serialize"));
+            } else {
+                print!("{}", status::table(&status));
+            }
+        }
+        Verb::Replica { which, verb, place } => act(&replica(&which, &place).await?, verb, &place).await?,
+        Verb::Gateway { name, verb, place } => act(&Member::Gateway(name), verb, &place).await?,
+        Verb::Balancer { verb, place } => act(&Member::Balancer, verb, &place).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn replica(which: &str, place: &Where) -> Result<Member, Error> {
+    if which != "leader" {
+        let id = which.parse().map_err(|_| {
+            Error::Usage(format!("a replica is named by its id or as `leader`, not {which:?}"))
+        })?;
+        return Ok(Member::Replica(id));
+    }
+    let cluster = Cluster::attach(&place.dir()?)?;
+    let (id, term) = wait_until("a leader", LEADER_WAIT, || cluster.leader()).await?;
+    println!("replica-{id} leads in term {term}");
+    Ok(Member::Replica(id))
+}
+
+async fn act(member: &Member, verb: Act, place: &Where) -> Result<(), Error> {
+    let cluster = Cluster::attach(&place.dir()?)?;
+    let done = match verb {
+        Act::Start => {
+            let process = cluster.start_member(member)?;
+            cluster.wait_ready(member, START_WAIT).await?;
+            println!("{member} runs, pid {}", process.pid);
+            return Ok(());
+        }
+        Act::Stop => {
+            cluster.stop(member).await?;
+            "stopped"
+        }
+        Act::Kill => {
+            cluster.kill(member).await?;
+            "killed"
+        }
+        Act::Pause => {
+            cluster.signal(member, Send::Pause)?;
+            "paused"
+        }
+        Act::Resume => {
+            cluster.signal(member, Send::Resume)?;
+            "resumed"
+        }
+    };
+    println!("{member} {done}");
+    Ok(())
+}
+
+async fn run_up(up: Up) -> Result<ExitCode, Error> {
+    let mut spec = Spec::new(up.place.dir()?, Binaries::beside_this_program()?);
+    spec.replicas = up.replicas;
+    spec.gateways = up.gateways;
+    spec.ports = up.port.map(Ports::From);
+    spec.balancer = Balancer::if_installed();
+    spec.page_dir = match up.page_dir {
+        Some(dir) => Some(
+            std::path::absolute(&dir).map_err(|error| Error::Usage(format!("{}: {error}", dir.display())))?,
+        ),
+        None => None,
+    };
+    let failed = |error: std::io::Error| Error::Failed(format!("cannot listen for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
+
+    let cluster = Cluster::prepare(&spec)?;
+    println!("starting {} replicas and {} gateways …", cluster.replicas(), cluster.gateways().len());
+    tokio::select! {
+        started = cluster.start() => started?,
+        // Dropping the cluster ends what was started so far.
+        _ = interrupt.recv() => return Ok(ExitCode::from(130)),
+        _ = terminate.recv() => return Ok(ExitCode::from(143)),
+        _ = hang_up.recv() => return Ok(ExitCode::from(129)),
+    }
+    print!("{}", welcome(&cluster, up.detach));
+    if up.detach {
+        cluster.detach();
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = hang_up.recv() => break,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        for (_, line) in cluster.ended() {
+            println!("{line}");
+        }
+        // `deploy/down` from another terminal ends this one as well.
+        if !cluster.layout().cluster_json().exists() {
+            println!("the cluster was stopped from elsewhere");
+            cluster.detach();
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    println!("\nstopping: balancer, gateways, replicas …");
+    cluster.shut_down().await?;
+    println!("stopped; the data stays in {}", cluster.layout().dir().display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn welcome(cluster: &Cluster, detached: bool) -> String {
+    let dir = cluster.layout().dir().display();
+    let line = |(name, place): (String, u16)| {
+        format!("           http://{}  gateway {name}", localhost(cluster.plan().gateway(place).port()))
+    };
+    let gateways: Vec<String> = cluster.gateways().into_iter().zip(0..).map(line).collect();
+    let gateways = gateways.join("\n");
+    let port = cluster.front().port();
+    let open = if cluster.has_balancer() {
+        format!(
+            "  Open     http://{}  twice: the balancer gives each window another gateway.",
+            localhost(port)
+        )
+    } else {
+        format!(
+            "  HAProxy is not installed and could not be installed, so nothing spreads the windows over the gateways.\n  \
+             Open     http://{}  or another gateway below.",
+            localhost(port)
+        )
+    };
+    let stop = if detached {
+        format!("deploy/down --data-dir {dir}")
+    } else {
+        format!("Ctrl-C here, or deploy/down --data-dir {dir}")
+    };
+    format!(
+        "\nQuorate serves.\n\n{open}\n{gateways}\n\n  \
+         Sign up  with any user name and a password of 8 characters or more; there are no accounts yet.\n  \
+         Two      people in one browser: http://localhost:{port} and http://127.0.0.1:{port} keep separate sign-ins.\n  \
+         Kill     deploy/replica leader kill --data-dir {dir}    kill -9 for whoever leads\n           \
+         deploy/replica 1 start --data-dir {dir}        brings number 1 back\n           \
+         deploy/gateway a kill --data-dir {dir}         its windows go on through another\n  \
+         Look     deploy/status --data-dir {dir}\n           \
+         {dir}/cluster.json has the process ids, {dir}/logs the logs\n  \
+         Stop     {stop}\n\n"
+    )
+}
+
+fn localhost(port: u16) -> String {
+    format!("localhost:{port}")
+}

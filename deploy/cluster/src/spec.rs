@@ -1,0 +1,168 @@
+//! What a cluster shall be: how many of each, which ports, which programs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::ports::{GATEWAYS_MAX, REPLICAS_MAX};
+use crate::process::{Bond, find_program};
+
+/// Where the programs are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binaries {
+    /// The `replica` program.
+    pub replica: PathBuf,
+    /// The `gateway` program.
+    pub gateway: PathBuf,
+}
+
+impl Binaries {
+    /// The programs that cargo built beside this one; a test program lies one folder deeper.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when they are not there.
+    pub fn beside_this_program() -> Result<Self> {
+        let own = std::env::current_exe()
+            .map_err(|error| Error::Failed(format!("cannot find this program's own folder: {error}")))?;
+        let dir = own.parent().unwrap_or(&own);
+        let dir = if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir };
+        let found = Self { replica: dir.join("replica"), gateway: dir.join("gateway") };
+        for program in [&found.replica, &found.gateway] {
+            if !program.is_file() {
+                return Err(Error::Usage(format!(
+                    "{} is not there: build it with `cargo build --release`",
+                    program.display()
+                )));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a balancer stands in front of the gateways.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Balancer {
+    /// None: clients connect to a gateway.
+    None,
+    /// This HAProxy program.
+    HaProxy(PathBuf),
+}
+
+impl Balancer {
+    /// HAProxy if it is installed.
+    pub fn if_installed() -> Self {
+        find_program("haproxy").map_or(Self::None, Self::HaProxy)
+    }
+}
+
+/// Where the ports come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ports {
+    /// From this one upwards; the balancer has the first.
+    From(u16),
+    /// Whatever is free.
+    Free,
+}
+
+/// A cluster to be.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Voters, 1 to 9. `None`: as many as the data directory has, 5 in a new one.
+    pub replicas: Option<u16>,
+    /// Gateways, 1 to 19.
+    pub gateways: u16,
+    /// Ports of a new data directory; one that was used keeps its ports.
+    pub ports: Option<Ports>,
+    /// Everything the cluster keeps.
+    pub data_dir: PathBuf,
+    /// The programs.
+    pub binaries: Binaries,
+    /// The built page.
+    pub page_dir: Option<PathBuf>,
+    /// In front of the gateways.
+    pub balancer: Balancer,
+    /// Keys laid over the gateways' configuration, for instance `limits`.
+    pub gateway_keys: toml::Table,
+    /// Keys laid over the replicas' configuration, for instance timers.
+    pub replica_keys: toml::Table,
+    /// Environment of all processes, for instance `RUST_LOG`.
+    pub environment: BTreeMap<String, String>,
+    /// Whether the processes may outlive this program.
+    pub bond: Bond,
+}
+
+impl Spec {
+    /// Five replicas, three gateways and a balancer if there is one.
+    pub fn new(data_dir: impl Into<PathBuf>, binaries: Binaries) -> Self {
+        Self {
+            replicas: None,
+            gateways: 3,
+            ports: None,
+            data_dir: data_dir.into(),
+            binaries,
+            page_dir: None,
+            balancer: Balancer::if_installed(),
+            gateway_keys: toml::Table::new(),
+            replica_keys: toml::Table::new(),
+            environment: BTreeMap::new(),
+            bond: Bond::Free,
+        }
+    }
+
+    /// Sets one of the limits that gateways enforce, for instance `sends_per_window_max` to 0 for none.
+    #[must_use]
+    pub fn limit(mut self, name: &str, value: i64) -> Self {
+        let limits =
+            self.gateway_keys.entry("limits").or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        if let toml::Value::Table(limits) = limits {
+            limits.insert(name.to_owned(), toml::Value::Integer(value));
+        }
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if let Some(replicas) = self.replicas
+            && !(1..=REPLICAS_MAX).contains(&replicas)
+        {
+            return Err(Error::Usage(format!("--replicas is 1 to {REPLICAS_MAX}, not {replicas}")));
+        }
+        if !(1..=GATEWAYS_MAX).contains(&self.gateways) {
+            return Err(Error::Usage(format!("--gateways is 1 to {GATEWAYS_MAX}, not {}", self.gateways)));
+        }
+        Ok(())
+    }
+}
+
+/// The name of the gateway that stands at `place`: a, b, c, …
+pub(crate) fn gateway_name(place: u16) -> String {
+    let letter = u8::try_from(place).unwrap_or(u8::MAX).saturating_add(b'a');
+    char::from(letter).to_string()
+}
+
+/// The place of a gateway by its name.
+pub(crate) fn gateway_place(name: &str, gateways: u16) -> Option<u16> {
+    (0..gateways).find(|place| gateway_name(*place) == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gateways_are_called_a_b_c() {
+        assert_eq!((0..3).map(gateway_name).collect::<String>(), "abc");
+        assert_eq!(gateway_place("c", 3), Some(2));
+        assert_eq!(gateway_place("d", 3), None);
+    }
+
+    #[test]
+    fn limits_are_laid_into_one_table() {
+        let binaries = Binaries { replica: "r".into(), gateway: "g".into() };
+        let spec = Spec::new("d", binaries).limit("sends_per_window_max", 0).limit("frames_per_second", 0);
+        assert_eq!(spec.gateway_keys["limits"].as_table().map(toml::Table::len), Some(2));
+        let none = Spec { replicas: Some(0), ..spec };
+        assert!(none.check().is_err());
+    }
+}
