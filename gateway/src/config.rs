@@ -118,7 +118,9 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self, String> {
         let on_one_line = |error: toml::de::Error| {
-            let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line = error
+                .span()
+                .map(|span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
             let message = error.message().replace('\n', " ");
             match line {
                 Some(line) => format!("line {line}: {message}"),

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use quorate_proto::error::{CloseCode, ErrorCode, WireError};
 use quorate_proto::frame::{Body, ServerFrame, WriteState};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -523,6 +523,8 @@ async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
     mut out: VecDeque<Utf8Bytes>,
     end: End,
 ) {
+    // After a message that must not be, the library cannot tell where the next one begins.
+    let readable = !matches!(end, End::Protocol(..));
     let (code, reason) = match end {
         End::Gone => {
             let _ = timeout(FAREWELL_WAIT, ws.close(None)).await;
@@ -551,10 +553,17 @@ async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
     // What the other end still sends is read and thrown away: closing with unread bytes resets the connection, and the
     // close frame might be lost with it.
     let _ = timeout(FAREWELL_WAIT, async {
+        if readable {
+            // Until the other end's close frame; then the connection is ours to close.
+            while let Some(Ok(_)) = ws.next().await {}
+            return;
+        }
+        let stream = ws.get_mut();
+        let _ = stream.shutdown().await;
         let mut scratch = [0; 4096];
         let mut left = LINGER_BYTES_MAX;
         while left > 0 {
-            match ws.get_mut().read(&mut scratch).await {
+            match stream.read(&mut scratch).await {
                 Ok(0) | Err(_) => break,
                 Ok(count) => left = left.saturating_sub(count),
             }
