@@ -1,0 +1,95 @@
+//! A cluster for one test: temporary data directory, free ports, everything ended at the end, evidence kept on failure.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use quorate_cluster::{Binaries, Cluster, Ports, Spec};
+use tempfile::TempDir;
+
+use crate::history::Recorder;
+
+/// Folder under the target folder where a failed test leaves what it saw.
+const FAILURES: &str = "failures";
+
+/// A cluster that ends with this value.
+#[derive(Debug)]
+pub struct TestCluster {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// What happened.
+    pub recorder: Recorder,
+    name: String,
+    dir: Option<TempDir>,
+}
+
+impl TestCluster {
+    /// Five replicas, three gateways and the balancer, without limits on how fast anybody may send.
+    ///
+    /// # Errors
+    /// When the programs are not built, no ports are free, or a process fails.
+    pub async fn start(name: &str) -> anyhow::Result<Self> {
+        Self::start_with(name, |spec| spec).await
+    }
+
+    /// The same, with changes to the specification.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(name: &str, change: impl FnOnce(Spec) -> Spec) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("quorate-test-").tempdir()?;
+        let mut spec = Spec::new(dir.path().join("data"), Binaries::beside_this_program()?)
+            .limit("sends_per_window_max", 0)
+            .limit("frames_per_second", 0);
+        spec.ports = Some(Ports::Free);
+        let cluster = Cluster::prepare(&change(spec))?;
+        let test = Self { cluster, recorder: Recorder::default(), name: name.to_owned(), dir: Some(dir) };
+        if let Err(error) = test.cluster.start().await {
+            return Err(test.keep(anyhow::Error::new(error).context("the cluster did not start")));
+        }
+        test.recorder.mark("the cluster serves");
+        Ok(test)
+    }
+
+    /// Passes a result on; a failure keeps logs, data and history and says where.
+    ///
+    /// # Errors
+    /// The error that was passed in, with the places added.
+    pub async fn finish(self, result: anyhow::Result<()>) -> anyhow::Result<()> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.keep(error)),
+        }
+    }
+
+    fn keep(mut self, error: anyhow::Error) -> anyhow::Error {
+        let history = self.recorder.save(&target_dir().join(FAILURES), &self.name);
+        let history = history.map_or_else(|error| error.to_string(), |path| path.display().to_string());
+        let data = self.dir.take().map(TempDir::keep).unwrap_or_default();
+        error.context(format!("{}: raw history in {history}, logs and data in {}", self.name, data.display()))
+    }
+}
+
+impl Drop for TestCluster {
+    fn drop(&mut self) {
+        // After a panic the evidence is wanted as well; the cluster itself ends with its own drop.
+        if std::thread::panicking()
+            && let Some(dir) = self.dir.take()
+        {
+            eprintln!("{}: logs and data in {}", self.name, dir.keep().display());
+        }
+    }
+}
+
+/// Cargo's target folder, found from where this program lies.
+pub fn target_dir() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.ancestors().find(|dir| dir.ends_with("target")).unwrap_or(Path::new("target")).to_owned()
+}
+
+/// Reads a text file, with its name in the error.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
