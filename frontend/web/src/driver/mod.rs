@@ -1,0 +1,164 @@
+//! Carries out what the rules ask of a browser: sockets, one timer, storage, fetch.
+//!
+//! Owns: the [`Client`] and every resource that must be let go again. Must not know: how anything looks.
+
+pub(crate) mod rest;
+mod socket;
+pub(crate) mod store;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use leptos::leptos_dom::helpers::TimeoutHandle;
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use quorate_client::proto::frame::User;
+use quorate_client::{Change, Client, Config, Effect, Input, SocketId};
+
+use crate::clock::Clock;
+use crate::context::App;
+use socket::Socket;
+
+/// The longest a timer is set for: browsers count in 32 bits, and a tick too many does no harm.
+const TIMER_MS_MAX: u64 = 60_000;
+
+/// See the module.
+pub(crate) struct Driver {
+    pub(crate) client: Client,
+    pub(crate) clock: Clock,
+    sockets: HashMap<SocketId, Socket>,
+    timer: Option<TimeoutHandle>,
+}
+
+impl Driver {
+    pub(crate) fn new() -> Self {
+        let app = format!("web {}", env!("CARGO_PKG_VERSION"));
+        let config = Config { device: device_name(), app };
+        Self { client: Client::new(config), clock: Clock::new(), sockets: HashMap::new(), timer: None }
+    }
+}
+
+/// Feeds the rules and carries out what they answer. Returns the effects that concern the caller.
+pub(crate) fn input(app: App, input: Input) -> Vec<Effect> {
+    let Some(effects) = app.driver.try_update_value(|driver| {
+        let moment = driver.clock.moment();
+        driver.client.handle(moment, input)
+    }) else {
+        return Vec::new();
+    };
+    let user = app.driver.with_value(|driver| driver.client.me().cloned());
+    for effect in &effects {
+        carry_out(app, user.as_ref(), effect);
+    }
+    let changes: Vec<Change> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Changed(change) => Some(*change),
+            _ => None,
+        })
+        .collect();
+    app.refresh(&changes);
+    arm(app);
+    effects
+}
+
+fn carry_out(app: App, user: Option<&User>, effect: &Effect) {
+    match effect {
+        Effect::Connect(id) => {
+            let id = *id;
+            match socket::open(app, id) {
+                Ok(socket) => app.driver.update_value(|driver| {
+                    driver.sockets.insert(id, socket);
+                }),
+                Err(_) => spawn_local(async move {
+                    input(app, Input::Closed(id, 1006));
+                }),
+            }
+        }
+        Effect::Transmit(id, text) => app.driver.with_value(|driver| {
+            if let Some(socket) = driver.sockets.get(id) {
+                socket.send(text);
+            }
+        }),
+        Effect::Close(id, code) => {
+            let socket = app.driver.try_update_value(|driver| driver.sockets.remove(id)).flatten();
+            if let Some(socket) = socket {
+                socket.close(*code);
+                // Its own handler may be what is running just now.
+                spawn_local(async move { drop(socket) });
+            }
+        }
+        Effect::RefreshToken => spawn_local(async move {
+            let answer = rest::refresh().await;
+            input(
+                app,
+                match answer {
+                    Ok(grant) => Input::Granted(grant),
+                    Err(error) => Input::RefreshFailed { denied: error.denied() },
+                },
+            );
+        }),
+        Effect::Store(item) => {
+            if let Some(user) = user {
+                store::put_item(user, item);
+            }
+        }
+        Effect::Unstore(id) => {
+            if let Some(user) = user {
+                store::remove_item(user, *id);
+            }
+        }
+        Effect::Done(id, conversation) => app.answered(*id, Ok(*conversation)),
+        Effect::Refused(Some(id), error) => app.answered(*id, Err(error.message.clone())),
+        Effect::Refused(None, error) => app.tell(&error.message),
+        Effect::SignedOut(why) => app.signed_out(why.clone()),
+        Effect::Acked(_) | Effect::Arrived(..) | Effect::Changed(_) => {}
+    }
+}
+
+/// A socket that reported its end is let go.
+pub(crate) fn forget_socket(app: App, id: SocketId) {
+    let socket = app.driver.try_update_value(|driver| driver.sockets.remove(&id)).flatten();
+    if let Some(socket) = socket {
+        spawn_local(async move { drop(socket) });
+    }
+}
+
+/// Sets the one timer to the rules' next deadline.
+fn arm(app: App) {
+    app.driver.update_value(|driver| {
+        if let Some(timer) = driver.timer.take() {
+            timer.clear();
+        }
+        let now_ms = driver.clock.now_ms();
+        let Some(at_ms) = driver.client.deadline_ms(now_ms) else { return };
+        // At least a millisecond, so that a deadline of now leaves the browser its turn.
+        let wait_ms = at_ms.saturating_sub(now_ms).clamp(1, TIMER_MS_MAX);
+        let tick = move || {
+            input(app, Input::Tick);
+        };
+        driver.timer = set_timeout_with_handle(tick, Duration::from_millis(wait_ms)).ok();
+    });
+}
+
+fn device_name() -> String {
+    let agent = window().navigator().user_agent().unwrap_or_default();
+    let find = |names: &[(&str, &str)]| {
+        names.iter().find(|(mark, _)| agent.contains(mark)).map_or("", |(_, name)| *name).to_owned()
+    };
+    let browser =
+        find(&[("Firefox", "Firefox"), ("Edg", "Edge"), ("Chrome", "Chrome"), ("Safari", "Safari")]);
+    let system = find(&[
+        ("Android", "Android"),
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Windows", "Windows"),
+        ("Mac OS", "macOS"),
+        ("Linux", "Linux"),
+    ]);
+    match (browser.as_str(), system.as_str()) {
+        ("", _) => "Browser".to_owned(),
+        (browser, "") => browser.to_owned(),
+        (browser, system) => format!("{browser} on {system}"),
+    }
+}

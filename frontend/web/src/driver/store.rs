@@ -1,0 +1,73 @@
+//! Local storage: the outbox and drafts, keyed by user. One key an item, so that two tabs do not overwrite each other; two
+//! tabs that send the same item send it under the same id, which the cluster commits once.
+
+use leptos::prelude::window;
+use quorate_client::StoredItem;
+use quorate_client::proto::frame::User;
+use quorate_client::proto::ids::{ClientMessageId, ConversationId};
+use web_sys::Storage;
+
+/// `None` where the browser forbids it: the page works, and forgets at reload.
+fn storage() -> Option<Storage> {
+    window().local_storage().ok().flatten()
+}
+
+pub(crate) fn get(key: &str) -> Option<String> {
+    storage()?.get_item(key).ok().flatten()
+}
+
+pub(crate) fn set(key: &str, value: &str) {
+    if let Some(storage) = storage() {
+        // A full storage costs durability across reloads, not the message itself.
+        let _ = storage.set_item(key, value);
+    }
+}
+
+pub(crate) fn remove(key: &str) {
+    if let Some(storage) = storage() {
+        let _ = storage.remove_item(key);
+    }
+}
+
+/// Number and name: another cluster on the same address may give the number to somebody else.
+fn outbox_prefix(user: &User) -> String {
+    format!("quorate.outbox.{}-{}/", user.id, user.name)
+}
+
+pub(crate) fn put_item(user: &User, item: &StoredItem) {
+    if let Ok(json) = serde_json::to_string(item) {
+        set(&format!("{}{}", outbox_prefix(user), item.id), &json);
+    }
+}
+
+pub(crate) fn remove_item(user: &User, id: ClientMessageId) {
+    remove(&format!("{}{id}", outbox_prefix(user)));
+}
+
+/// Everything that a former life of the page left in this user's outbox.
+pub(crate) fn items(user: &User) -> Vec<StoredItem> {
+    let Some(storage) = storage() else { return Vec::new() };
+    let prefix = outbox_prefix(user);
+    let count = storage.length().unwrap_or(0);
+    (0..count)
+        .filter_map(|at| storage.key(at).ok().flatten())
+        .filter(|key| key.starts_with(&prefix))
+        .filter_map(|key| serde_json::from_str(&get(&key)?).ok())
+        .collect()
+}
+
+fn draft_key(user: &User, conversation: ConversationId) -> String {
+    format!("quorate.draft.{}-{}/{conversation}", user.id, user.name)
+}
+
+pub(crate) fn draft(user: &User, conversation: ConversationId) -> String {
+    get(&draft_key(user, conversation)).unwrap_or_default()
+}
+
+pub(crate) fn set_draft(user: &User, conversation: ConversationId, text: &str) {
+    if text.is_empty() {
+        remove(&draft_key(user, conversation));
+    } else {
+        set(&draft_key(user, conversation), text);
+    }
+}

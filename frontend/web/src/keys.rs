@@ -1,0 +1,97 @@
+//! Keys that work everywhere, and the regions that F6 goes through.
+
+use leptos::ev;
+use leptos::prelude::*;
+use wasm_bindgen::JsCast;
+use web_sys::{Element, HtmlElement, KeyboardEvent};
+
+use crate::context::{App, Stage};
+use crate::route;
+
+/// Listens until the owner is disposed.
+pub(crate) fn listen(app: App) {
+    let handle = window_event_listener(ev::keydown, move |event| pressed(app, &event));
+    on_cleanup(move || handle.remove());
+}
+
+fn pressed(app: App, event: &KeyboardEvent) {
+    if app.stage.with_untracked(|stage| *stage != Stage::Inside) {
+        return;
+    }
+    let control = event.ctrl_key() || event.meta_key();
+    match event.key().as_str() {
+        "k" | "K" if control && !event.shift_key() && !event.alt_key() => {
+            event.prevent_default();
+            app.switching.update(|open| *open = !*open);
+        }
+        "ArrowUp" if event.alt_key() => step(app, event, -1),
+        "ArrowDown" if event.alt_key() => step(app, event, 1),
+        "F6" => {
+            event.prevent_default();
+            next_region(event.shift_key());
+        }
+        "Escape" if !dialog_open() => {
+            if app.detailing.get_untracked() {
+                app.detailing.set(false);
+            }
+            focus_composer();
+        }
+        _ => {}
+    }
+}
+
+/// The conversation above or below the open one.
+fn step(app: App, event: &KeyboardEvent, by: isize) {
+    event.prevent_default();
+    let next = app.list.with_untracked(|list| {
+        let open = app.focused.get_untracked();
+        let at = list.iter().position(|row| Some(row.id) == open);
+        let to = match at {
+            Some(at) => at.checked_add_signed(by)?,
+            None => 0,
+        };
+        list.get(to).map(|row| row.id)
+    });
+    if next.is_some() {
+        route::go(next);
+    }
+}
+
+fn dialog_open() -> bool {
+    document().query_selector("dialog[open]").ok().flatten().is_some()
+}
+
+pub(crate) fn focus_composer() {
+    if let Ok(Some(composer)) = document().query_selector("[data-testid=composer]") {
+        focus(&composer);
+    }
+}
+
+fn focus(element: &Element) {
+    if let Some(element) = element.dyn_ref::<HtmlElement>() {
+        let _ = element.focus();
+    }
+}
+
+fn next_region(back: bool) {
+    let Ok(found) = document().query_selector_all("[data-region]") else { return };
+    let regions: Vec<Element> = (0..found.length())
+        .filter_map(|at| found.item(at)?.dyn_into::<Element>().ok())
+        .filter(|region| region.client_height() > 0)
+        .collect();
+    if regions.is_empty() {
+        return;
+    }
+    let active = document().active_element();
+    let at = regions.iter().position(|region| region.contains(active.as_deref()));
+    let count = regions.len();
+    let to = match (at, back) {
+        (None, false) => 0,
+        (None, true) => count - 1,
+        (Some(at), false) => (at + 1) % count,
+        (Some(at), true) => (at + count - 1) % count,
+    };
+    let region = &regions[to];
+    let inner = region.query_selector("[data-region-focus]").ok().flatten();
+    focus(inner.as_ref().unwrap_or(region));
+}

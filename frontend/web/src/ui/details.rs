@@ -1,0 +1,105 @@
+//! Where this window stands in the cluster: the numbers behind the ticks.
+
+use std::time::Duration;
+
+use leptos::prelude::*;
+use quorate_client::Input;
+use quorate_client::proto::frame::WriteState;
+use quorate_client::view::called;
+
+use super::avatar::Avatar;
+use super::icons::{Glyph, Icon};
+use crate::context::App;
+
+/// The round trip is measured this often while the drawer is open.
+const MEASURE: Duration = Duration::from_secs(3);
+
+/// See the module.
+#[component]
+pub(crate) fn Details() -> impl IntoView {
+    let app = App::of_context();
+    app.input(Input::Measure);
+    if let Ok(interval) = set_interval_with_handle(
+        move || {
+            app.input(Input::Measure);
+        },
+        MEASURE,
+    ) {
+        on_cleanup(move || interval.clear());
+    }
+    let details = app.details;
+    let write = move || {
+        details.with(|details| match (details.live, details.write) {
+            (false, _) => ("lamp off", "Not connected"),
+            (true, WriteState::Up) => ("lamp", "Up"),
+            (true, WriteState::Electing) => ("lamp wait", "Electing a leader"),
+            (true, WriteState::NoQuorum) => ("lamp off", "No majority"),
+        })
+    };
+    view! {
+        <aside
+            class="details"
+            aria-label="Details"
+            data-region
+            tabindex="-1"
+            data-testid="details"
+            data-gateway=move || details.with(|details| details.gateway.clone())
+            data-position=move || details.with(|details| details.position.to_string())
+            data-seen=move || details.with(|details| details.seen.to_string())
+            data-sockets=move || details.with(|details| details.sockets.to_string())
+        >
+            <header>
+                <h2>"Details"</h2>
+                <button type="button" class="icon-button" aria-label="Close details" on:click=move |_| app.detailing.set(false)>
+                    <Glyph icon=Icon::Close/>
+                </button>
+            </header>
+            <Members/>
+            <section>
+                <h3>"Connection"</h3>
+                <dl>
+                    <div><dt>"Writes"</dt><dd><span class=move || write().0 aria-hidden="true"></span>{move || write().1}</dd></div>
+                    <div><dt>"Gateway"</dt><dd>{move || details.with(|details| details.gateway.clone())}</dd></div>
+                    <div><dt>"Leader"</dt><dd>{move || details.with(|details| details.leader.map_or_else(|| "—".to_owned(), |leader| format!("replica {leader}")))}</dd></div>
+                    <div><dt>"Round trip"</dt><dd>{move || details.with(|details| details.round_trip_ms.map_or_else(|| "—".to_owned(), |ms| format!("{ms} ms")))}</dd></div>
+                    <div><dt>"Waiting to be sent"</dt><dd>{move || details.with(|details| details.outbox.to_string())}</dd></div>
+                </dl>
+            </section>
+            <section>
+                <h3>"Position"</h3>
+                <dl>
+                    <div><dt>"Delivered up to"</dt><dd>{move || details.with(|details| details.position.to_string())}</dd></div>
+                    <div><dt>"Seen"</dt><dd>{move || details.with(|details| details.seen.to_string())}</dd></div>
+                    <div><dt>"Cluster"</dt><dd class="mono">{move || details.with(|details| details.cluster.clone())}</dd></div>
+                    <div><dt>"Session"</dt><dd class="mono">{move || details.with(|details| details.session.clone())}</dd></div>
+                </dl>
+            </section>
+            <p class="note">"Positions are indexes of the cluster’s log. Any gateway continues this window from where it stands."</p>
+        </aside>
+    }
+}
+
+#[component]
+fn Members() -> impl IntoView {
+    let app = App::of_context();
+    move || {
+        let heading = app.heading.get()?;
+        let count = heading.member_count as usize;
+        let more = count.saturating_sub(heading.members.len());
+        Some(view! {
+            <section>
+                <h3>{format!("Members · {count}")}</h3>
+                <ul class="members">
+                    {heading.members.iter().map(|member| view! {
+                        <li>
+                            <Avatar name=called(member).to_owned() size="small"/>
+                            {called(member).to_owned()}
+                            <small>{format!("@{}", member.name)}</small>
+                        </li>
+                    }).collect_view()}
+                    {(more > 0).then(|| view! { <li><small>{format!("and {more} more")}</small></li> })}
+                </ul>
+            </section>
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! The messages of the open conversation, and where the reader stands in them.
+//!
+//! Sticks to the bottom only while the reader is there; keeps what is in view where it is when older messages come in
+//! above; opens at the first unread message.
+
+use std::sync::Arc;
+
+use leptos::html;
+use leptos::prelude::*;
+use quorate_client::Input;
+use quorate_client::proto::ids::{ConversationId, Sequence};
+use quorate_client::view::Row;
+
+use super::avatar::Avatar;
+use super::icons::{Glyph, Icon};
+use super::message::Message;
+use crate::clock;
+use crate::context::{App, Rows};
+
+/// Within this many pixels of the bottom the reader is at the bottom.
+const STICK_PX: i32 = 100;
+/// Within this many pixels of the top older messages are asked for.
+const OLDER_PX: i32 = 400;
+
+/// What was on the screen when the rows last changed.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    height: i32,
+    first_key: Option<String>,
+    opened: bool,
+}
+
+/// See the module.
+#[component]
+pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
+    let app = App::of_context();
+    let region = NodeRef::<html::Div>::new();
+    let stick = RwSignal::new(true);
+    // The newest message that was at the bottom of the screen.
+    let bottom = RwSignal::<Sequence>::new(0);
+    let seen = StoredValue::new(Seen::default());
+
+    let to_bottom = move || {
+        if let Some(region) = region.get_untracked() {
+            region.set_scroll_top(region.scroll_height());
+        }
+    };
+    // Rows are in the document by the next frame, and nothing has been painted yet.
+    Effect::new(move |_| {
+        let rows = app.rows.get();
+        request_animation_frame(move || {
+            if let Some(region) = region.try_get_untracked().flatten() {
+                settle(&region, &rows, seen, stick);
+                read(app, id, &rows, stick, bottom);
+            }
+        });
+    });
+    // A tab that comes back to the front is being read.
+    Effect::new(move |_| {
+        if app.visible.get() {
+            read(app, id, &app.rows.get_untracked(), stick, bottom);
+        }
+    });
+    let scrolled = move |_| {
+        let Some(region) = region.get_untracked() else { return };
+        let below = region.scroll_height() - region.client_height() - region.scroll_top();
+        let at_bottom = below <= STICK_PX;
+        if stick.get_untracked() != at_bottom {
+            stick.set(at_bottom);
+        }
+        let rows = app.rows.get_untracked();
+        read(app, id, &rows, stick, bottom);
+        if region.scroll_top() < OLDER_PX && rows.more_before && !rows.loading {
+            app.input(Input::LoadOlder(id));
+        }
+    };
+    let keys = move || app.rows.with(|rows| rows.keys.clone());
+    let below = Memo::new(move |_| {
+        let bottom = bottom.get();
+        app.rows.with(|rows| rows.others.iter().filter(|sequence| **sequence > bottom).count())
+    });
+    view! {
+        <div class="timeline-box">
+            <div
+                node_ref=region
+                class="timeline"
+                data-testid="timeline"
+                data-region
+                role="log"
+                aria-label="Messages"
+                aria-live=move || app.rows.with(|rows| if rows.loading { "off" } else { "polite" })
+                tabindex="0"
+                on:scroll=scrolled
+            >
+                <Above/>
+                <For each=keys key=|key| key.clone() children=move |key| view! { <Line key/> }/>
+            </div>
+            {move || (!stick.get()).then(|| view! {
+                <button
+                    type="button"
+                    class="jump"
+                    data-testid="jump"
+                    on:click=move |_| { stick.set(true); to_bottom(); }
+                >
+                    <Glyph icon=Icon::Down size=16/>
+                    {move || match below.get() {
+                        0 => "Jump to latest".to_owned(),
+                        count => format!("{count} new, jump to latest"),
+                    }}
+                </button>
+            })}
+        </div>
+    }
+}
+
+/// Puts the scroll position where the reader expects it after a change of rows.
+fn settle(
+    region: &web_sys::HtmlDivElement,
+    rows: &Arc<Rows>,
+    seen: StoredValue<Seen>,
+    stick: RwSignal<bool>,
+) {
+    let height = region.scroll_height();
+    seen.update_value(|seen| {
+        let first_key = rows.keys.iter().find(|key| !key.starts_with("day ")).cloned();
+        if rows.loaded && !seen.opened {
+            seen.opened = true;
+            // Opens at the first unread message, a little of what was read above it.
+            let new = region.query_selector(".new").ok().flatten();
+            let offset = new.map(|new| {
+                let top = new.get_bounding_client_rect().top() - region.get_bounding_client_rect().top();
+                region.scroll_top() + top as i32 - region.client_height() / 4
+            });
+            region.set_scroll_top(offset.unwrap_or(height));
+            stick.set(height - region.client_height() - region.scroll_top() <= STICK_PX);
+        } else if stick.get_untracked() {
+            region.set_scroll_top(height);
+        } else if first_key != seen.first_key {
+            // Older messages came in above: what is in view stays where it is.
+            region.set_scroll_top(region.scroll_top() + height - seen.height);
+        }
+        seen.height = height;
+        seen.first_key = first_key;
+    });
+}
+
+/// What is at the bottom of a visible window is read.
+fn read(app: App, id: ConversationId, rows: &Arc<Rows>, stick: RwSignal<bool>, bottom: RwSignal<Sequence>) {
+    let at_bottom = stick.try_get_untracked().unwrap_or(false);
+    if at_bottom && rows.loaded && app.visible.get_untracked() && rows.last > 0 {
+        if bottom.get_untracked() != rows.last {
+            bottom.set(rows.last);
+        }
+        app.input(Input::MarkRead(id, rows.last));
+    }
+}
+
+/// What stands above the oldest message held.
+#[component]
+fn Above() -> impl IntoView {
+    let app = App::of_context();
+    let state =
+        Memo::new(move |_| app.rows.with(|rows| (rows.loaded, rows.more_before, rows.refused.clone())));
+    let name = Memo::new(move |_| {
+        app.heading.with(|heading| heading.as_ref().map(|heading| (heading.name.clone(), heading.group)))
+    });
+    move || match state.get() {
+        (_, _, Some(why)) => view! { <div class="loading" role="alert">{why}</div> }.into_any(),
+        (false, ..) => view! { <div class="loading">"Loading messages…"</div> }.into_any(),
+        (true, true, _) => view! { <div class="loading">"Loading older messages…"</div> }.into_any(),
+        (true, false, _) => {
+            let (name, group) = name.get().unwrap_or_default();
+            let words = if group {
+                "This is the beginning of the group. Everything written here is seen by all its members."
+            } else {
+                "This is the beginning of your conversation. Say hello."
+            };
+            view! {
+                <div class="beginning">
+                    <Avatar name=name.clone() size="large"/>
+                    <h2>{name}</h2>
+                    <p>{words}</p>
+                </div>
+            }
+            .into_any()
+        }
+    }
+}
+
+#[component]
+fn Line(key: String) -> impl IntoView {
+    let app = App::of_context();
+    let first = app.rows.with_untracked(|rows| rows.by_key.get(&key).cloned());
+    match first {
+        None => ().into_any(),
+        Some(Row::Day { time, .. }) => {
+            view! { <div class="day" role="separator"><span>{clock::day(time)}</span></div> }.into_any()
+        }
+        Some(Row::New) => {
+            view! { <div class="new" role="separator" data-testid="new">"New"</div> }.into_any()
+        }
+        Some(Row::Notice { text, time, .. }) => {
+            view! { <p class="notice" title=clock::full(time)>{text}</p> }.into_any()
+        }
+        Some(Row::Message(first)) => {
+            let row = Memo::new(move |_| {
+                app.rows.with(|rows| match rows.by_key.get(&key) {
+                    Some(Row::Message(row)) => Some(row.clone()),
+                    _ => None,
+                })
+            });
+            view! { <Message first row/> }.into_any()
+        }
+    }
+}
