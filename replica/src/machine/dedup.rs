@@ -69,6 +69,9 @@ impl<V: View> Step<'_, V> {
             command_id: command.command_id.clone(),
         };
         self.state.put_dedup_expiry(queue.tail, &expiry);
+        if queue.head == queue.tail {
+            queue.oldest_ms = self.context.log_time_ms;
+        }
         queue.tail += 1;
         self.state.put_dedup_queue(&queue);
         Ok(())
@@ -77,17 +80,14 @@ impl<V: View> Step<'_, V> {
     /// Forgets ids that are older than 72 h of log time.
     pub(super) fn forget_expired(&mut self) -> Result<(), StoreError> {
         let mut queue = self.state.dedup_queue()?;
-        if queue.head == queue.tail {
-            return Ok(());
-        }
         let now = self.context.log_time_ms;
-        // Usually nothing is due: one look at the oldest decides.
-        let oldest = self.state.dedup_expiries(queue.head, 1)?;
-        if oldest.first().is_none_or(|(_, expiry)| expiry.log_time_ms + DEDUP_MS > now) {
+        if queue.head == queue.tail || queue.oldest_ms + DEDUP_MS > now {
             return Ok(());
         }
-        for (number, expiry) in self.state.dedup_expiries(queue.head, EXPIRIES_PER_ENTRY_MAX)? {
-            if expiry.log_time_ms + DEDUP_MS > now {
+        let oldest = self.state.dedup_expiries(queue.head, EXPIRIES_PER_ENTRY_MAX + 1)?;
+        for (at, (number, expiry)) in oldest.into_iter().enumerate() {
+            queue.oldest_ms = expiry.log_time_ms;
+            if expiry.log_time_ms + DEDUP_MS > now || at == EXPIRIES_PER_ENTRY_MAX {
                 break;
             }
             if let Ok(id) = expiry.command_id.as_ref().try_into() {

@@ -23,6 +23,9 @@ pub struct DedupQueue {
     /// Number that the next will have.
     #[prost(uint64, tag = "2")]
     pub tail: u64,
+    /// Log time of the oldest, ms: says without a further read that nothing is due.
+    #[prost(uint64, tag = "3")]
+    pub oldest_ms: u64,
 }
 
 /// A user.

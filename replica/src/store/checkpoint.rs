@@ -101,13 +101,13 @@ impl Checkpoint {
                 break;
             }
             let run = Bytes::copy_from_slice(&value);
-            let members = run::unpack(&run).ok_or_else(|| StoreError::damaged("a run cannot be read"))?;
-            for (ordinal, value) in members {
+            for member in run::walk(&run) {
+                let (ordinal, place) = member.ok_or_else(|| StoreError::damaged("a run cannot be read"))?;
                 if ordinal >= end || found.len() >= limit {
                     return Ok(found);
                 }
                 if ordinal >= start {
-                    found.push((ordinal, value));
+                    found.push((ordinal, run.slice(place)));
                 }
             }
         }
@@ -169,9 +169,7 @@ impl Checkpoint {
             if !raw.starts_with(prefix) {
                 break;
             }
-            let run = Bytes::copy_from_slice(&value);
-            let begins = run::unpack(&run).and_then(|members| members.first().map(|(at, _)| *at));
-            if begins.is_none_or(|begins| begins > last) {
+            if run::first(&value).is_none_or(|begins| begins > last) {
                 break;
             }
             take(&raw, &value, batch)?;

@@ -37,8 +37,9 @@ pub use snapshot::SnapshotFile;
 pub(crate) use trust::write_synced;
 pub use view::{Transaction, View, Writes};
 
-/// The overlay is frozen and written once it holds this many bytes. Larger means fewer, larger batches and a longer replay.
-const FREEZE_BYTES: usize = 8 * 1024 * 1024;
+/// The overlay is frozen and written once it holds this many bytes. Larger means fewer counters rewritten; but sled's batch
+/// keeps its readers out while it is applied, and apply reads sled for ids it has never seen: 8 MiB held acks back 200 ms.
+const FREEZE_BYTES: usize = 1024 * 1024;
 /// Apply waits while the active overlay is larger than this: the disk is slower than the log.
 const OVERLAY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// What a key and a map node cost beside the value, roughly.

@@ -25,22 +25,35 @@ pub(super) fn pack(members: &[(u64, Bytes)]) -> Vec<u8> {
     out
 }
 
-/// Unpacks a run without copying its values; `None` when it is damaged.
-pub(super) fn unpack(run: &Bytes) -> Option<Members> {
-    let mut members = Vec::new();
+/// Walks a run's members without copying; an item is `None` where the run is damaged.
+pub(super) fn walk(run: &Bytes) -> impl Iterator<Item = Option<(u64, std::ops::Range<usize>)>> + '_ {
     let mut at = 0;
-    while at < run.len() {
-        let head = run.get(at..at + 12)?;
-        let ordinal = u64::from_be_bytes(head[..8].try_into().ok()?);
-        let length = u32::from_be_bytes(head[8..].try_into().ok()?) as usize;
-        at += 12;
-        if at + length > run.len() {
+    std::iter::from_fn(move || {
+        if at >= run.len() {
             return None;
         }
-        members.push((ordinal, run.slice(at..at + length)));
-        at += length;
-    }
-    Some(members)
+        let member = read_member(run, at);
+        at = member.as_ref().map_or(run.len(), |(_, place)| place.end);
+        Some(member)
+    })
+}
+
+fn read_member(run: &Bytes, at: usize) -> Option<(u64, std::ops::Range<usize>)> {
+    let head = run.get(at..at + 12)?;
+    let ordinal = u64::from_be_bytes(head[..8].try_into().ok()?);
+    let length = u32::from_be_bytes(head[8..].try_into().ok()?) as usize;
+    let end = at + 12 + length;
+    (end <= run.len()).then_some((ordinal, at + 12..end))
+}
+
+/// Unpacks a whole run without copying its values; `None` when it is damaged.
+pub(super) fn unpack(run: &Bytes) -> Option<Members> {
+    walk(run).map(|member| member.map(|(ordinal, place)| (ordinal, run.slice(place)))).collect()
+}
+
+/// The first ordinal of a run; `None` when it is damaged or empty.
+pub(super) fn first(run: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(run.get(..8)?.try_into().ok()?))
 }
 
 /// Splits members into runs of at most [`RUN_BYTES_TARGET`] bytes, or of one member that is larger alone.
