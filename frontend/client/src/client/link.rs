@@ -251,6 +251,9 @@ impl Client {
     }
 
     pub(super) fn welcomed(&mut self, moment: &Moment, socket: SocketId, welcome: Welcome) {
+        if self.link_mut(socket).is_none_or(|link| link.stage != Stage::Greeting) {
+            return;
+        }
         if let Some(next) = self.next_link.take_if(|link| link.socket == socket)
             && let Some(old) = self.link.replace(next)
         {
@@ -259,6 +262,7 @@ impl Client {
         let Some(link) = self.link.as_mut().filter(|link| link.socket == socket) else { return };
         link.stage = Stage::Live;
         link.since_ms = moment.now_ms;
+        link.asked.retain(|_, (asked, _)| *asked != Asked::Hello);
         if let Some(token) = &mut self.token {
             token.refused = 0;
         }
@@ -466,7 +470,7 @@ pub(super) fn decode(text: &str) -> Vec<Result<quorate_proto::frame::ServerFrame
         .collect()
 }
 
-/// A body that only a reply may have.
+/// A body that only a reply may have. `welcome` is told by the stage of its socket, not by a number: there is one.
 pub(super) fn is_answer_only(body: &Body) -> bool {
-    matches!(body, Body::Welcome(_) | Body::Page { .. } | Body::Since { .. } | Body::Conversation { .. })
+    matches!(body, Body::Page { .. } | Body::Since { .. } | Body::Conversation { .. })
 }

@@ -354,7 +354,12 @@ impl World {
                     me_version: self.me_log.len() as u64,
                     conversations: self.listed(),
                 };
-                answer(self, Body::Welcome(Box::new(welcome)));
+                // With the number of the hello or without: both are answers to it.
+                let frame = ServerFrame {
+                    reply: self.dice.one_in(2).then_some(id),
+                    body: Body::Welcome(Box::new(welcome)),
+                };
+                self.down.push_back((socket, frame));
                 if let Some(resume) = resume {
                     let mut missed: Vec<(Index, Body)> = self
                         .log
