@@ -3,6 +3,7 @@
 //! Owns the words a person reads when something is wrong with what she typed: one line that says what to do, exit
 //! code 2. Must not know how anything is served; it hands a checked [`Config`] and a bound socket to [`crate::run`].
 
+use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -162,7 +163,10 @@ fn serve(config: Config, listener: StdTcpListener) -> anyhow::Result<()> {
 
 fn start_logs(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

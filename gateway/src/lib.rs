@@ -24,6 +24,8 @@ mod replicas;
 mod rest;
 pub mod server;
 mod session;
+#[cfg(test)]
+mod testing;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;

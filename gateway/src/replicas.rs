@@ -5,11 +5,13 @@
 //! Streams (Submit, Feed) and reads go over separate connections, so that a page of history never delays an ack.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::rpc::admin_client::AdminClient;
 use quorate_proto::rpc::chat_client::ChatClient;
@@ -171,21 +173,23 @@ impl Replicas {
         ids.iter().find(|(_, known)| **known == at).map(|(id, _)| *id)
     }
 
-    /// Asks all replicas how they are, at once; those that answer in time.
-    pub async fn probe(&self) -> Vec<(usize, StatusResponse)> {
-        let ask = |at: usize| async move {
-            let mut client = AdminClient::with_interceptor(self.list[at].reads.clone(), self.tag.clone());
-            let answer = tokio::time::timeout(STATUS_WAIT, client.status(StatusRequest::default())).await;
-            match answer {
-                Ok(Ok(response)) => Some((at, response.into_inner())),
-                _ => None,
-            }
-        };
-        let answers: Vec<_> = join_all((0..self.list.len()).map(ask)).await.into_iter().flatten().collect();
-        let mut ids = self.ids.lock().expect("no holder of this lock panics");
-        for (at, status) in &answers {
-            ids.insert(status.id, *at);
-        }
-        answers
+    /// Asks all replicas how they are, at once; the answers as they come, each within its time.
+    pub fn ask_all(
+        self: &Arc<Self>,
+    ) -> FuturesUnordered<BoxFuture<'static, (usize, Option<StatusResponse>)>> {
+        (0..self.list.len())
+            .map(|at| {
+                let replicas = Arc::clone(self);
+                async move { (at, replicas.status(at).await) }.boxed()
+            })
+            .collect()
+    }
+
+    async fn status(&self, at: usize) -> Option<StatusResponse> {
+        let mut client = AdminClient::with_interceptor(self.list[at].reads.clone(), self.tag.clone());
+        let answer = tokio::time::timeout(STATUS_WAIT, client.status(StatusRequest::default())).await;
+        let status = answer.ok()?.ok()?.into_inner();
+        self.ids.lock().expect("no holder of this lock panics").insert(status.id, at);
+        Some(status)
     }
 }

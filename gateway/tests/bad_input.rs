@@ -1,5 +1,7 @@
 //! Bad input over real sockets, without any replica behind: each mistake gets the answer that the protocol names.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use quorate_proto::limits::{SINCE_EVENTS_MAX, SINCE_PAIRS_MAX};
 use quorate_proto::rpc::{
@@ -105,7 +106,8 @@ pub(super) type Search = BoxFuture<'static, Option<(usize, u64)>>;
 /// The replica that has applied most.
 pub(super) fn freshest(replicas: Arc<Replicas>) -> Search {
     Box::pin(async move {
-        let answers = replicas.probe().await;
-        answers.into_iter().map(|(at, status)| (at, status.applied_index)).max_by_key(|(_, index)| *index)
+        let answers: Vec<_> = replicas.ask_all().collect().await;
+        let indexes = answers.into_iter().filter_map(|(at, status)| Some((at, status?.applied_index)));
+        indexes.max_by_key(|(_, index)| *index)
     })
 }

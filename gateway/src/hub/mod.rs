@@ -174,3 +174,6 @@ impl Drop for Subscriber {
         let _ = self.commands.try_send(Command::Leave { slot: self.slot });
     }
 }
+
+#[cfg(test)]
+mod tests;

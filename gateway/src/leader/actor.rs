@@ -27,6 +27,8 @@ const BATCH_COMMANDS_MAX: usize = 1_024;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// A stream with commands under way and no answer for this long is left: its leader is paused or cut off.
 const ANSWER_WAIT: Duration = Duration::from_millis(1_000);
+/// A stream silent for this long is left when the feed names a new leader.
+const DOUBT_WAIT: Duration = Duration::from_millis(100);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(25);
 
@@ -58,6 +60,8 @@ struct Actor {
     proving: Option<BoxFuture<'static, ()>>,
     /// Failed attempts in a row.
     attempts: u32,
+    /// The replica that was given up last.
+    left: Option<usize>,
     leader_id: Option<u64>,
     last_answer: Instant,
 }
@@ -66,7 +70,7 @@ pub(super) async fn run(parts: Parts) {
     let Parts { mut commands, replicas, metrics, state, feed_leader } = parts;
     let now = Instant::now();
     let mut actor = Actor {
-        connecting: Some(find::attempt(Arc::clone(&replicas), None, 0)),
+        connecting: Some(find::attempt(Arc::clone(&replicas), None, None, 0)),
         replicas,
         metrics,
         state,
@@ -76,6 +80,7 @@ pub(super) async fn run(parts: Parts) {
         link: None,
         proving: None,
         attempts: 0,
+        left: None,
         leader_id: None,
         last_answer: now,
     };
@@ -202,7 +207,10 @@ impl Actor {
 
     /// Gives the stream up and looks for another; what it has not answered will be sent again.
     fn leave(&mut self, reason: &str, hint: Option<usize>) {
+        let mut hint = hint;
         if let Some(link) = self.link.take() {
+            hint = hint.or_else(|| self.named_by_feed()).filter(|hint| *hint != link.replica);
+            self.left = Some(link.replica);
             let replica = self.replicas.address(link.replica);
             tracing::info!(replica, reason, pending = self.pending.len(), "left the leader");
             // A replica that never answered on this stream counts as a failed attempt, so that two replicas that
@@ -214,7 +222,12 @@ impl Actor {
         self.replicas.set_leader(None);
         self.path.doubted(Instant::now());
         self.pending.rewind();
-        self.connecting = Some(find::attempt(Arc::clone(&self.replicas), hint, self.attempts));
+        self.connecting = Some(find::attempt(Arc::clone(&self.replicas), hint, self.left, self.attempts));
+    }
+
+    /// The feed's word on who leads.
+    fn named_by_feed(&self) -> Option<usize> {
+        self.replicas.resolve(*self.feed_leader.borrow(), "")
     }
 
     fn opened(&mut self, opened: Result<Link, String>) {
@@ -229,16 +242,15 @@ impl Actor {
                 self.proving = Some(find::proof(Arc::clone(&self.replicas), link.replica));
                 self.leader_id = self.replicas.id_of(link.replica);
                 self.link = Some(link);
+                self.feed_leader.mark_unchanged();
             }
             Err(reason) => {
                 self.attempts = self.attempts.saturating_add(1);
                 if self.attempts.is_power_of_two() {
                     tracing::info!(reason, attempts = self.attempts, "no leader yet");
                 }
-                // The feed may know better than the replica that was asked.
-                let named = *self.feed_leader.borrow();
-                let hint = if self.attempts % 4 == 1 { self.replicas.resolve(named, "") } else { None };
-                self.connecting = Some(find::attempt(Arc::clone(&self.replicas), hint, self.attempts));
+                let replicas = Arc::clone(&self.replicas);
+                self.connecting = Some(find::attempt(replicas, None, self.left, self.attempts));
             }
         }
     }
@@ -263,6 +275,18 @@ impl Actor {
         let silent = now.saturating_duration_since(self.last_answer);
         if self.link.is_some() && self.pending.has_unanswered() && silent >= ANSWER_WAIT {
             self.leave("no answer", None);
+        }
+        // The feed hears of a new leader before a paused one is given up.
+        if let Some(link) = &self.link
+            && self.pending.has_unanswered()
+            && silent >= DOUBT_WAIT
+            && self.feed_leader.has_changed().unwrap_or(false)
+        {
+            let named = self.named_by_feed().filter(|named| *named != link.replica);
+            self.feed_leader.mark_unchanged();
+            if named.is_some() {
+                self.leave("the feed names another leader", named);
+            }
         }
         if let Some(status) = self.path.tick(now) {
             tracing::warn!(state = ?status.state, "the write path changed");

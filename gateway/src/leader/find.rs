@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use quorate_proto::rpc::{KeysQuery, ReadRequest, SubmitBatch, SubmitResults, read_request};
 use tokio::sync::mpsc;
@@ -18,7 +19,7 @@ use crate::replicas::Replicas;
 /// Submit frames that may wait for the connection's window.
 const FRAMES_QUEUED_MAX: usize = 4;
 /// A stream's headers come at once from a live replica.
-const OPEN_WAIT: Duration = Duration::from_millis(500);
+const OPEN_WAIT: Duration = Duration::from_millis(250);
 /// Shortest and longest wait before another attempt when nobody knows a leader.
 const BACKOFF_MS: (u64, u64) = (15, 60);
 /// A leader without a quorum cannot answer a read-index; waiting longer says nothing new.
@@ -32,10 +33,11 @@ pub(super) struct Link {
     pub(super) rx: Streaming<SubmitResults>,
 }
 
-/// Tries once: where the hint points, else where the replicas say.
+/// Tries once: where the hint points, else where the replicas say. `left` is the one that was just given up.
 pub(super) fn attempt(
     replicas: Arc<Replicas>,
     hint: Option<usize>,
+    left: Option<usize>,
     number: u32,
 ) -> BoxFuture<'static, Result<Link, String>> {
     Box::pin(async move {
@@ -44,7 +46,7 @@ pub(super) fn attempt(
         }
         let replica = match hint {
             Some(replica) => replica,
-            None => choose(&replicas, number).await?,
+            None => choose(&replicas, left, number).await?,
         };
         let (tx, frames) = mpsc::channel(FRAMES_QUEUED_MAX);
         let mut client = replicas.streams(replica);
@@ -56,22 +58,32 @@ pub(super) fn attempt(
     })
 }
 
-async fn choose(replicas: &Replicas, number: u32) -> Result<usize, String> {
-    let answers = replicas.probe().await;
-    // Of two that both claim to lead, the one of the higher term is right.
-    let newest = answers.iter().filter(|(_, status)| status.role == "leader").max_by_key(|(_, s)| s.term);
-    if let Some((replica, _)) = newest {
-        return Ok(*replica);
+/// Whom the replicas take for their leader. The one that was just left counts only if it says so itself: the others
+/// name it until they have noticed.
+async fn choose(replicas: &Arc<Replicas>, left: Option<usize>, number: u32) -> Result<usize, String> {
+    let mut answers = replicas.ask_all();
+    let majority = replicas.count() / 2 + 1;
+    let mut heard = 0;
+    let mut named: Option<(u64, usize)> = None;
+    while let Some((at, status)) = answers.next().await {
+        let Some(status) = status else { continue };
+        heard += 1;
+        if status.role == "leader" {
+            return Ok(at);
+        }
+        let leader = (status.leader_id != 0).then(|| replicas.resolve(status.leader_id, "")).flatten();
+        if let Some(leader) = leader.filter(|leader| Some(*leader) != left) {
+            // Of two that are named, the one of the higher term is right.
+            named = named.max(Some((status.term, leader)));
+        }
+        if heard >= majority && named.is_some() {
+            break;
+        }
     }
-    let named = answers
-        .iter()
-        .filter(|(_, status)| status.leader_id != 0)
-        .max_by_key(|(_, status)| status.term)
-        .and_then(|(_, status)| replicas.resolve(status.leader_id, ""));
     match named {
-        Some(replica) => Ok(replica),
+        Some((_, replica)) => Ok(replica),
         // Nobody answers the question at all: perhaps only that question is not answered.
-        None if answers.is_empty() => Ok(number as usize % replicas.count()),
+        None if heard == 0 => Ok(number as usize % replicas.count()),
         None => Err("no replica knows a leader".to_owned()),
     }
 }

@@ -112,3 +112,6 @@ impl LeaderClient {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;

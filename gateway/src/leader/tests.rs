@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+use quorate_proto::frame::WriteState;
+use tokio::time::timeout;
+
+use super::*;
+use crate::testing::{Fake, Submits, tier};
+
+const WAIT: Duration = Duration::from_secs(15);
+
+fn command(id: u8) -> Command {
+    Command { command_id: vec![id; 16].into(), user_id: 7, ..Command::default() }
+}
+
+fn client(fakes: &[&Fake]) -> (LeaderClient, watch::Sender<u64>) {
+    let (replicas, _, metrics) = tier(fakes);
+    let (feed, leader) = watch::channel(0);
+    (LeaderClient::start(replicas, metrics, leader), feed)
+}
+
+async fn submit(client: &LeaderClient, id: u8) -> Result<Outcome, SubmitError> {
+    timeout(WAIT, client.submit(&command(id))).await.expect("an answer in time")
+}
+
+fn bytes(id: u8) -> Bytes {
+    Bytes::from(command(id).encode_to_vec())
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_lead_points_to_the_one_that_does() {
+    let ((a, _), (b, _)) = (Fake::start(1).await, Fake::start(2).await);
+    // It believes that it leads until it is asked.
+    a.set(|state| {
+        state.role = "leader";
+        state.submits = Submits::NotLeader(b.address.clone());
+    });
+    b.set(|state| state.submits = Submits::Apply);
+    let (client, _feed) = client(&[&a, &b]);
+    assert!(submit(&client, 1).await.is_ok());
+    assert_eq!(a.commands(), [bytes(1)]);
+    assert_eq!(b.commands(), [bytes(1)], "the same bytes, so the same command id");
+    let mut write = client.write();
+    timeout(WAIT, write.wait_for(|status| status.state == WriteState::Up)).await.expect("up").unwrap();
+}
+
+#[tokio::test]
+async fn a_broken_stream_resends_what_has_no_answer_in_its_old_order() {
+    let ((a, _), (b, _)) = (Fake::start(1).await, Fake::start(2).await);
+    a.set(|state| {
+        state.role = "leader";
+        state.submits = Submits::Break;
+    });
+    let (client, _feed) = client(&[&a, &b]);
+    let waiting: Vec<_> = (1..=3)
+        .map(|id| {
+            let client = client.clone();
+            tokio::spawn(async move { submit(&client, id).await })
+        })
+        .collect();
+    while a.commands().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    a.set(|state| state.role = "follower");
+    b.set(|state| {
+        state.role = "leader";
+        state.submits = Submits::Apply;
+    });
+    for outcome in waiting {
+        assert!(outcome.await.unwrap().is_ok());
+    }
+    assert_eq!(b.commands(), [bytes(1), bytes(2), bytes(3)]);
+}
+
+#[tokio::test]
+async fn a_leader_that_says_nothing_is_left() {
+    let ((a, _), (b, _)) = (Fake::start(1).await, Fake::start(2).await);
+    a.set(|state| {
+        state.role = "leader";
+        state.submits = Submits::Mute;
+    });
+    let (client, _feed) = client(&[&a, &b]);
+    let waiting = {
+        let client = client.clone();
+        tokio::spawn(async move { submit(&client, 1).await })
+    };
+    while a.commands().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    a.set(|state| state.role = "follower");
+    b.set(|state| {
+        state.role = "leader";
+        state.submits = Submits::Apply;
+    });
+    assert!(waiting.await.unwrap().is_ok());
+    assert_eq!(b.commands(), [bytes(1)]);
+}
+
+#[tokio::test]
+async fn without_a_leader_a_command_ends_unknown_in_its_time_and_never_as_failed() {
+    let (a, _) = Fake::start(1).await;
+    let (client, _feed) = client(&[&a]);
+    let mut write = client.write();
+    let status = timeout(WAIT, write.wait_for(|status| status.state == WriteState::NoQuorum));
+    let (result, status) = tokio::join!(submit(&client, 1), status);
+    assert_eq!(result, Err(SubmitError::Unavailable));
+    assert!(status.expect("no quorum is noticed").is_ok());
+}

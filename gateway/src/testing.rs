@@ -1,0 +1,187 @@
+//! A replica that says what a test tells it to: for the rules of retry and of switching feeds, without a cluster.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use quorate_proto::rpc::admin_server::{Admin, AdminServer};
+use quorate_proto::rpc::chat_server::{Chat, ChatServer};
+use quorate_proto::rpc::{
+    Done, Failure, FeedFrame, FeedRequest, Outcome, ReadRequest, ReadResponse, StatusRequest, StatusResponse,
+    SubmitBatch, SubmitResult, SubmitResults, TokenRequest, TokenResponse, failure, outcome, submit_result,
+};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::metrics::Metrics;
+use crate::reads::Reader;
+use crate::replicas::Replicas;
+
+/// What it does with commands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Submits {
+    /// Applies them.
+    Apply,
+    /// Does not lead; names another, or nobody.
+    NotLeader(String),
+    /// Takes them and says nothing.
+    Mute,
+    /// Takes them and breaks the stream.
+    Break,
+}
+
+type ReadAnswer = Box<dyn Fn(ReadRequest) -> Result<ReadResponse, Status> + Send + Sync>;
+type FrameSender = mpsc::Sender<Result<FeedFrame, Status>>;
+
+pub(crate) struct State {
+    pub(crate) id: u64,
+    pub(crate) role: &'static str,
+    pub(crate) submits: Submits,
+    pub(crate) commands: Vec<Bytes>,
+    pub(crate) read: ReadAnswer,
+    pub(crate) applied_index: u64,
+}
+
+/// A fake replica on a real socket.
+#[derive(Clone)]
+pub(crate) struct Fake {
+    pub(crate) address: String,
+    pub(crate) state: Arc<Mutex<State>>,
+    feeds: mpsc::Sender<Feed>,
+}
+
+/// A feed that a gateway opened.
+pub(crate) struct Feed {
+    pub(crate) frames: FrameSender,
+    pub(crate) requests: mpsc::Receiver<FeedRequest>,
+}
+
+impl Fake {
+    /// Starts one; feeds that are opened come by the channel.
+    pub(crate) async fn start(id: u64) -> (Self, mpsc::Receiver<Feed>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (feeds, opened) = mpsc::channel(4);
+        let state = State {
+            id,
+            role: "follower",
+            submits: Submits::NotLeader(String::new()),
+            commands: Vec::new(),
+            read: Box::new(|_| Err(Status::unavailable("no reads here"))),
+            applied_index: 0,
+        };
+        let fake = Self { address, state: Arc::new(Mutex::new(state)), feeds };
+        let server = tonic::transport::Server::builder()
+            .add_service(ChatServer::new(fake.clone()))
+            .add_service(AdminServer::new(fake.clone()))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(server);
+        (fake, opened)
+    }
+
+    pub(crate) fn set(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap());
+    }
+
+    pub(crate) fn commands(&self) -> Vec<Bytes> {
+        self.state.lock().unwrap().commands.clone()
+    }
+}
+
+/// Handles to a tier of fakes.
+pub(crate) fn tier(fakes: &[&Fake]) -> (Arc<Replicas>, Reader, Arc<Metrics>) {
+    let addresses: Vec<String> = fakes.iter().map(|fake| fake.address.clone()).collect();
+    let replicas = Arc::new(Replicas::new("test", &addresses, 0).unwrap());
+    let metrics = Arc::new(Metrics::default());
+    (Arc::clone(&replicas), Reader::new(replicas, Arc::clone(&metrics)), metrics)
+}
+
+#[tonic::async_trait]
+impl Chat for Fake {
+    type SubmitStream = ReceiverStream<Result<SubmitResults, Status>>;
+    type FeedStream = ReceiverStream<Result<FeedFrame, Status>>;
+
+    async fn submit(
+        &self,
+        request: Request<Streaming<SubmitBatch>>,
+    ) -> Result<Response<Self::SubmitStream>, Status> {
+        assert!(request.metadata().contains_key(quorate_proto::CLUSTER_METADATA));
+        let mut batches = request.into_inner();
+        let (answers, stream) = mpsc::channel(16);
+        let state = Arc::clone(&self.state);
+        tokio::spawn(async move {
+            while let Some(Ok(batch)) = batches.next().await {
+                let mut items = Vec::new();
+                {
+                    let mut state = state.lock().unwrap();
+                    for item in batch.items {
+                        state.commands.push(item.command);
+                        let result = match &state.submits {
+                            Submits::Apply => submit_result::Result::Outcome(Outcome {
+                                index: state.commands.len() as u64,
+                                result: Some(outcome::Result::Done(Done {})),
+                                ..Outcome::default()
+                            }),
+                            Submits::NotLeader(address) => submit_result::Result::Failure(Failure {
+                                kind: failure::Kind::NotLeader.into(),
+                                leader_address: address.clone(),
+                                ..Failure::default()
+                            }),
+                            Submits::Mute => continue,
+                            Submits::Break => return,
+                        };
+                        items.push(SubmitResult { request_id: item.request_id, result: Some(result) });
+                    }
+                }
+                // Out of order, as a replica may.
+                items.reverse();
+                if !items.is_empty() && answers.send(Ok(SubmitResults { items })).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn feed(
+        &self,
+        request: Request<Streaming<FeedRequest>>,
+    ) -> Result<Response<Self::FeedStream>, Status> {
+        let mut incoming = request.into_inner();
+        let (frames, stream) = mpsc::channel(64);
+        let (asked, requests) = mpsc::channel(64);
+        tokio::spawn(async move {
+            while let Some(Ok(request)) = incoming.next().await {
+                if asked.send(request).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let _ = self.feeds.send(Feed { frames, requests }).await;
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<ReadResponse>, Status> {
+        let state = self.state.lock().unwrap();
+        (state.read)(request.into_inner()).map(Response::new)
+    }
+
+    async fn token(&self, _: Request<TokenRequest>) -> Result<Response<TokenResponse>, Status> {
+        Err(Status::unauthenticated("no tokens here"))
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for Fake {
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        let state = self.state.lock().unwrap();
+        Ok(Response::new(StatusResponse {
+            id: state.id,
+            role: state.role.to_owned(),
+            applied_index: state.applied_index,
+            ..StatusResponse::default()
+        }))
+    }
+}
