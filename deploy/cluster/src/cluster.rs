@@ -248,7 +248,7 @@ impl Cluster {
         self.end_on_drop.store(false, Ordering::Relaxed);
     }
 
-    /// Waits until a leader is known to a majority and every gateway is ready.
+    /// Waits until a majority follows a leader, and every gateway is ready and knows it.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -265,6 +265,16 @@ impl Cluster {
             if matches!(member, Member::Gateway(_)) {
                 self.wait_ready(&member, deadline).await?;
             }
+        }
+        for name in self.gateways() {
+            let address = self.gateway_address(&name)?;
+            wait_until(&format!("gateway {name} to know the leader"), deadline, || async move {
+                let answer = Call::get("/statusz").send(address).await.map_err(|error| error.to_string())?;
+                let says: serde_json::Value =
+                    serde_json::from_slice(answer.body()).map_err(|error| error.to_string())?;
+                if says["write"] == "up" { Ok(()) } else { Err(format!("it says {says}")) }
+            })
+            .await?;
         }
         Ok(())
     }

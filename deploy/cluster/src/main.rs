@@ -1,5 +1,6 @@
 //! `quorate-cluster`: the command behind `deploy/up`, `deploy/down`, `deploy/status`, `deploy/replica`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,6 +9,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use quorate_cluster::process::Send;
 use quorate_cluster::{Balancer, Binaries, Cluster, Error, Layout, Member, Ports, Spec, status, wait_until};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Prints a text. A reader who has gone (`| head`) is no failure.
+fn show(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints a line, as [`show`] does.
+macro_rules! say {
+    ($($words:tt)*) => { show(&(format!($($words)*) + "\n")) };
+}
 
 /// How often a cluster in the foreground looks whether a process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -123,7 +134,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
         Err(help) => {
-            print!("{help}");
+            show(&help.to_string());
             return ExitCode::SUCCESS;
         }
     };
@@ -149,15 +160,15 @@ async fn run(verb: Verb) -> Result<ExitCode, Error> {
         Verb::Down(place) => {
             let cluster = Cluster::attach(&place.dir()?)?;
             cluster.shut_down().await?;
-            println!("stopped; the data stays in {}", cluster.layout().dir().display());
+            say!("stopped; the data stays in {}", cluster.layout().dir().display());
         }
         Verb::Status { place, json } => {
             let status = Cluster::attach(&place.dir()?)?.status().await?;
             if json {
                 let text = serde_json::to_string_pretty(&status);
-                println!("{}", text.expect("plain fields serialize"));
+                say!("{}", text.expect("plain fields serialize"));
             } else {
-                print!("{}", status::table(&status));
+                show(&status::table(&status));
             }
         }
         Verb::Replica { which, verb, place } => act(&replica(&which, &place).await?, verb, &place).await?,
@@ -176,7 +187,7 @@ async fn replica(which: &str, place: &Where) -> Result<Member, Error> {
     }
     let cluster = Cluster::attach(&place.dir()?)?;
     let (id, term) = wait_until("a leader", LEADER_WAIT, || cluster.leader()).await?;
-    println!("replica-{id} leads in term {term}");
+    say!("replica-{id} leads in term {term}");
     Ok(Member::Replica(id))
 }
 
@@ -186,7 +197,7 @@ async fn act(member: &Member, verb: Act, place: &Where) -> Result<(), Error> {
         Act::Start => {
             let process = cluster.start_member(member)?;
             cluster.wait_ready(member, START_WAIT).await?;
-            println!("{member} runs, pid {}", process.pid);
+            say!("{member} runs, pid {}", process.pid);
             return Ok(());
         }
         Act::Stop => {
@@ -206,7 +217,7 @@ async fn act(member: &Member, verb: Act, place: &Where) -> Result<(), Error> {
             "resumed"
         }
     };
-    println!("{member} {done}");
+    say!("{member} {done}");
     Ok(())
 }
 
@@ -228,7 +239,7 @@ async fn run_up(up: Up) -> Result<ExitCode, Error> {
     let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
 
     let cluster = Cluster::prepare(&spec)?;
-    println!("starting {} replicas and {} gateways …", cluster.replicas(), cluster.gateways().len());
+    say!("starting {} replicas and {} gateways …", cluster.replicas(), cluster.gateways().len());
     tokio::select! {
         started = cluster.start() => started?,
         // Dropping the cluster ends what was started so far.
@@ -236,7 +247,7 @@ async fn run_up(up: Up) -> Result<ExitCode, Error> {
         _ = terminate.recv() => return Ok(ExitCode::from(143)),
         _ = hang_up.recv() => return Ok(ExitCode::from(129)),
     }
-    print!("{}", welcome(&cluster, up.detach));
+    show(&welcome(&cluster, up.detach));
     if up.detach {
         cluster.detach();
         return Ok(ExitCode::SUCCESS);
@@ -249,18 +260,18 @@ async fn run_up(up: Up) -> Result<ExitCode, Error> {
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         for (_, line) in cluster.ended() {
-            println!("{line}");
+            say!("{line}");
         }
         // `deploy/down` from another terminal ends this one as well.
         if !cluster.layout().cluster_json().exists() {
-            println!("the cluster was stopped from elsewhere");
+            say!("the cluster was stopped from elsewhere");
             cluster.detach();
             return Ok(ExitCode::SUCCESS);
         }
     }
-    println!("\nstopping: balancer, gateways, replicas …");
+    say!("\nstopping: balancer, gateways, replicas …");
     cluster.shut_down().await?;
-    println!("stopped; the data stays in {}", cluster.layout().dir().display());
+    say!("stopped; the data stays in {}", cluster.layout().dir().display());
     Ok(ExitCode::SUCCESS)
 }
 
