@@ -105,5 +105,5 @@ build_all() {
 }
 
 build_page() {
-  "$target_dir/release/quorate-bundle" --out "$target_dir/page" --target-dir "$target_dir/web"
+  "$target_dir/release/quorate-bundle" --out dist/page --target-dir "$target_dir/web"
 }
