@@ -63,6 +63,9 @@ pub(crate) struct BannerLine {
     pub(crate) stopped: bool,
 }
 
+/// What became of a command: the conversation it concerns, or why not.
+pub(crate) type Answer = Result<Option<ConversationId>, String>;
+
 /// See the module.
 #[derive(Clone, Copy)]
 pub(crate) struct App {
@@ -77,7 +80,7 @@ pub(crate) struct App {
     pub(crate) banner: RwSignal<Option<BannerLine>>,
     pub(crate) details: RwSignal<Details>,
     pub(crate) toast: RwSignal<Option<String>>,
-    pub(crate) answer: RwSignal<Option<(ClientMessageId, Result<Option<ConversationId>, String>)>>,
+    pub(crate) answer: RwSignal<Option<(ClientMessageId, Answer)>>,
     pub(crate) creating: RwSignal<bool>,
     pub(crate) switching: RwSignal<bool>,
     pub(crate) detailing: RwSignal<bool>,
@@ -191,7 +194,7 @@ impl App {
         self.toast.set(Some(text.to_owned()));
     }
 
-    pub(crate) fn answered(self, id: ClientMessageId, answer: Result<Option<ConversationId>, String>) {
+    pub(crate) fn answered(self, id: ClientMessageId, answer: Answer) {
         self.answer.set(Some((id, answer)));
     }
 

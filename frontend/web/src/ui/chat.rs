@@ -77,8 +77,17 @@ fn Nothing() -> impl IntoView {
     view! {
         <div class="empty">
             <Mark size=44/>
-            <h2>"Pick up a conversation"</h2>
-            <p>"Choose one on the left, or start a new one by user name."</p>
+            {move || if app.list.with(Vec::is_empty) {
+                view! {
+                    <h2>"Welcome to Quorate"</h2>
+                    <p>"Start a conversation with anybody by user name. What you write waits here until a majority has it, whatever fails meanwhile."</p>
+                }
+            } else {
+                view! {
+                    <h2>"Pick up a conversation"</h2>
+                    <p>"Choose one on the left, or start a new one by user name."</p>
+                }
+            }}
             <button type="button" class="button" on:click=move |_| app.creating.set(true)>"New conversation"</button>
             <dl class="keys">
                 <dt><kbd>"Ctrl"</kbd>" "<kbd>"K"</kbd></dt><dd>"Find a conversation"</dd>

@@ -60,7 +60,9 @@ pub(crate) fn Details() -> impl IntoView {
                 <dl>
                     <div><dt>"Writes"</dt><dd><span class=move || write().0 aria-hidden="true"></span>{move || write().1}</dd></div>
                     <div><dt>"Gateway"</dt><dd>{move || details.with(|details| details.gateway.clone())}</dd></div>
-                    <div><dt>"Leader"</dt><dd>{move || details.with(|details| details.leader.map_or_else(|| "—".to_owned(), |leader| format!("replica {leader}")))}</dd></div>
+                    {move || details.with(|details| details.leader).map(|leader| view! {
+                        <div><dt>"Leader"</dt><dd>{format!("replica {leader}")}</dd></div>
+                    })}
                     <div><dt>"Round trip"</dt><dd>{move || details.with(|details| details.round_trip_ms.map_or_else(|| "—".to_owned(), |ms| format!("{ms} ms")))}</dd></div>
                     <div><dt>"Waiting to be sent"</dt><dd>{move || details.with(|details| details.outbox.to_string())}</dd></div>
                 </dl>

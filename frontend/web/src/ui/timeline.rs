@@ -10,6 +10,9 @@ use leptos::prelude::*;
 use quorate_client::Input;
 use quorate_client::proto::ids::{ConversationId, Sequence};
 use quorate_client::view::Row;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+use web_sys::ResizeObserver;
 
 use super::avatar::Avatar;
 use super::icons::{Glyph, Icon};
@@ -41,7 +44,7 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
     let seen = StoredValue::new(Seen::default());
 
     let to_bottom = move || {
-        if let Some(region) = region.get_untracked() {
+        if let Some(region) = region.try_get_untracked().flatten() {
             region.set_scroll_top(region.scroll_height());
         }
     };
@@ -52,6 +55,24 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
             if let Some(region) = region.try_get_untracked().flatten() {
                 settle(&region, &rows, seen, stick);
                 read(app, id, &rows, stick, bottom);
+            }
+        });
+    });
+    // A banner that comes, a keyboard, a composer that grows: who is at the bottom stays there.
+    Effect::new(move |_| {
+        let Some(element) = region.get() else { return };
+        let resized = Closure::<dyn FnMut()>::new(move || {
+            if stick.try_get_untracked().unwrap_or(false) {
+                to_bottom();
+            }
+        });
+        // Missing only in browsers older than the page's other needs.
+        let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) else { return };
+        observer.observe(&element);
+        let held = StoredValue::new_local(Some((observer, resized)));
+        on_cleanup(move || {
+            if let Some((observer, _)) = held.try_update_value(Option::take).flatten() {
+                observer.disconnect();
             }
         });
     });
