@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Attempt, Error, Result};
@@ -95,6 +95,40 @@ impl ProcessId {
             Err(error) => Err(Error::Failed(format!("cannot signal process {}: {error}", self.pid))),
         }
     }
+}
+
+/// Kills a process and everything it started, by number: a browser puts its own processes into groups of their own.
+pub fn kill_tree(root: ProcessId) {
+    let mut tree = vec![root];
+    let mut next = 0;
+    while let Some(parent) = tree.get(next).copied() {
+        tree.extend(children(parent.pid));
+        next += 1;
+    }
+    for process in tree {
+        let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { continue };
+        if !process.is_gone() {
+            // Best effort: whoever ended meanwhile needs no signal.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// The processes whose parent this is, now.
+fn children(parent: u32) -> Vec<ProcessId> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| parent_of(*pid) == Some(parent))
+        .filter_map(ProcessId::now)
+        .collect()
+}
+
+/// Field 4 of `/proc/<pid>/stat`.
+fn parent_of(pid: u32) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text[text.rfind(')')? + 1..].split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// State letter and start time, from `/proc/<pid>/stat` (proc(5): fields 3 and 22).
@@ -210,6 +244,29 @@ mod tests {
         let text = "12 (a) b (c)) S 1 12 12 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 0 0";
         assert_eq!(parse_stat(text), Some(('S', 4711)));
         assert_eq!(parse_stat("no stat"), None);
+    }
+
+    #[test]
+    fn a_tree_of_processes_ends_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        // `set -m` gives the grandchild a group of its own, as a browser does.
+        command.args(["-c", "set -m; sleep 60 & wait"]);
+        let (mut shell, id) = spawn(command, &dir.path().join("log"), Bond::Tied).unwrap();
+        let began = std::time::Instant::now();
+        let grandchild = loop {
+            if let Some(found) = children(id.pid).first() {
+                break *found;
+            }
+            assert!(began.elapsed().as_secs() < 10, "the shell started nothing");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        };
+        kill_tree(id);
+        shell.wait().unwrap();
+        while !grandchild.is_gone() {
+            assert!(began.elapsed().as_secs() < 20, "the grandchild lives");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 
     #[test]

@@ -1,0 +1,311 @@
+//! One browser window with a profile of its own, seen as a person sees it: forms, rows, messages, a banner.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use quorate_cluster::wait_until;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::driver::Driver;
+
+/// Everything a person waits for on the page comes within this; elections and reconnects included.
+pub const PAGE_WAIT: Duration = Duration::from_secs(30);
+/// The password of everybody.
+const PASSWORD: &str = "correct horse battery";
+/// Enter, as WebDriver writes it.
+const ENTER: &str = "\u{E007}";
+
+/// What a screenshot is taken as.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    name: &'static str,
+    width: u32,
+    height: u32,
+    phone: bool,
+    scheme: &'static str,
+}
+
+const VIEWS: [View; 4] = [
+    View { name: "phone-dark", width: 390, height: 844, phone: true, scheme: "dark" },
+    View { name: "phone-light", width: 390, height: 844, phone: true, scheme: "light" },
+    View { name: "desktop-dark", width: 1280, height: 800, phone: false, scheme: "dark" },
+    // Last, because it is what the test goes on with.
+    View { name: "desktop-light", width: 1280, height: 800, phone: false, scheme: "light" },
+];
+
+/// A message as the timeline shows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Shown {
+    /// Absent while it is pending.
+    pub sequence: Option<u64>,
+    pub state: String,
+    pub author: String,
+    pub text: String,
+}
+
+/// A command of Chrome's own protocol, through WebDriver.
+#[derive(Debug)]
+struct DevTools {
+    command: &'static str,
+    parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (hyper::Method, Option<String>) {
+        (hyper::Method::POST, Some(json!({ "cmd": self.command, "params": self.parameters }).to_string()))
+    }
+}
+
+/// A window and who sits in front of it.
+pub struct Window {
+    pub name: &'static str,
+    client: Client,
+    front: SocketAddr,
+    shots: PathBuf,
+    _profile: TempDir,
+}
+
+impl Window {
+    /// Opens a browser with an empty profile at the balancer.
+    pub async fn open(
+        driver: &Driver,
+        front: SocketAddr,
+        name: &'static str,
+        shots: &Path,
+    ) -> anyhow::Result<Self> {
+        let profile = tempfile::Builder::new().prefix("quorate-browser-").tempdir()?;
+        let arguments = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            "--window-size=1280,800",
+        ]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([format!("--user-data-dir={}", profile.path().display())])
+        .collect::<Vec<_>>();
+        let capabilities = json!({
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
+        let Value::Object(capabilities) = capabilities else { unreachable!("an object was written") };
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&driver.url())
+            .await
+            .context("open a browser")?;
+        let window = Self { name, client, front, shots: shots.to_owned(), _profile: profile };
+        window.view(VIEWS[3]).await?;
+        window.client.goto(&format!("http://{front}/")).await?;
+        Ok(window)
+    }
+
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.client.close().await.context("close the browser")
+    }
+
+    // ---- what a person does ----
+
+    /// Makes an account in the form that a first visit shows.
+    pub async fn sign_up(&self) -> anyhow::Result<()> {
+        self.wait_for("sign-up").await?;
+        let display_name: String = self.name[..1].to_uppercase() + &self.name[1..];
+        for (field, text) in [("name", self.name), ("display_name", &display_name), ("password", PASSWORD)] {
+            self.element(&format!("[data-testid=sign-up] input[name={field}]"))
+                .await?
+                .send_keys(text)
+                .await?;
+        }
+        self.element("[data-testid=sign-up] button[type=submit]").await?.click().await?;
+        self.wait_for("new-conversation").await
+    }
+
+    /// Starts a direct conversation by user name.
+    pub async fn start_conversation(&self, with: &str) -> anyhow::Result<()> {
+        self.element("[data-testid=new-conversation]").await?.click().await?;
+        self.wait_for("people").await?;
+        self.element("[data-testid=people]").await?.send_keys(with).await?;
+        self.wait_for_css("the person found", &format!("[data-testid=person][data-name={with}]")).await?;
+        self.element(&format!("[data-testid=person][data-name={with}]")).await?.click().await?;
+        self.element("[data-testid=start-conversation]").await?.click().await?;
+        self.wait_for("composer").await
+    }
+
+    /// Opens the only conversation there is, once it is there.
+    pub async fn open_conversation(&self) -> anyhow::Result<()> {
+        self.wait_for("conversation-row").await?;
+        self.element("[data-testid=conversation-row]").await?.click().await?;
+        self.wait_for("composer").await
+    }
+
+    /// Types a message and presses Enter; does not wait for anything.
+    pub async fn say(&self, text: &str) -> anyhow::Result<()> {
+        let composer = self.element("[data-testid=composer]").await?;
+        composer
+            .send_keys(&format!("{text}{ENTER}"))
+            .await
+            .with_context(|| format!("{} says {text}", self.name))
+    }
+
+    pub async fn reload(&self) -> anyhow::Result<()> {
+        self.client.refresh().await.context("reload")
+    }
+
+    // ---- what a person sees ----
+
+    /// The messages of the open conversation, from top to bottom.
+    pub async fn messages(&self) -> anyhow::Result<Vec<Shown>> {
+        let script = "return [...document.querySelectorAll('[data-testid=message]')].map(m => ({
+            sequence: m.dataset.sequence ? Number(m.dataset.sequence) : null,
+            state: m.dataset.state, author: m.dataset.author,
+            text: m.querySelector('.text').textContent }))";
+        serde_json::from_value(self.client.execute(script, Vec::new()).await?).context("read the timeline")
+    }
+
+    /// Waits until these texts are all there, each once and sent, in this window.
+    pub async fn wait_sent(&self, texts: &[&str]) -> anyhow::Result<()> {
+        let reason = format!("{} to see {texts:?}, each once and sent", self.name);
+        wait_until(&reason, PAGE_WAIT, || async {
+            let messages = self.messages().await.map_err(|error| format!("{error:#}"))?;
+            let once = |text: &&str| {
+                messages.iter().filter(|m| m.text == **text).count() == 1
+                    && messages.iter().any(|m| m.text == **text && m.state == "sent")
+            };
+            if texts.iter().all(once) { Ok(()) } else { Err(format!("the timeline is {messages:#?}")) }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The gateway of this window's session, read in the details drawer, which is closed again.
+    pub async fn gateway(&self) -> anyhow::Result<String> {
+        Ok(self.details().await?.0)
+    }
+
+    /// How many sockets this page has opened since it was loaded.
+    pub async fn sockets(&self) -> anyhow::Result<u64> {
+        Ok(self.details().await?.1)
+    }
+
+    async fn details(&self) -> anyhow::Result<(String, u64)> {
+        self.wait_for("details-toggle").await?;
+        self.element("[data-testid=details-toggle]").await?.click().await?;
+        self.wait_for("details").await?;
+        let script = "const d = document.querySelector('[data-testid=details]').dataset;
+            return [d.gateway, Number(d.sockets)]";
+        let read = serde_json::from_value(self.client.execute(script, Vec::new()).await?)?;
+        self.element("[data-testid=details-toggle]").await?.click().await?;
+        Ok(read)
+    }
+
+    /// What the banner says, if it is there.
+    pub async fn banner(&self) -> anyhow::Result<Option<String>> {
+        let script = "return document.querySelector('[data-testid=banner]')?.textContent ?? null";
+        serde_json::from_value(self.client.execute(script, Vec::new()).await?).context("read the banner")
+    }
+
+    pub async fn wait_banner(&self, wanted: bool) -> anyhow::Result<()> {
+        let reason = format!("{}'s banner to {}", self.name, if wanted { "come" } else { "go" });
+        wait_until(&reason, PAGE_WAIT, || async {
+            let banner = self.banner().await.map_err(|error| format!("{error:#}"))?;
+            if banner.is_some() == wanted { Ok(()) } else { Err(format!("it is {banner:?}")) }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Waits until something with this `data-testid` is visible.
+    pub async fn wait_for(&self, testid: &str) -> anyhow::Result<()> {
+        self.wait_for_css(testid, &format!("[data-testid={testid}]")).await
+    }
+
+    async fn wait_for_css(&self, what: &str, css: &str) -> anyhow::Result<()> {
+        let reason = format!("{} to see {what}", self.name);
+        wait_until(&reason, PAGE_WAIT, || async {
+            match self.client.find(Locator::Css(css)).await {
+                Ok(element) => match element.is_displayed().await {
+                    Ok(true) => Ok(()),
+                    other => Err(format!("it is there, displayed: {other:?}")),
+                },
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn element(&self, css: &str) -> anyhow::Result<fantoccini::elements::Element> {
+        self.client.find(Locator::Css(css)).await.with_context(|| format!("{} looks for {css}", self.name))
+    }
+
+    // ---- evidence ----
+
+    /// Pictures of the window as it is: desktop and phone, light and dark.
+    pub async fn shoot(&self, step: &str) -> anyhow::Result<()> {
+        for view in VIEWS {
+            self.view(view).await?;
+            let picture = self.client.screenshot().await?;
+            ensure!(picture.starts_with(b"\x89PNG"), "a screenshot is no PNG");
+            std::fs::write(self.shots.join(format!("{step}-{}-{}.png", self.name, view.name)), picture)?;
+        }
+        Ok(())
+    }
+
+    /// Whether anything is wider than a phone's screen, in words; a person would have to scroll sideways.
+    pub async fn phone_overflow(&self) -> anyhow::Result<Option<String>> {
+        self.view(VIEWS[1]).await?;
+        let script = "const w = document.documentElement; return w.scrollWidth > w.clientWidth
+            ? `the page is ${w.scrollWidth} px wide on a screen of ${w.clientWidth} px` : null";
+        let wide = serde_json::from_value(self.client.execute(script, Vec::new()).await?)?;
+        self.view(VIEWS[3]).await?;
+        Ok(wide)
+    }
+
+    /// One picture and the page's console, when something went wrong.
+    pub async fn evidence(&self) -> String {
+        let path = self.shots.join(format!("failure-{}.png", self.name));
+        if let Ok(picture) = self.client.screenshot().await {
+            // The failure itself matters more than a full disk.
+            let _ = std::fs::write(&path, picture);
+        }
+        format!("{}'s window at http://{}: {}", self.name, self.front, path.display())
+    }
+
+    async fn view(&self, view: View) -> anyhow::Result<()> {
+        let metrics = json!({ "width": view.width, "height": view.height, "deviceScaleFactor": 1, "mobile": view.phone });
+        self.dev_tools("Emulation.setDeviceMetricsOverride", metrics).await?;
+        let media = json!({ "features": [
+            { "name": "prefers-color-scheme", "value": view.scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ] });
+        self.dev_tools("Emulation.setEmulatedMedia", media).await?;
+        // Two frames: one to lay out, one to paint.
+        let script =
+            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done(null)))";
+        self.client.execute_async(script, Vec::new()).await?;
+        Ok(())
+    }
+
+    async fn dev_tools(&self, command: &'static str, parameters: Value) -> anyhow::Result<()> {
+        self.client.issue_cmd(DevTools { command, parameters }).await.with_context(|| command.to_owned())?;
+        Ok(())
+    }
+}
