@@ -38,7 +38,11 @@ pub fn list(client: &Client) -> Vec<ListRow> {
             let group = conversation.kind == ConversationKind::Group;
             let waiting = client.outbox().of(conversation.id).last();
             let (preview, time) = match (waiting, &conversation.preview) {
-                (Some(item), _) => (format!("You: {}", one_line(&item.stored.text)), item.stored.created_ms),
+                (Some(item), last) => {
+                    // An old item that waits does not make its conversation older.
+                    let last = last.as_ref().map_or(0, |last| last.time);
+                    (format!("You: {}", one_line(&item.stored.text)), item.stored.created_ms.max(last))
+                }
                 (None, Some(last)) => {
                     let text = one_line(&last.text);
                     let text = if last.from.id == me {

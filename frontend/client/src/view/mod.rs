@@ -10,5 +10,5 @@ mod rows;
 
 pub use links::{Piece, pieces};
 pub use list::{ListRow, list, matches_query};
-pub use people::{called, hue, initials};
+pub use people::{called, hue, initials, sentence};
 pub use rows::{GROUP_MS_MAX, MessageRow, MessageState, Row, rows};

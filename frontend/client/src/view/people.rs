@@ -28,6 +28,17 @@ pub fn hue(name: &str) -> u64 {
     (hash ^ (hash >> 32)) % HUES
 }
 
+/// A fragment as errors are written in the house, as a sentence for a person.
+pub fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().into_iter().flat_map(char::to_uppercase);
+    let mut sentence: String = first.chain(chars).collect();
+    if !sentence.is_empty() && !sentence.ends_with(['.', '!', '?', '…']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +49,11 @@ mod tests {
             ["Ana Maria Brook", "bob", "élan vital", "—", "x.y"].map(initials),
             ["AB", "B", "ÉV", "?", "XY"]
         );
+    }
+
+    #[test]
+    fn fragments_become_sentences() {
+        assert_eq!(["no leader", "Done.", "", "élan"].map(sentence), ["No leader.", "Done.", "", "Élan."]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quorate_proto::frame::Message;
 use quorate_proto::ids::{ConversationId, Index, Sequence};
 
-use super::people::called;
+use super::people::{called, sentence};
 use crate::client::Client;
 use crate::outbox::ItemState;
 use crate::timeline::{Notice, NoticeKind};
@@ -129,7 +129,7 @@ pub fn rows(
     for item in client.outbox().of(id) {
         let message = own_message(item.stored.id, &item.stored.text, item.stored.reply_to, 0);
         let state = match &item.state {
-            ItemState::Failed(error) => MessageState::Failed(error.message.clone()),
+            ItemState::Failed(error) => MessageState::Failed(sentence(&error.message)),
             ItemState::NeedsTap => MessageState::NeedsTap,
             _ => MessageState::Pending,
         };

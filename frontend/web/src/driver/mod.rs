@@ -13,6 +13,7 @@ use leptos::leptos_dom::helpers::TimeoutHandle;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use quorate_client::proto::frame::User;
+use quorate_client::view::sentence;
 use quorate_client::{Change, Client, Config, Effect, Input, SocketId};
 
 use crate::clock::Clock;
@@ -109,8 +110,8 @@ fn carry_out(app: App, user: Option<&User>, effect: &Effect) {
             }
         }
         Effect::Done(id, conversation) => app.answered(*id, Ok(*conversation)),
-        Effect::Refused(Some(id), error) => app.answered(*id, Err(error.message.clone())),
-        Effect::Refused(None, error) => app.tell(&error.message),
+        Effect::Refused(Some(id), error) => app.answered(*id, Err(sentence(&error.message))),
+        Effect::Refused(None, error) => app.tell(&sentence(&error.message)),
         Effect::SignedOut(why) => app.signed_out(why.clone()),
         Effect::Acked(_) | Effect::Arrived(..) | Effect::Changed(_) => {}
     }

@@ -1,6 +1,7 @@
 //! REST calls beside the socket, same origin: accounts, sessions, the directory.
 
 use quorate_client::proto::rest::{Directory, Problem, SessionGrant, SignIn, SignUp};
+use quorate_client::view::sentence;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue};
@@ -73,16 +74,6 @@ async fn send<B: Serialize>(
         .map(|problem| sentence(&problem.detail))
         .unwrap_or_else(|| format!("The server answered {status}. Try again in a moment."));
     Err(CallError { status, message })
-}
-
-/// Server texts are fragments by the house's rules; people read sentences.
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let mut sentence: String = chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect();
-    if !sentence.ends_with(['.', '!', '?']) {
-        sentence.push('.');
-    }
-    sentence
 }
 
 async fn exchange<B: Serialize>(

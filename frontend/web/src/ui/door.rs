@@ -5,6 +5,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use quorate_client::proto::rest::{SignIn, SignUp};
 use quorate_client::proto::text;
+use quorate_client::view::sentence;
 
 use super::icons::Mark;
 use super::theme_toggle::ThemeToggle;
@@ -181,10 +182,4 @@ fn SignInForm(new_here: RwSignal<bool>, why: Option<String>) -> impl IntoView {
             </p>
         </form>
     }
-}
-
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
-    format!("{first}{}.", chars.as_str())
 }

@@ -117,7 +117,7 @@ fn a_final_refusal_is_kept_until_its_writer_decides() {
     world.settle();
     assert_eq!(
         states(&world.client, 1),
-        [("hi".to_owned(), MessageState::Failed("you were removed".to_owned()))]
+        [("hi".to_owned(), MessageState::Failed("You were removed.".to_owned()))]
     );
     assert!(world.stored.values().all(|item| item.failed.is_some()), "it survives a reload");
     world.refuse_sends = None;
