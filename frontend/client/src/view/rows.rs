@@ -99,12 +99,9 @@ pub fn rows(
         let own = entry.message.from.id == me.id;
         if !new_shown && !own && new_after.is_some_and(|read| *sequence > read) {
             new_shown = true;
-            // Above the very first message there is nothing old to part it from.
-            if *sequence > first || timeline.more_before {
-                build.day_of(entry.time);
-                build.rows.push(Row::New);
-                build.last = None;
-            }
+            build.day_of(entry.time);
+            build.rows.push(Row::New);
+            build.last = None;
         }
         let state = MessageState::Sent { sequence: *sequence, index: entry.index, term: entry.term };
         build.message(Arc::clone(&entry.message), entry.time, own, state);

@@ -50,11 +50,12 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
     };
     // Rows are in the document by the next frame, and nothing has been painted yet.
     Effect::new(move |_| {
-        let rows = app.rows.get();
+        app.rows.track();
         request_animation_frame(move || {
             if let Some(region) = region.try_get_untracked().flatten() {
+                let rows = app.rows.get_untracked();
                 settle(&region, &rows, seen, stick);
-                read(app, id, &rows, stick, bottom);
+                read(app, id, &rows, seen, stick, bottom);
             }
         });
     });
@@ -79,18 +80,20 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
     // A tab that comes back to the front is being read.
     Effect::new(move |_| {
         if app.visible.get() {
-            read(app, id, &app.rows.get_untracked(), stick, bottom);
+            read(app, id, &app.rows.get_untracked(), seen, stick, bottom);
         }
     });
     let scrolled = move |_| {
-        let Some(region) = region.get_untracked() else { return };
+        let Some(region) = region.get_untracked().filter(|_| seen.with_value(|seen| seen.opened)) else {
+            return;
+        };
         let below = region.scroll_height() - region.client_height() - region.scroll_top();
         let at_bottom = below <= STICK_PX;
         if stick.get_untracked() != at_bottom {
             stick.set(at_bottom);
         }
         let rows = app.rows.get_untracked();
-        read(app, id, &rows, stick, bottom);
+        read(app, id, &rows, seen, stick, bottom);
         if region.scroll_top() < OLDER_PX && rows.more_before && !rows.loading {
             app.input(Input::LoadOlder(id));
         }
@@ -144,7 +147,8 @@ fn settle(
     let height = region.scroll_height();
     seen.update_value(|seen| {
         let first_key = rows.keys.iter().find(|key| !key.starts_with("day ")).cloned();
-        if rows.loaded && !seen.opened {
+        let in_place = region.child_element_count() as usize >= rows.keys.len();
+        if rows.loaded && !seen.opened && in_place {
             seen.opened = true;
             // Opens at the first unread message, a little of what was read above it.
             let new = region.query_selector(".new").ok().flatten();
@@ -166,8 +170,17 @@ fn settle(
 }
 
 /// What is at the bottom of a visible window is read.
-fn read(app: App, id: ConversationId, rows: &Arc<Rows>, stick: RwSignal<bool>, bottom: RwSignal<Sequence>) {
-    let at_bottom = stick.try_get_untracked().unwrap_or(false);
+fn read(
+    app: App,
+    id: ConversationId,
+    rows: &Arc<Rows>,
+    seen: StoredValue<Seen>,
+    stick: RwSignal<bool>,
+    bottom: RwSignal<Sequence>,
+) {
+    // Before it is decided where the reader begins, nothing has been read.
+    let opened = seen.try_with_value(|seen| seen.opened).unwrap_or(false);
+    let at_bottom = opened && stick.try_get_untracked().unwrap_or(false);
     if at_bottom && rows.loaded && app.visible.get_untracked() && rows.last > 0 {
         if bottom.get_untracked() != rows.last {
             bottom.set(rows.last);
