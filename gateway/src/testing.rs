@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) commands: Vec<Bytes>,
     pub(crate) read: ReadAnswer,
     pub(crate) applied_index: u64,
+    /// Submit streams opened.
+    pub(crate) streams: usize,
 }
 
 /// A fake replica on a real socket.
@@ -71,6 +73,7 @@ impl Fake {
             commands: Vec::new(),
             read: Box::new(|_| Err(Status::unavailable("no reads here"))),
             applied_index: 0,
+            streams: 0,
         };
         let fake = Self { address, state: Arc::new(Mutex::new(state)), feeds };
         let server = tonic::transport::Server::builder()
@@ -83,6 +86,10 @@ impl Fake {
 
     pub(crate) fn set(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap());
+    }
+
+    pub(crate) fn streams(&self) -> usize {
+        self.state.lock().unwrap().streams
     }
 
     pub(crate) fn commands(&self) -> Vec<Bytes> {
@@ -111,6 +118,7 @@ impl Chat for Fake {
         let mut batches = request.into_inner();
         let (answers, stream) = mpsc::channel(16);
         let state = Arc::clone(&self.state);
+        state.lock().unwrap().streams += 1;
         tokio::spawn(async move {
             while let Some(Ok(batch)) = batches.next().await {
                 let mut items = Vec::new();

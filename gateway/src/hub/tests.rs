@@ -96,6 +96,7 @@ fn since(answer: impl Fn(u64) -> Vec<Event> + Send + Sync + 'static) -> crate::t
         submits: crate::testing::Submits::Mute,
         commands: vec![],
         applied_index: 0,
+        streams: 0,
         read: Box::new(move |request: ReadRequest| {
             assert_eq!(request.user_id, 0, "the hub reads for itself");
             let Some(read_request::Query::Since(query)) = request.query else {

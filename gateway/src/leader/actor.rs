@@ -57,7 +57,7 @@ struct Actor {
     path: WritePath,
     link: Option<Link>,
     connecting: Option<BoxFuture<'static, Result<Link, String>>>,
-    proving: Option<BoxFuture<'static, ()>>,
+    proving: Option<BoxFuture<'static, bool>>,
     /// Failed attempts in a row.
     attempts: u32,
     /// The replica that was given up last.
@@ -111,10 +111,7 @@ pub(super) async fn run(parts: Parts) {
                 }
             }
             opened = optional(&mut actor.connecting) => actor.opened(opened),
-            () = optional(&mut actor.proving) => {
-                actor.proving = None;
-                actor.publish_up();
-            }
+            proven = optional(&mut actor.proving) => actor.proved(proven),
             _ = tick.tick() => actor.tick(Instant::now()),
         }
     }
@@ -212,7 +209,9 @@ impl Actor {
             hint = hint.or_else(|| self.named_by_feed()).filter(|hint| *hint != link.replica);
             self.left = Some(link.replica);
             let replica = self.replicas.address(link.replica);
-            tracing::info!(replica, reason, pending = self.pending.len(), "left the leader");
+            if self.attempts == 0 || self.attempts.is_power_of_two() {
+                tracing::info!(replica, reason, pending = self.pending.len(), "left the leader");
+            }
             // A replica that never answered on this stream counts as a failed attempt, so that two replicas that
             // name each other are asked at the pace of the backoff.
             self.attempts = if self.path.is_proven() { 0 } else { self.attempts.saturating_add(1) };
@@ -235,7 +234,9 @@ impl Actor {
         match opened {
             Ok(link) => {
                 let replica = self.replicas.address(link.replica);
-                tracing::info!(replica, pending = self.pending.len(), "submits go here");
+                if self.attempts == 0 || self.attempts.is_power_of_two() {
+                    tracing::info!(replica, pending = self.pending.len(), "submits go here");
+                }
                 self.metrics.leader_switches.inc();
                 self.replicas.set_leader(Some(link.replica));
                 self.last_answer = Instant::now();
@@ -252,6 +253,19 @@ impl Actor {
                 let replicas = Arc::clone(&self.replicas);
                 self.connecting = Some(find::attempt(replicas, None, self.left, self.attempts));
             }
+        }
+    }
+
+    fn proved(&mut self, proven: bool) {
+        self.proving = None;
+        let Some(link) = &self.link else { return };
+        if proven {
+            self.publish_up();
+        } else if self.pending.has_unanswered() {
+            // The commands find out by themselves; leaving would only send them again to the same leader.
+            self.proving = Some(find::proof(Arc::clone(&self.replicas), link.replica));
+        } else {
+            self.leave("no quorum follows the replica", None);
         }
     }
 

@@ -25,7 +25,9 @@ const BACKOFF_MS: (u64, u64) = (15, 60);
 /// A leader without a quorum cannot answer a read-index; waiting longer says nothing new.
 const PROOF_WAIT: Duration = Duration::from_millis(1_000);
 /// Between two such questions.
-const PROOF_INTERVAL: Duration = Duration::from_millis(200);
+const PROOF_INTERVAL: Duration = Duration::from_millis(100);
+/// A young leader refuses until its first entry is committed; after this many refusals another is looked for.
+const PROOF_REFUSALS_MAX: u32 = 3;
 
 pub(super) struct Link {
     pub(super) replica: usize,
@@ -88,9 +90,11 @@ async fn choose(replicas: &Arc<Replicas>, left: Option<usize>, number: u32) -> R
     }
 }
 
-/// Asks the replica until a quorum confirms its lead.
-pub(super) fn proof(replicas: Arc<Replicas>, replica: usize) -> BoxFuture<'static, ()> {
+/// Asks the replica whether a quorum follows it. False: it refused several times in a row, so it does not lead (the
+/// others' word on it may be older than the election).
+pub(super) fn proof(replicas: Arc<Replicas>, replica: usize) -> BoxFuture<'static, bool> {
     Box::pin(async move {
+        let mut refusals = 0;
         loop {
             let request = ReadRequest {
                 linearizable: true,
@@ -98,8 +102,14 @@ pub(super) fn proof(replicas: Arc<Replicas>, replica: usize) -> BoxFuture<'stati
                 ..ReadRequest::default()
             };
             let mut client = replicas.reads(replica);
-            if let Ok(Ok(_)) = timeout(PROOF_WAIT, client.read(request)).await {
-                return;
+            match timeout(PROOF_WAIT, client.read(request)).await {
+                Ok(Ok(_)) => return true,
+                Ok(Err(_)) => refusals += 1,
+                // It may lead and wait for a quorum.
+                Err(_) => refusals = 0,
+            }
+            if refusals == PROOF_REFUSALS_MAX {
+                return false;
             }
             sleep(PROOF_INTERVAL).await;
         }

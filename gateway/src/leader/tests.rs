@@ -105,3 +105,33 @@ async fn without_a_leader_a_command_ends_unknown_in_its_time_and_never_as_failed
     assert_eq!(result, Err(SubmitError::Unavailable));
     assert!(status.expect("no quorum is noticed").is_ok());
 }
+
+/// All replicas restarted together: for a moment the followers still named the former leader from their stored votes. The
+/// gateway opened its stream there and showed `no_quorum` until somebody sent something.
+#[tokio::test]
+async fn a_stream_opened_at_a_replica_that_no_longer_leads_is_left_without_any_command() {
+    let ((a, _), (b, _)) = (Fake::start(1).await, Fake::start(2).await);
+    let refused = || Box::new(|_| Err(tonic::Status::unavailable("only the leader serves it")));
+    a.set(|state| {
+        state.role = "leader";
+        state.read = refused();
+    });
+    let (client, _feed) = client(&[&a, &b]);
+    // It has opened its stream at the first once it asks there for the proof.
+    timeout(WAIT, async {
+        while a.streams() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("a stream in time");
+    a.set(|state| state.role = "follower");
+    b.set(|state| {
+        state.role = "leader";
+        state.read = Box::new(|_| Ok(quorate_proto::rpc::ReadResponse::default()));
+    });
+    let mut write = client.write();
+    let status = timeout(WAIT, write.wait_for(|status| status.state == WriteState::Up)).await;
+    assert_eq!(status.expect("up without a command").unwrap().leader, Some(2));
+    assert!(a.commands().is_empty() && b.commands().is_empty());
+}

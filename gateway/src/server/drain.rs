@@ -22,7 +22,9 @@ const POLL: Duration = Duration::from_millis(20);
 pub enum DrainPhase {
     /// Takes everything.
     Serving,
-    /// Not ready; sessions are asked to move.
+    /// Not ready, but takes what the balancer still sends.
+    Leaving,
+    /// Takes no connection; sessions are asked to move.
     Draining,
     /// Sessions finish what is under way and close.
     Ending,
@@ -81,8 +83,9 @@ impl Signals {
     }
 }
 
-/// The last two steps: sessions move, then end.
+/// The last steps: sessions are asked to move, what is left finishes its commands and closes.
 pub(super) async fn finish(gateway: &Gateway, drain: &watch::Sender<DrainPhase>, tasks: &TaskTracker) {
+    drain.send_replace(DrainPhase::Draining);
     let sockets = || gateway.sockets.load(Ordering::Relaxed);
     let until = Instant::now() + Duration::from_millis(gateway.config.drain_spread_ms) + MOVE_WAIT;
     while sockets() > 0 && Instant::now() < until {

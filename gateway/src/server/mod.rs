@@ -46,7 +46,9 @@ pub(crate) async fn serve(
     let routes = http::Routes::new(Arc::clone(&gateway));
     let places = Arc::new(Semaphore::new(gateway.config.sockets_max.saturating_add(SPARE_CONNECTIONS)));
     let tasks = TaskTracker::new();
-    let accepting = async {
+    // Owns the listener: dropping it refuses what comes later.
+    let inner = tasks.clone();
+    let mut accepting = Box::pin(async move {
         loop {
             // A place first: beyond the bound, connections wait in the kernel's own bounded queue.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -58,14 +60,13 @@ pub(crate) async fn serve(
                     continue;
                 }
             };
-            let (routes, inner) = (routes.clone(), tasks.clone());
-            tasks.spawn(async move {
-                connection(routes, stream, inner).await;
+            let (routes, tasks) = (routes.clone(), inner.clone());
+            inner.spawn(async move {
+                connection(routes, stream, tasks).await;
                 drop(place);
             });
         }
-    };
-    tokio::pin!(accepting);
+    });
     // The order in which a gateway ends, in one place:
     tokio::select! {
         () = &mut accepting => {}
@@ -73,14 +74,17 @@ pub(crate) async fn serve(
     }
     let ending = async {
         tracing::info!("ending: not ready from now on");
-        drain.send_replace(DrainPhase::Draining);
-        // 1. Not ready; the balancer may send more until it has noticed. Sessions are asked to move meanwhile.
+        // 1. Not ready; connections are taken until the balancer must have noticed: whoever is asked to move before that
+        //    might be sent back here.
+        drain.send_replace(DrainPhase::Leaving);
         let grace = Duration::from_millis(gateway.config.drain_grace_ms);
         tokio::select! {
             () = &mut accepting => {}
             () = tokio::time::sleep(grace) => {}
         }
-        // 2. Nothing new. 3. Sessions move within the spread. 4. Commands under way are finished, sockets closed.
+        // 2. Nothing new.
+        drop(accepting);
+        // 3. Sessions move within the spread. 4. Commands under way are finished, sockets closed.
         drain::finish(&gateway, &drain, &tasks).await;
     };
     tokio::select! {

@@ -494,7 +494,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn drain(&mut self) -> Result<(), End> {
         let phase = *self.drain.borrow_and_update();
         match phase {
-            DrainPhase::Serving => Ok(()),
+            DrainPhase::Serving | DrainPhase::Leaving => Ok(()),
             DrainPhase::Draining => {
                 if self.protocol.is_live() && !self.drain_told {
                     self.drain_told = true;
