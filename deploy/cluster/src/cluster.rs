@@ -243,6 +243,15 @@ impl Cluster {
         }
     }
 
+    /// Kills what this value started and what is left of it.
+    pub fn end_children(&self) {
+        for child in self.children().values_mut() {
+            // A child that has ended and was not reaped yet takes the signal as well.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
     /// Lets the processes live on when this value is dropped.
     pub fn detach(&self) {
         self.end_on_drop.store(false, Ordering::Relaxed);
@@ -503,10 +512,7 @@ impl Drop for Cluster {
             // Best effort: whoever drops a cluster in the middle of a failure wants the first error, not this one.
             let _ = row.process.send(Send::Kill);
         }
-        for child in self.children().values_mut() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.end_children();
         let _ = std::fs::remove_file(self.layout.cluster_json());
         let _ = std::fs::remove_file(self.layout.runner_json());
     }

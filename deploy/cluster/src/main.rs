@@ -262,10 +262,12 @@ async fn run_up(up: Up) -> Result<ExitCode, Error> {
         for (_, line) in cluster.ended() {
             say!("{line}");
         }
-        // `deploy/down` from another terminal ends this one as well.
+        // `deploy/down` from another terminal ends this one as well. If only the records are gone, somebody removed the
+        // data directory: what was started here must not be left without anybody who knows of it.
         if !cluster.layout().cluster_json().exists() {
-            say!("the cluster was stopped from elsewhere");
+            cluster.end_children();
             cluster.detach();
+            say!("the cluster was stopped from elsewhere, or its data directory was removed");
             return Ok(ExitCode::SUCCESS);
         }
     }

@@ -59,12 +59,12 @@ async fn story(cluster: &Cluster, ana: &Window, ben: &Window) -> anyhow::Result<
     ana.sign_up().await?;
     ben.sign_up().await?;
     ana.shoot("02-nobody-yet").await?;
-    on_two_gateways(ana, ben).await?;
 
-    // They talk, both ways.
+    // They talk, both ways, each through another gateway.
     ana.start_conversation("ben").await?;
     ana.say("Hello Ben, this is Ana.").await?;
     ben.open_conversation().await?;
+    on_two_gateways(ana, ben).await?;
     ben.wait_sent(&["Hello Ben, this is Ana."]).await?;
     ben.say("Hi! I read you on another gateway: https://example.org/quorum").await?;
     for (window, text) in
@@ -160,6 +160,7 @@ async fn on_two_gateways(ana: &Window, ben: &Window) -> anyhow::Result<()> {
         }
         ben.reload().await?;
         ben.wait_for("new-conversation").await?;
+        ben.open_conversation().await?;
     }
     bail!("both windows are on the same gateway after {RELOADS_MAX} reloads")
 }
