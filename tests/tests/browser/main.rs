@@ -103,7 +103,7 @@ async fn story(cluster: &Cluster, ana: &Window, ben: &Window) -> anyhow::Result<
 
     // A third dies: no majority. The page says so, keeps what is written, and sends it once when a majority is back.
     cluster.kill(&Member::Replica(next)).await?;
-    ana.wait_banner(true).await?;
+    ana.wait_banner(Some("No majority")).await?;
     ana.say("Written while nobody could keep it.").await?;
     wait_until("the message to be pending", PAGE_WAIT, || async {
         let messages = ana.messages().await.map_err(|error| format!("{error:#}"))?;
@@ -118,7 +118,7 @@ async fn story(cluster: &Cluster, ana: &Window, ben: &Window) -> anyhow::Result<
     }
     said.push("Written while nobody could keep it.");
     both_see(ana, ben, &said).await?;
-    ana.wait_banner(false).await?;
+    ana.wait_banner(None).await?;
     let sockets_now = (ana.sockets().await?, ben.sockets().await?);
     ensure!(
         sockets == sockets_now,
@@ -138,7 +138,7 @@ async fn story(cluster: &Cluster, ana: &Window, ben: &Window) -> anyhow::Result<
         if !now.is_empty() && now != home { Ok(()) } else { Err(format!("she is on {now}")) }
     })
     .await?;
-    ana.wait_banner(false).await?;
+    ana.wait_banner(None).await?;
     ana.shoot("07-resumed-elsewhere").await?;
     ben.shoot("07-resumed-elsewhere").await?;
 

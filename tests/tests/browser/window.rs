@@ -222,11 +222,17 @@ impl Window {
         serde_json::from_value(self.client.execute(script, Vec::new()).await?).context("read the banner")
     }
 
-    pub async fn wait_banner(&self, wanted: bool) -> anyhow::Result<()> {
-        let reason = format!("{}'s banner to {}", self.name, if wanted { "come" } else { "go" });
+    /// Waits until the banner says this, or with `None` until there is none.
+    pub async fn wait_banner(&self, wanted: Option<&str>) -> anyhow::Result<()> {
+        let reason = format!("{}'s banner to be {wanted:?}", self.name);
         wait_until(&reason, PAGE_WAIT, || async {
             let banner = self.banner().await.map_err(|error| format!("{error:#}"))?;
-            if banner.is_some() == wanted { Ok(()) } else { Err(format!("it is {banner:?}")) }
+            let there = match (wanted, &banner) {
+                (Some(words), Some(text)) => text.contains(words),
+                (None, None) => true,
+                _ => false,
+            };
+            if there { Ok(()) } else { Err(format!("it is {banner:?}")) }
         })
         .await?;
         Ok(())
