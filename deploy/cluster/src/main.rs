@@ -104,6 +104,9 @@ struct Up {
     /// Return when the cluster serves, and leave it running
     #[arg(long)]
     detach: bool,
+    /// Run without HAProxy even if it is installed
+    #[arg(long)]
+    no_balancer: bool,
     /// Folder with the built page
     #[arg(long)]
     page_dir: Option<PathBuf>,
@@ -226,7 +229,7 @@ async fn run_up(up: Up) -> Result<ExitCode, Error> {
     spec.replicas = up.replicas;
     spec.gateways = up.gateways;
     spec.ports = up.port.map(Ports::From);
-    spec.balancer = Balancer::if_installed();
+    spec.balancer = if up.no_balancer { Balancer::None } else { Balancer::if_installed() };
     spec.page_dir = match up.page_dir {
         Some(dir) => Some(
             std::path::absolute(&dir).map_err(|error| Error::Usage(format!("{}: {error}", dir.display())))?,
@@ -292,7 +295,7 @@ fn welcome(cluster: &Cluster, detached: bool) -> String {
         )
     } else {
         format!(
-            "  HAProxy is not installed and could not be installed, so nothing spreads the windows over the gateways.\n  \
+            "  Without HAProxy (not installed, or not wanted) nothing spreads the windows over the gateways.\n  \
              Open     http://{}  or another gateway below.",
             localhost(port)
         )
