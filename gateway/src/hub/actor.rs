@@ -407,8 +407,9 @@ impl Actor {
 
     fn let_go(&mut self, slots: Vec<SlotId>) {
         for slot in slots {
-            self.parts.metrics.outbox_overflows.inc();
-            self.sessions.let_go(slot);
+            if self.sessions.let_go(slot) {
+                self.parts.metrics.outbox_overflows.inc();
+            }
             self.leave(slot);
         }
     }

@@ -103,11 +103,11 @@ impl Sessions {
         (delivered, refused)
     }
 
-    /// Tells a session that it gets no more.
-    pub(super) fn let_go(&mut self, id: SlotId) {
-        if let Some(slot) = self.slot(id) {
-            slot.outbox.let_go();
-        }
+    /// Tells a session that it gets no more; false when its end had gone before.
+    pub(super) fn let_go(&mut self, id: SlotId) -> bool {
+        let Some(slot) = self.slot(id) else { return false };
+        slot.outbox.let_go();
+        !slot.outbox.is_closed()
     }
 
     /// Sessions whose end is gone without a word.

@@ -3,7 +3,7 @@
 //! Owns the order that makes a resume exact: put the topics on the feed first, read what was missed after that, deliver
 //! what was read, and only then what was pushed meanwhile. (The opposite order loses what falls between.)
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,10 +47,11 @@ pub(super) struct Opened {
 /// Opens a session, or says why not.
 pub(super) async fn open(
     gateway: Arc<Gateway>,
+    hello_id: u64,
     hello: Box<Hello>,
     outbox: Outbox,
 ) -> Result<Box<Opened>, Farewell> {
-    match timeout(OPEN_WAIT, open_slowly(gateway, *hello, outbox)).await {
+    match timeout(OPEN_WAIT, open_slowly(gateway, hello_id, *hello, outbox)).await {
         Ok(result) => result.map(Box::new),
         Err(_) => Err(no_replica("opening took too long")),
     }
@@ -61,7 +62,27 @@ fn no_replica(reason: &str) -> Farewell {
         .retry_after(RETRY_MS)
 }
 
-async fn open_slowly(gateway: Arc<Gateway>, hello: Hello, outbox: Outbox) -> Result<Opened, Farewell> {
+/// What `hello` asked, without the token.
+struct Caller {
+    hello_id: u64,
+    /// Where the client stands, in this cluster.
+    resume: Option<Resume>,
+    have: BTreeMap<String, Version>,
+}
+
+/// What was read.
+struct Found {
+    result: OpenResult,
+    as_of: u64,
+    log_time: u64,
+}
+
+async fn open_slowly(
+    gateway: Arc<Gateway>,
+    hello_id: u64,
+    hello: Hello,
+    outbox: Outbox,
+) -> Result<Opened, Farewell> {
     let identity = gateway.tokens.verify(&hello.token).await.map_err(|error| match error {
         TokenError::Unavailable => no_replica("the token cannot be checked"),
         TokenError::Expired => Farewell::new(CloseCode::TokenExpired, error.to_string()),
@@ -69,57 +90,44 @@ async fn open_slowly(gateway: Arc<Gateway>, hello: Hello, outbox: Outbox) -> Res
     })?;
     // A position of another cluster says nothing here.
     let resume = hello.resume.filter(|resume| resume.cluster == gateway.config.cluster);
-    let Some(ticket) = gateway.users.enter(identity.user_id, resume.is_some()) else {
+    let caller = Caller { hello_id, resume, have: hello.have };
+    let Some(ticket) = gateway.users.enter(identity.user_id, caller.resume.is_some()) else {
         return Err(Farewell::new(CloseCode::TooManySockets, "too many sockets of this user"));
     };
     let Some(subscriber) = gateway.hub.join(outbox).await else {
         return Err(no_replica("the hub has ended"));
     };
-    let me = me_topic(identity.user_id);
-    let live = subscriber.subscribe(vec![me]).await.map_err(|error| no_replica(&error.to_string()))?;
-    let mut complete_from = live.iter().map(|topic| topic.complete_from_index).max().unwrap_or(0);
-    let mut subscribed: HashSet<Topic> = [me].into();
+    let found = subscribe_and_read(&gateway, &identity, &subscriber, caller.resume.as_ref()).await?;
+    Ok(begin(&gateway, caller, identity, ticket, subscriber, found))
+}
 
+/// Subscribes to what the user has and reads it, until what was read knows everything that the feed does not bring.
+async fn subscribe_and_read(
+    gateway: &Gateway,
+    identity: &Identity,
+    subscriber: &Subscriber,
+    resume: Option<&Resume>,
+) -> Result<Found, Farewell> {
+    let subscribe = async |topics: Vec<Topic>| {
+        let live = subscriber.subscribe(topics).await.map_err(|error| no_replica(&error.to_string()))?;
+        Ok(live.iter().map(|topic| topic.complete_from_index).max().unwrap_or(0))
+    };
+    let me = me_topic(identity.user_id);
+    let mut complete_from: u64 = subscribe(vec![me]).await?;
+    let mut subscribed: HashSet<Topic> = HashSet::new();
     for _ in 0..ROUNDS_MAX {
-        let (result, as_of, log_time) =
-            read_open(&gateway, &identity, resume.as_ref(), complete_from).await?;
-        let missing: Vec<Topic> = result
-            .conversations
-            .iter()
-            .map(|conversation| conversation_topic(conversation.id))
-            .filter(|topic| !subscribed.contains(topic))
-            .collect();
+        let found = read_open(gateway, identity, resume, complete_from).await?;
+        let now: HashSet<Topic> =
+            found.result.conversations.iter().map(|each| conversation_topic(each.id)).collect();
+        let missing: Vec<Topic> = now.difference(&subscribed).copied().collect();
         if !missing.is_empty() {
-            let live = subscriber
-                .subscribe(missing.clone())
-                .await
-                .map_err(|error| no_replica(&error.to_string()))?;
-            subscribed.extend(missing);
-            complete_from = live.iter().map(|topic| topic.complete_from_index).fold(complete_from, u64::max);
+            subscribed.extend(&missing);
+            complete_from = complete_from.max(subscribe(missing).await?);
         }
-        // What was read knows everything that the feed does not bring.
-        if as_of >= complete_from {
-            let left: Vec<Topic> = {
-                let now: HashSet<Topic> = result
-                    .conversations
-                    .iter()
-                    .map(|conversation| conversation_topic(conversation.id))
-                    .collect();
-                subscribed.iter().copied().filter(|topic| *topic != me && !now.contains(topic)).collect()
-            };
-            subscriber.unsubscribe(left);
-            let seen = resume.as_ref().map_or(0, |resume| resume.seen.max(resume.position));
-            return Ok(begin(
-                &gateway,
-                identity,
-                ticket,
-                subscriber,
-                result,
-                &hello.have,
-                as_of,
-                seen,
-                log_time,
-            ));
+        if found.as_of >= complete_from {
+            // She left these while the session opened.
+            subscriber.unsubscribe(subscribed.difference(&now).copied().collect());
+            return Ok(found);
         }
     }
     Err(no_replica("conversations change faster than they can be read"))
@@ -130,20 +138,17 @@ async fn read_open(
     identity: &Identity,
     resume: Option<&Resume>,
     complete_from: u64,
-) -> Result<(OpenResult, u64, u64), Farewell> {
+) -> Result<Found, Farewell> {
     let after_index = resume.map(|resume| resume.position);
     let query = read_request::Query::Open(OpenQuery { after_index, events_max: RESUME_EVENTS_MAX });
     let floor = resume.map_or(0, |resume| resume.seen.max(resume.position));
     let mut asked = request(complete_from.max(floor), identity.user_id, identity.session.as_bytes(), query);
     let mut response = gateway.reader.read(asked.clone()).await;
     if matches!(response, Err(ReadError::Rejected(_))) {
-        // A replica that lags does not know a young session yet: believe a refusal only of the newest state.
+        // A replica that lags does not know a young session yet: believe a refusal only of the newest state. While that
+        // cannot be had, the client comes again; it must not be told to stop.
         asked = ReadRequest { linearizable: true, ..asked };
-        response = match gateway.reader.read(asked).await {
-            // Nobody can say now; the first answer stands.
-            Err(ReadError::Unreachable(_) | ReadError::Behind) => response,
-            newest => newest,
-        };
+        response = gateway.reader.read(asked).await;
     }
     let response = response.map_err(|error| match error {
         ReadError::Behind if resume.is_some() && floor > gateway.reader.known_index() => {
@@ -159,24 +164,25 @@ async fn read_open(
         other => no_replica(&other.to_string()),
     })?;
     match response.result {
-        Some(read_response::Result::Open(result)) => Ok((result, response.as_of_index, response.log_time_ms)),
+        Some(read_response::Result::Open(result)) => {
+            Ok(Found { result, as_of: response.as_of_index, log_time: response.log_time_ms })
+        }
         _ => Err(no_replica("a replica answered something else")),
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the one place where everything that was found comes together")]
 fn begin(
     gateway: &Gateway,
+    caller: Caller,
     identity: Identity,
     ticket: Ticket,
     subscriber: Subscriber,
-    result: OpenResult,
-    have: &std::collections::BTreeMap<String, Version>,
-    as_of: u64,
-    seen: u64,
-    log_time: u64,
+    found: Found,
 ) -> Opened {
+    let Caller { hello_id, resume, have } = caller;
+    let Found { result, as_of, log_time } = found;
     let OpenResult { user, conversations, me_version, resumed, events } = result;
+    let seen = resume.map_or(0, |resume| resume.seen.max(resume.position));
     let conversations: Vec<_> = conversations.into_iter().map(convert::summary).collect();
     let mut versions: HashMap<Topic, Version> = conversations
         .iter()
@@ -185,7 +191,7 @@ fn begin(
     versions.insert(me_topic(identity.user_id), me_version);
 
     let missed = missed(events, &conversations);
-    let gaps = gaps(have, &versions, identity.user_id);
+    let gaps = gaps(&have, &versions, identity.user_id);
     let welcome = Welcome {
         session: identity.session.to_string(),
         user: convert::user(user),
@@ -200,7 +206,10 @@ fn begin(
         me_version,
         conversations,
     };
-    let welcome = ServerFrame::push(Body::Welcome(Box::new(welcome)));
+    let welcome = Body::Welcome(Box::new(welcome));
+    // It answers `hello`; one without a number gets it without.
+    let welcome =
+        if hello_id == 0 { ServerFrame::push(welcome) } else { ServerFrame::reply(hello_id, welcome) };
     let frames = std::iter::once(welcome).chain(missed).chain(gaps).map(|frame| convert::encode(&frame));
     Opened {
         frames: frames.collect(),
@@ -235,7 +244,7 @@ fn missed(
 
 /// Topics that the client let go before and that a resume from its position does not bring back: it asks `since`.
 fn gaps(
-    have: &std::collections::BTreeMap<String, Version>,
+    have: &BTreeMap<String, Version>,
     versions: &HashMap<Topic, Version>,
     user_id: u64,
 ) -> Vec<ServerFrame> {

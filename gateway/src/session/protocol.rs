@@ -72,7 +72,12 @@ pub enum Effect {
     /// Write a frame.
     Write(Box<ServerFrame>),
     /// Check the token, subscribe, read; then [`Protocol::opened`].
-    Open(Box<Hello>),
+    Open {
+        /// The frame to answer.
+        id: u64,
+        /// Who comes, and from where.
+        hello: Box<Hello>,
+    },
     /// Check a fresh token; then [`Protocol::renewed`].
     Renew {
         /// The frame to answer.
@@ -262,9 +267,9 @@ impl Protocol {
             }
             Phase::Waiting => {
                 return Some(match parsed {
-                    Parsed::Frame(ClientFrame { request: Request::Hello(hello), .. }) => {
+                    Parsed::Frame(ClientFrame { id, request: Request::Hello(hello) }) => {
                         self.phase = Phase::Opening;
-                        Effect::Open(Box::new(hello))
+                        Effect::Open { id, hello: Box::new(hello) }
                     }
                     Parsed::Invalid { what, .. } => self.malformed(what),
                     _ => self.malformed("the first frame must be `hello`".to_owned()),

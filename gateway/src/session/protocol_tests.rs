@@ -13,7 +13,7 @@ fn waiting() -> Protocol {
 
 fn live_with(limits: SessionLimits) -> Protocol {
     let mut protocol = Protocol::new(limits, TIMES, 0);
-    assert!(matches!(say(&mut protocol, 0, r#"{"type":"hello","token":"t"}"#), Some(Effect::Open(_))));
+    assert!(matches!(say(&mut protocol, 0, r#"{"type":"hello","token":"t"}"#), Some(Effect::Open { .. })));
     protocol.opened(0, FOREVER);
     protocol
 }

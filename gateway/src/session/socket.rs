@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
@@ -264,6 +264,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Err(End::Protocol(WsCloseCode::Size, "the frame is too large"));
             }
             Some(Err(WsError::Utf8(_))) => return Err(End::Protocol(WsCloseCode::Invalid, "no UTF-8")),
+            // Gone without a word, as browsers do with a tab.
+            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                return Err(End::Gone);
+            }
             Some(Err(WsError::Protocol(_) | WsError::AttackAttempt | WsError::Capacity(_))) => {
                 return Err(End::Protocol(WsCloseCode::Protocol, "not the WebSocket protocol"));
             }
@@ -319,9 +323,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match effect {
             Effect::Write(frame) => self.out.push_back(encode(&frame)),
             Effect::Close(farewell) => return Err(End::Bye(farewell)),
-            Effect::Open(hello) => {
+            Effect::Open { id, hello } => {
                 let Some(outbox) = self.outbox.take() else { return Err(End::Gone) };
-                let opening = opening::open(gateway, hello, outbox);
+                let opening = opening::open(gateway, id, hello, outbox);
                 self.jobs.push(Box::pin(async move { Done::Opened(opening.await) }));
             }
             Effect::Ping { n } => self.ping(n)?,
