@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -56,9 +56,36 @@ pub fn now_ms() -> u64 {
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// When this replica last heard from a leader, as wall clock ms; 0 for never.
-#[derive(Debug, Clone, Default)]
-struct LeaderContact(Arc<AtomicU64>);
+/// When this replica last heard from a leader. Monotonic: a wall clock that is set must not look like silence.
+#[derive(Debug, Clone)]
+struct LeaderContact {
+    started: Instant,
+    /// Milliseconds after `started`; `u64::MAX` for never.
+    at_ms: Arc<AtomicU64>,
+}
+
+impl LeaderContact {
+    fn new() -> Self {
+        Self { started: Instant::now(), at_ms: Arc::new(AtomicU64::new(u64::MAX)) }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A leader has just been heard.
+    fn heard(&self) {
+        self.at_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Milliseconds since then; `u64::MAX` for never.
+    fn age_ms(&self) -> u64 {
+        match self.at_ms.load(Ordering::Relaxed) {
+            u64::MAX => u64::MAX,
+            at => self.now_ms().saturating_sub(at),
+        }
+    }
+}
 
 /// Why a node could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +151,7 @@ impl Node {
         let raft = Raft::new(settings.id, Arc::new(config), Network::new(identity), log.clone(), machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
-        let contact = LeaderContact::default();
+        let contact = LeaderContact::new();
         let node = Self { id: settings.id, raft, store, log, publisher, contact, metrics };
         node.spawn_snapshots();
         Ok(node)
@@ -193,7 +220,7 @@ impl Node {
                 u64::try_from(at.into_inner().elapsed().as_millis()).unwrap_or(u64::MAX)
             });
         }
-        now_ms().saturating_sub(self.contact.0.load(Ordering::Relaxed))
+        self.contact.age_ms()
     }
 
     /// Proposes commands in one append; yields what became of each, in order.

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures_util::{Stream, StreamExt as _};
 use openraft::raft::{
@@ -202,11 +201,5 @@ impl RaftService for PeerService {
         };
         let answer = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(Response::new(rpc::SnapshotResponse { vote: Some(vote_to_wire(&answer.vote)) }))
-    }
-}
-
-impl LeaderContact {
-    fn heard(&self) {
-        self.0.store(super::now_ms(), Ordering::Relaxed);
     }
 }

@@ -46,20 +46,32 @@ async fn the_stores_pass_openrafts_own_suite() {
 struct Cluster {
     nodes: Vec<Arc<Node>>,
     servers: Vec<tokio::task::JoinHandle<()>>,
-    _dirs: Vec<TempDir>,
+    dirs: Vec<TempDir>,
+    replicas: BTreeMap<u64, String>,
+    /// Bound, but nobody serves there yet.
+    waiting: BTreeMap<u64, tokio::net::TcpListener>,
 }
 
-async fn cluster(size: u64) -> Cluster {
-    let mut listeners = BTreeMap::new();
+/// A formed cluster of `size` replicas, of which the first `running` run.
+async fn cluster(size: u64, running: u64) -> Cluster {
+    let mut waiting = BTreeMap::new();
     for id in 1..=size {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        listeners.insert(id, listener);
+        waiting.insert(id, listener);
     }
-    let address = |listener: &tokio::net::TcpListener| listener.local_addr().expect("bound");
-    let replicas: BTreeMap<u64, String> =
-        listeners.iter().map(|(id, listener)| (*id, address(listener).to_string())).collect();
-    let (mut nodes, mut servers, mut dirs) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, listener) in listeners {
+    let address = |listener: &tokio::net::TcpListener| listener.local_addr().expect("bound").to_string();
+    let replicas = waiting.iter().map(|(id, listener)| (*id, address(listener))).collect();
+    let mut cluster = Cluster { nodes: Vec::new(), servers: Vec::new(), dirs: Vec::new(), replicas, waiting };
+    for id in 1..=running {
+        cluster.start(id).await;
+    }
+    cluster.nodes[0].form(&cluster.replicas).await.expect("forms");
+    cluster
+}
+
+impl Cluster {
+    async fn start(&mut self, id: u64) {
+        let listener = self.waiting.remove(&id).expect("not started before");
         let dir = tempfile::tempdir().expect("a folder");
         let boot_id_file = dir.path().join("boot");
         std::fs::write(&boot_id_file, "boot").expect("a file");
@@ -67,30 +79,26 @@ async fn cluster(size: u64) -> Cluster {
             id,
             cluster: "test".into(),
             data_dir: dir.path().to_owned(),
-            listen: address(&listener),
+            listen: listener.local_addr().expect("bound"),
             http_listen: None,
             cluster_secret_file: dir.path().join("secret"),
             boot_id_file,
             heartbeat_interval_ms: 100,
             election_timeout_min_ms: 500,
             election_timeout_max_ms: 1_000,
-            replicas: replicas.clone(),
+            replicas: self.replicas.clone(),
         };
         let node = Arc::new(Node::start(&settings, Metrics::default()).await.expect("starts"));
         let service = rpc::raft_server::RaftServer::new(node.peer_service());
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-        servers.push(tokio::spawn(async move {
+        self.servers.push(tokio::spawn(async move {
             let served = tonic::transport::Server::builder().add_service(service);
             served.serve_with_incoming(incoming).await.expect("serves");
         }));
-        nodes.push(node);
-        dirs.push(dir);
+        self.nodes.push(node);
+        self.dirs.push(dir);
     }
-    nodes[0].form(&replicas).await.expect("forms");
-    Cluster { nodes, servers, _dirs: dirs }
-}
 
-impl Cluster {
     async fn leader(&self) -> Arc<Node> {
         until("a leader", || self.nodes.iter().find(|node| node.is_leader()).cloned()).await
     }
@@ -156,7 +164,7 @@ async fn propose_all(node: &Node, commands: Vec<Bytes>) -> Vec<rpc::Outcome> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_agree_and_hand_leadership_over() {
-    let cluster = cluster(3).await;
+    let cluster = cluster(3, 3).await;
     let leader = cluster.leader().await;
     let outcomes = propose_all(&leader, (1..=200).map(sign_up).collect()).await;
     let ids: Vec<u64> = outcomes
@@ -183,6 +191,24 @@ async fn three_nodes_agree_and_hand_leadership_over() {
     assert!(!again[1].replay);
     next.linearize().await.expect("leads");
     cluster.agree(again[1].index).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_comes_after_the_log_was_purged_is_given_a_snapshot() {
+    let mut cluster = cluster(3, 2).await;
+    let leader = cluster.leader().await;
+    let outcomes = propose_all(&leader, (1..=500).map(sign_up).collect()).await;
+    let last = outcomes.last().expect("some").index;
+    leader.raft.trigger().snapshot().await.expect("runs");
+    until("a snapshot", || (leader.status(0).snapshot_index >= last).then_some(())).await;
+    leader.raft.trigger().purge_log(last).await.expect("runs");
+    until("the log is purged", || (leader.status(0).purged_index >= last).then_some(())).await;
+    let after = propose_all(&leader, vec![sign_up(501)]).await;
+    cluster.start(3).await;
+    cluster.agree(after[0].index).await;
+    let late = cluster.nodes.last().expect("three");
+    assert!(late.status(0).snapshot_index >= last, "it came by snapshot, not by log");
     cluster.stop().await;
 }
 
