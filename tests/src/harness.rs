@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use quorate_cluster::process::Bond;
 use quorate_cluster::{Binaries, Cluster, Ports, Spec};
 use tempfile::TempDir;
 
@@ -41,6 +42,8 @@ impl TestCluster {
             .limit("sends_per_window_max", 0)
             .limit("frames_per_second", 0);
         spec.ports = Some(Ports::Free);
+        // A test run that is itself killed leaves nothing behind.
+        spec.bond = Bond::Tied;
         let cluster = Cluster::prepare(&change(spec))?;
         let test = Self { cluster, recorder: Recorder::default(), name: name.to_owned(), dir: Some(dir) };
         if let Err(error) = test.cluster.start().await {

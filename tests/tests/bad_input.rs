@@ -9,7 +9,6 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use quorate_cluster::process::Bond;
 use quorate_cluster::{Binaries, Member, PortRange};
 use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::frame::{Body, Request};
@@ -160,7 +159,6 @@ async fn strangers_and_broken_clients_get_their_answer_and_the_cluster_serves_on
     let test = TestCluster::start_with("bad-input", |mut spec| {
         spec.replicas = Some(3);
         spec.gateways = 2;
-        spec.bond = Bond::Tied;
         spec
     })
     .await?;

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use driver::Driver;
-use quorate_cluster::process::Bond;
 use quorate_cluster::{Cluster, Member, wait_until};
 use quorate_tests::harness::{TestCluster, target_dir};
 use window::{PAGE_WAIT, Shown, Window};
@@ -30,7 +29,6 @@ async fn two_windows_on_two_gateways_talk_on_while_processes_are_killed() -> any
     std::fs::create_dir_all(&shots)?;
     let test = TestCluster::start_with("browser", |mut spec| {
         spec.page_dir = Some(page);
-        spec.bond = Bond::Tied;
         spec
     })
     .await?;

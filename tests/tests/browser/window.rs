@@ -96,6 +96,8 @@ impl Window {
             "--disable-sync",
             "--disable-dev-shm-usage",
             "--hide-scrollbars",
+            // The browser ends with the pipe, and the pipe with chromedriver, however that ends.
+            "--remote-debugging-pipe",
             "--window-size=1280,800",
         ]
         .map(str::to_owned)
