@@ -462,11 +462,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let session = *identity.session.as_bytes();
         self.live = Some(Live { identity, ticket, subscriber });
         self.gateway.metrics.sessions.inc();
-        // `welcome` named the state of the write path; a change since then is told.
-        let status = *self.write.borrow_and_update();
-        if status.state != WriteState::Up {
-            self.push(Body::Status(status.frame(Instant::now())));
-        }
+        // `welcome` named the state of the write path; this also says who leads and since when, and what changed meanwhile.
+        let status = self.write.borrow_and_update().frame(Instant::now());
+        self.push(Body::Status(status));
         let steps = self.delivery.open(session, versions, position, seen);
         self.steps(steps)?;
         if *self.drain.borrow() != DrainPhase::Serving {

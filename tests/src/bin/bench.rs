@@ -1,2 +1,277 @@
-//! To come.
-fn main() {}
+//! `quorate-bench`: what a send costs on this machine, through balancer, WebSocket, gateway, consensus and back.
+//!
+//! Starts a cluster of its own from the release binaries, on free ports, in a temporary folder. First figures; the comparison
+//! with peers in one run comes later.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use clap::Parser;
+use hdrhistogram::Histogram;
+use quorate_cluster::{Member, wait_until};
+use quorate_proto::frame::{Body, Request, SendMessage};
+use quorate_proto::ids::{ClientMessageId, ConversationId};
+use quorate_proto::rest::SessionGrant;
+use quorate_tests::client::{Received, Socket};
+use quorate_tests::harness::TestCluster;
+use quorate_tests::load;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// Conversations that the senders are spread over.
+const CONVERSATIONS_MAX: usize = 64;
+/// Longest wait for one condition.
+const WAIT: Duration = Duration::from_secs(60);
+/// Before a figure is taken: connections and caches settle.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Between two kills, with the killed replica back.
+const BETWEEN_KILLS: Duration = Duration::from_secs(3);
+/// A refused send is tried again after this, when the answer names no time.
+const RETRY: Duration = Duration::from_millis(50);
+/// Microseconds; acks later than this count as this.
+const LATENCY_US_MAX: u64 = 60_000_000;
+
+/// Measures sends, acks and failover on a cluster of its own.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Closed-loop senders, one row each
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
+    senders: Vec<usize>,
+    /// Seconds a row
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Sends a second in the open loop; 0 leaves the row out
+    #[arg(long, default_value_t = 1_000)]
+    rate: u64,
+    /// Leader kills; 0 leaves the row out
+    #[arg(long, default_value_t = 10)]
+    kills: usize,
+    /// Bytes of a message's text
+    #[arg(long, default_value_t = 300)]
+    bytes: usize,
+}
+
+/// Somebody who sends to one conversation.
+struct Sender {
+    socket: Socket,
+    conversation: ConversationId,
+    text: String,
+}
+
+impl Sender {
+    fn message(&self) -> SendMessage {
+        SendMessage {
+            conversation: self.conversation,
+            client_message_id: ClientMessageId(Uuid::now_v7()),
+            text: self.text.clone(),
+            reply_to: None,
+            first_sent: 0,
+        }
+    }
+
+    /// One send until its ack, under one id.
+    async fn send(&mut self) -> anyhow::Result<()> {
+        let message = self.message();
+        loop {
+            let id = self.socket.request(Request::Send(message.clone())).await?;
+            match self.socket.answer(id).await? {
+                Body::Ack(_) => return Ok(()),
+                Body::Error { error } if error.temporary => {
+                    tokio::time::sleep(error.retry_ms.map_or(RETRY, Duration::from_millis)).await;
+                }
+                other => bail!("a send was refused: {other:?}"),
+            }
+        }
+    }
+}
+
+fn histogram() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)?)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(LATENCY_US_MAX).clamp(1, LATENCY_US_MAX)
+}
+
+/// `count` senders, spread over at most 64 conversations and over the gateways by the balancer.
+async fn senders(
+    test: &TestCluster,
+    grants: &[SessionGrant],
+    count: usize,
+    bytes: usize,
+) -> anyhow::Result<Vec<Sender>> {
+    let front = test.cluster.front();
+    let rooms = count.min(CONVERSATIONS_MAX);
+    let mut conversations = Vec::new();
+    for room in 0..rooms {
+        let members: Vec<&SessionGrant> = grants[..count].iter().skip(room).step_by(rooms).collect();
+        conversations.push(load::make_group(front, &format!("bench {room}"), &members).await?);
+    }
+    let mut senders = Vec::new();
+    for (place, grant) in grants[..count].iter().enumerate() {
+        let mut socket = Socket::open(front, None).await?;
+        socket.hello(&grant.access_token, None).await?;
+        senders.push(Sender { socket, conversation: conversations[place % rooms], text: "x".repeat(bytes) });
+    }
+    Ok(senders)
+}
+
+async fn closed_loop(senders: Vec<Sender>, length: Duration) -> anyhow::Result<(f64, Histogram<u64>)> {
+    let begins = Instant::now() + WARM_UP;
+    let ends = begins + length;
+    let mut tasks = JoinSet::new();
+    for mut sender in senders {
+        tasks.spawn(async move {
+            let mut latencies = histogram()?;
+            while Instant::now() < ends {
+                let start = Instant::now();
+                sender.send().await?;
+                if start >= begins {
+                    latencies.record(micros(start.elapsed()))?;
+                }
+            }
+            sender.socket.close().await;
+            anyhow::Ok(latencies)
+        });
+    }
+    let mut all = histogram()?;
+    while let Some(done) = tasks.join_next().await {
+        all.add(done??)?;
+    }
+    Ok((all.len() as f64 / length.as_secs_f64(), all))
+}
+
+/// Fixed arrival times: a slow ack delays nobody's send, and is measured from when the send was due.
+async fn open_loop(senders: Vec<Sender>, rate: u64, length: Duration) -> anyhow::Result<Histogram<u64>> {
+    let start = Instant::now() + WARM_UP;
+    let count = u32::try_from(senders.len())?;
+    let interval = Duration::from_secs_f64(f64::from(count) / rate as f64);
+    let mut tasks = JoinSet::new();
+    for (place, mut sender) in (0_u32..).zip(senders) {
+        tasks.spawn(async move {
+            let mut latencies = histogram()?;
+            let mut due = start + interval * place / count;
+            let ends = start + length;
+            let mut open = std::collections::HashMap::new();
+            while due < ends || !open.is_empty() {
+                tokio::select! {
+                    () = tokio::time::sleep_until(due.into()), if due < ends => {
+                        let message = sender.message();
+                        let id = sender.socket.request(Request::Send(message)).await?;
+                        open.insert(id, due);
+                        due += interval;
+                    }
+                    received = sender.socket.next() => match received {
+                        Received::Frame(frame) => {
+                            let Some(since) = frame.reply.and_then(|id| open.remove(&id)) else { continue };
+                            ensure!(matches!(frame.body, Body::Ack(_)), "a send failed: {:?}", frame.body);
+                            latencies.record(micros(since.elapsed()))?;
+                        }
+                        Received::Closed(farewell) => bail!("a socket closed: {farewell:?}"),
+                    }
+                }
+            }
+            sender.socket.close().await;
+            anyhow::Ok(latencies)
+        });
+    }
+    let mut all = histogram()?;
+    while let Some(done) = tasks.join_next().await {
+        all.add(done??)?;
+    }
+    Ok(all)
+}
+
+/// Kills the leader again and again under load; the longest time without any ack around each kill, in milliseconds.
+async fn failovers(test: &TestCluster, senders: Vec<Sender>, kills: usize) -> anyhow::Result<Vec<u64>> {
+    let origin = Instant::now();
+    let (last_ack, longest_gap) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let mut tasks = JoinSet::new();
+    for mut sender in senders {
+        let (last_ack, longest_gap) = (last_ack.clone(), longest_gap.clone());
+        tasks.spawn(async move {
+            loop {
+                sender.send().await?;
+                let now = micros(origin.elapsed());
+                let before = last_ack.swap(now, Ordering::Relaxed);
+                longest_gap.fetch_max(now.saturating_sub(before), Ordering::Relaxed);
+            }
+            #[expect(unreachable_code, reason = "names the task's type")]
+            anyhow::Ok(())
+        });
+    }
+    let mut gaps = Vec::new();
+    for _ in 0..kills {
+        tokio::time::sleep(BETWEEN_KILLS).await;
+        let (leader, _) = wait_until("a leader", WAIT, || test.cluster.leader()).await?;
+        longest_gap.store(0, Ordering::Relaxed);
+        test.cluster.kill(&Member::Replica(leader)).await?;
+        let killed = micros(origin.elapsed());
+        wait_until("an ack after the kill", WAIT, || async {
+            let (next, _) = test.cluster.leader().await?;
+            let acked = last_ack.load(Ordering::Relaxed) > killed + 50_000;
+            if next != leader && acked { Ok(()) } else { Err("none yet".to_owned()) }
+        })
+        .await?;
+        tokio::time::sleep(BETWEEN_KILLS).await;
+        gaps.push(longest_gap.load(Ordering::Relaxed) / 1_000);
+        test.cluster.start_member(&Member::Replica(leader))?;
+        if let Some(ended) = tasks.try_join_next() {
+            return ended?.map(|()| Vec::new()).context("a sender ended during the kills");
+        }
+    }
+    tasks.abort_all();
+    gaps.sort_unstable();
+    Ok(gaps)
+}
+
+fn ms(us: u64) -> f64 {
+    us as f64 / 1_000.0
+}
+
+async fn measure(test: &TestCluster, options: &Options) -> anyhow::Result<()> {
+    let most = options.senders.iter().copied().max().unwrap_or(1).max(CONVERSATIONS_MAX);
+    eprintln!("making {most} accounts");
+    let grants = load::sign_up_many(test.cluster.front(), "bench", most).await?;
+    let length = Duration::from_secs(options.seconds);
+    println!("| load | acks/s | p50 ms | p99 ms | max ms |");
+    println!("| --- | --- | --- | --- | --- |");
+    for count in &options.senders {
+        let group = senders(test, &grants, (*count).max(1), options.bytes).await?;
+        let (rate, latencies) = closed_loop(group, length).await?;
+        println!(
+            "| closed loop, {count} senders | {rate:.0} | {:.1} | {:.1} | {:.0} |",
+            ms(latencies.value_at_quantile(0.5)),
+            ms(latencies.value_at_quantile(0.99)),
+            ms(latencies.max())
+        );
+    }
+    if options.rate > 0 {
+        let group = senders(test, &grants, most, options.bytes).await?;
+        let latencies = open_loop(group, options.rate, length).await?;
+        println!(
+            "| open loop, {} sends/s | {:.0} | {:.1} | {:.1} | {:.0} |",
+            options.rate,
+            latencies.len() as f64 / length.as_secs_f64(),
+            ms(latencies.value_at_quantile(0.5)),
+            ms(latencies.value_at_quantile(0.99)),
+            ms(latencies.max())
+        );
+    }
+    if options.kills > 0 {
+        let group = senders(test, &grants, CONVERSATIONS_MAX, options.bytes).await?;
+        let gaps = failovers(test, group, options.kills).await?;
+        println!("\nlongest gap between acks, leader killed -9 {} times, ms: {gaps:?}", options.kills);
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let test = TestCluster::start("bench").await?;
+    let measured = measure(&test, &options).await;
+    test.finish(measured).await
+}
