@@ -76,13 +76,13 @@ web_cargo_from_debian() {
     llvm=$(apt-cache depends "${std:-none}" 2>/dev/null | sed -n 's/.*Depends: \(libllvm.*\)/\1/p')
     lld=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/rust-lld
     [ -n "$llvm" ] && [ -x "$lld" ] || return 1
-    rm -rf "$base" && mkdir -p "$base/debs" "$base/root"
+    rm -rf "$base" && mkdir -p "$base/debs" "$base/unpacked"
     (cd "$base/debs" && apt-get download -qq rustc-web rust-web-src libstd-rust-web-dev "$std" "$llvm" >/dev/null 2>&1) || return 1
-    find "$base/debs" -name '*.deb' -exec dpkg -x {} "$base/root" \;
+    find "$base/debs" -name '*.deb' -exec dpkg -x {} "$base/unpacked" \;
     rm -rf "$base/debs"
     cat >"$base/rustc" <<END
 #!/bin/sh
-LD_LIBRARY_PATH="$(dirname "$(find "$base/root/usr/lib" -name 'librustc_driver-*.so' | head -n 1)")" exec "$base/root/usr/bin/rustc" "\$@"
+LD_LIBRARY_PATH="$(dirname "$(find "$base/unpacked/usr/lib" -name 'librustc_driver-*.so' | head -n 1)")" exec "$base/unpacked/usr/bin/rustc" "\$@"
 END
     # rustup's cargo, Debian's compiler: the library is built from the sources beside that compiler.
     cat >"$base/cargo" <<END
