@@ -37,8 +37,9 @@ pub use snapshot::SnapshotFile;
 pub(crate) use trust::write_synced;
 pub use view::{Transaction, View, Writes};
 
-/// The overlay is frozen and written once it holds this many bytes. Larger means fewer counters rewritten; but sled's batch
-/// keeps its readers out while it is applied, and apply reads sled for ids it has never seen: 8 MiB held acks back 200 ms.
+/// The overlay is frozen and written once it holds this many bytes. sled keeps its readers out while a batch is applied, and
+/// apply reads sled for ids it has never seen, so a large batch holds acks back; many small ones rewrite the same pages. Ack
+/// p99 at 1,000 sends/s, and acks/s of 256 senders: 256 KiB 231 ms and 2,708; 1 MiB 64 ms and 5,321; 8 MiB 317 ms and 5,636.
 const FREEZE_BYTES: usize = 1024 * 1024;
 /// Apply waits while the active overlay is larger than this: the disk is slower than the log.
 const OVERLAY_BYTES_MAX: usize = 256 * 1024 * 1024;

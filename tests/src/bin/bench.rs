@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use hdrhistogram::Histogram;
 use quorate_cluster::{Member, wait_until};
-use quorate_proto::frame::{Body, Request, SendMessage};
+use quorate_proto::frame::{Body, Request, SendMessage, ServerFrame};
 use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rest::SessionGrant;
 use quorate_tests::client::{Received, Socket};
@@ -71,12 +71,31 @@ impl Sender {
         }
     }
 
+    /// The next frame; pings are answered, or the gateway would close the socket. Safe to cancel between frames.
+    async fn heard(&mut self) -> anyhow::Result<Box<ServerFrame>> {
+        match self.socket.next().await {
+            Received::Frame(frame) => {
+                if let Body::Ping { n, .. } = frame.body {
+                    self.socket.request(Request::Pong { n }).await?;
+                }
+                Ok(frame)
+            }
+            Received::Closed(farewell) => bail!("a socket closed: {farewell:?}"),
+        }
+    }
+
     /// One send until its ack, under one id.
     async fn send(&mut self) -> anyhow::Result<()> {
         let message = self.message();
         loop {
             let id = self.socket.request(Request::Send(message.clone())).await?;
-            match self.socket.answer(id).await? {
+            let answer = loop {
+                match self.heard().await? {
+                    frame if frame.reply == Some(id) => break frame.body,
+                    _ => {}
+                }
+            };
+            match answer {
                 Body::Ack(_) => return Ok(()),
                 Body::Error { error } if error.temporary => {
                     tokio::time::sleep(error.retry_ms.map_or(RETRY, Duration::from_millis)).await;
@@ -93,6 +112,11 @@ fn histogram() -> anyhow::Result<Histogram<u64>> {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(LATENCY_US_MAX).clamp(1, LATENCY_US_MAX)
+}
+
+/// Microseconds since `origin`. Not [`micros`]: that one ends at the histograms' 60 s, and ten kills take longer.
+fn clock_us(origin: Instant) -> u64 {
+    u64::try_from(origin.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// `count` senders, spread over at most 64 conversations and over the gateways by the balancer.
@@ -163,13 +187,11 @@ async fn open_loop(senders: Vec<Sender>, rate: u64, length: Duration) -> anyhow:
                         open.insert(id, due);
                         due += interval;
                     }
-                    received = sender.socket.next() => match received {
-                        Received::Frame(frame) => {
-                            let Some(since) = frame.reply.and_then(|id| open.remove(&id)) else { continue };
-                            ensure!(matches!(frame.body, Body::Ack(_)), "a send failed: {:?}", frame.body);
-                            latencies.record(micros(since.elapsed()))?;
-                        }
-                        Received::Closed(farewell) => bail!("a socket closed: {farewell:?}"),
+                    received = sender.heard() => {
+                        let frame = received?;
+                        let Some(due) = frame.reply.and_then(|id| open.remove(&id)) else { continue };
+                        ensure!(matches!(frame.body, Body::Ack(_)), "a send failed: {:?}", frame.body);
+                        latencies.record(micros(due.elapsed()))?;
                     }
                 }
             }
@@ -194,7 +216,7 @@ async fn failovers(test: &TestCluster, senders: Vec<Sender>, kills: usize) -> an
         tasks.spawn(async move {
             loop {
                 sender.send().await?;
-                let now = micros(origin.elapsed());
+                let now = clock_us(origin);
                 let before = last_ack.swap(now, Ordering::Relaxed);
                 longest_gap.fetch_max(now.saturating_sub(before), Ordering::Relaxed);
             }
@@ -208,13 +230,17 @@ async fn failovers(test: &TestCluster, senders: Vec<Sender>, kills: usize) -> an
         let (leader, _) = wait_until("a leader", WAIT, || test.cluster.leader()).await?;
         longest_gap.store(0, Ordering::Relaxed);
         test.cluster.kill(&Member::Replica(leader)).await?;
-        let killed = micros(origin.elapsed());
-        wait_until("an ack after the kill", WAIT, || async {
+        let killed = clock_us(origin);
+        let acked = wait_until("an ack after the kill", WAIT, || async {
             let (next, _) = test.cluster.leader().await?;
             let acked = last_ack.load(Ordering::Relaxed) > killed + 50_000;
             if next != leader && acked { Ok(()) } else { Err("none yet".to_owned()) }
-        })
-        .await?;
+        });
+        if let Err(error) = acked.await {
+            let waiting = tasks.len();
+            let ended = tasks.try_join_next().map(|ended| format!("{ended:?}"));
+            bail!("{error}; {waiting} senders, one that ended: {ended:?}");
+        }
         tokio::time::sleep(BETWEEN_KILLS).await;
         gaps.push(longest_gap.load(Ordering::Relaxed) / 1_000);
         test.cluster.start_member(&Member::Replica(leader))?;
