@@ -15,3 +15,4 @@ pub mod harness;
 pub mod history;
 pub mod load;
 pub mod oracle;
+pub mod skip;
