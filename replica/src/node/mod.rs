@@ -5,15 +5,17 @@
 //! ```
 
 mod log_store;
+mod membership;
 mod network;
 mod peer_service;
+mod roster;
 mod state_machine;
 mod types;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -25,7 +27,7 @@ use openraft::{Config, ServerState, SnapshotPolicy};
 use quorate_proto::rpc;
 
 use log_store::LogStore;
-use network::Network;
+use network::{Network, Refusals};
 use state_machine::StateMachine;
 use types::{Peer, Proposal, stored_membership_to_wire};
 
@@ -34,6 +36,7 @@ use crate::feed::Publisher;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
+pub use membership::{ChangeError, PROMOTE_LAG_ENTRIES_MAX};
 pub use network::{Identity, MESSAGE_BYTES_MAX, channel};
 pub use peer_service::PeerService;
 
@@ -47,8 +50,6 @@ const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const LOGS_BEHIND_SNAPSHOT: u64 = 10_000;
 /// Entries in one append to a follower.
 const APPEND_ENTRIES_MAX: u64 = 2048;
-/// Longest wait for a successor when the leader stops in order.
-const TRANSFER_WAIT: Duration = Duration::from_millis(1_000);
 
 /// Wall clock, ms since the Unix epoch.
 pub fn now_ms() -> u64 {
@@ -130,6 +131,12 @@ pub struct Node {
     publisher: Publisher,
     contact: LeaderContact,
     metrics: Metrics,
+    identity: Identity,
+    refusals: Refusals,
+    /// Set once this replica stops: it takes no leadership any more.
+    stopping: Arc<AtomicBool>,
+    /// Held by the one change of the membership that is under way.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Node {
@@ -148,18 +155,32 @@ impl Node {
         let identity = Identity::new(&settings.cluster, settings.id)
             .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
         let config = raft_config(settings).map_err(StartError::Settings)?;
-        let raft = Raft::new(settings.id, Arc::new(config), Network::new(identity), log.clone(), machine)
+        let refusals = Refusals::default();
+        let network = Network::new(identity.clone(), refusals.clone());
+        let raft = Raft::new(settings.id, Arc::new(config), network, log.clone(), machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
         let contact = LeaderContact::new();
-        let node = Self { id: settings.id, raft, store, log, publisher, contact, metrics };
+        let node = Self {
+            id: settings.id,
+            raft,
+            store,
+            log,
+            publisher,
+            contact,
+            metrics,
+            identity,
+            refusals,
+            stopping: Arc::default(),
+            changing: tokio::sync::Mutex::default(),
+        };
         node.spawn_snapshots();
         Ok(node)
     }
 
     /// The service for the other replicas.
     pub fn peer_service(&self) -> PeerService {
-        PeerService::new(self.raft.clone(), self.store.clone(), self.contact.clone())
+        PeerService::new(self.raft.clone(), self.store.clone(), self.contact.clone(), self.stopping.clone())
     }
 
     /// This replica's id.
@@ -258,12 +279,12 @@ impl Node {
     pub fn status(&self, hash_index: u64) -> rpc::StatusResponse {
         let watched = self.raft.metrics();
         let metrics = watched.borrow_watched().clone();
-        let (applied, hash, at) = {
+        let (applied, hash, at, former) = {
             let state = self.store.read();
             let applied = state.applied().clone();
             let at = if hash_index == 0 { applied.index().unwrap_or(0) } else { hash_index };
             let hash = state.hash_at(at).unwrap_or_default();
-            (applied, hash, at)
+            (applied, hash, at, roster::former_ids(&state).unwrap_or_default())
         };
         let index_of = |id: &Option<types::LogId>| id.as_ref().map_or(0, types::LogId::index);
         let matched = metrics.replication.iter().flatten();
@@ -284,6 +305,9 @@ impl Node {
             matched_index: matched.map(|(id, log_id)| (*id, index_of(log_id))).collect(),
             checkpoint_index: self.store.checkpoint_index().unwrap_or(0),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            stopping: self.stopping.load(Ordering::Relaxed),
+            former_ids: former,
+            silent_ms: if metrics.state == ServerState::Leader { self.silent_ms() } else { BTreeMap::new() },
             ..rpc::StatusResponse::default()
         }
     }
@@ -311,40 +335,12 @@ impl Node {
     /// # Errors
     /// When the state cannot be written; the log still has everything.
     pub async fn stop(&self) -> Result<(), StoreError> {
+        self.stopping.store(true, Ordering::Relaxed);
         self.hand_over().await;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop in order");
         }
         self.store.close().await
-    }
-
-    /// Makes the most advanced follower the leader and waits until it is.
-    async fn hand_over(&self) {
-        if !self.is_leader() {
-            return;
-        }
-        let successor = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-            let progress = metrics.replication.iter().flatten();
-            progress
-                .filter(|(id, _)| **id != self.id && voters.contains(id))
-                .max_by_key(|(_, log_id)| log_id.as_ref().map(types::LogId::index))
-                .map(|(id, _)| *id)
-        };
-        let Some(successor) = successor else { return };
-        if self.raft.trigger().transfer_leader(successor).await.is_err() {
-            return;
-        }
-        let wait = self.raft.wait(Some(TRANSFER_WAIT));
-        let own = self.id;
-        let changed =
-            wait.metrics(move |m| m.current_leader.is_some_and(|id| id != own), "leadership has moved").await;
-        match changed {
-            Ok(_) => tracing::info!(successor, "handed leadership over"),
-            Err(_) => tracing::warn!(successor, "no successor took over in time, stopping anyway"),
-        }
     }
 
     /// Takes a snapshot whenever the log has grown enough; the log before it is purged then.

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{Stream, StreamExt as _};
 use openraft::raft::{
@@ -27,13 +28,19 @@ pub struct PeerService {
     raft: Raft,
     store: Arc<Store>,
     contact: LeaderContact,
+    stopping: Arc<AtomicBool>,
     /// One snapshot is received at a time: they share a file.
     receiving: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl PeerService {
-    pub(super) fn new(raft: Raft, store: Arc<Store>, contact: LeaderContact) -> Self {
-        Self { raft, store, contact, receiving: Arc::default() }
+    pub(super) fn new(
+        raft: Raft,
+        store: Arc<Store>,
+        contact: LeaderContact,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
+        Self { raft, store, contact, stopping, receiving: Arc::default() }
     }
 }
 
@@ -134,6 +141,9 @@ impl RaftService for PeerService {
         request: Request<rpc::TransferLeaderRequest>,
     ) -> Result<Response<rpc::TransferLeaderResponse>, Status> {
         let request = request.into_inner();
+        if request.to == *self.raft.node_id() && self.stopping.load(Ordering::Relaxed) {
+            return Err(Status::unavailable("this replica is stopping and takes no leadership"));
+        }
         let from = vote_from_wire(request.from).map_err(malformed)?;
         let last = request.last_log_id.as_ref().map(log_id_from_wire);
         let asked = TransferLeaderRequest::new(from, request.to, last);
