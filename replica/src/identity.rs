@@ -70,6 +70,27 @@ pub fn claim(dir: &Path, cluster: &str, id: u64) -> Result<DataDirLock, String> 
     Ok(DataDirLock(lock))
 }
 
+/// Looks at the data directory of a stopped replica, changing nothing; it cannot be started meanwhile.
+///
+/// # Errors
+/// One line, when it is none or in use.
+pub fn look(dir: &Path) -> Result<(DataDirLock, String), String> {
+    let path = dir.join("identity.json");
+    let text = fs::read_to_string(&path)
+        .map_err(|error| format!("cannot read {}: {error}: is it a data directory?", path.display()))?;
+    let found: Identity =
+        serde_json::from_str(&text).map_err(|error| format!("{} is damaged ({error})", path.display()))?;
+    let lock =
+        File::open(dir.join("lock")).map_err(|error| format!("cannot open {}: {error}", dir.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok((DataDirLock(lock), format!("replica {} of cluster {}", found.id, found.cluster))),
+        Err(TryLockError::WouldBlock) => {
+            Err(format!("data directory {} is in use by a running replica: stop it first", dir.display()))
+        }
+        Err(TryLockError::Error(error)) => Err(format!("cannot lock {}: {error}", dir.display())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

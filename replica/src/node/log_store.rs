@@ -35,15 +35,15 @@ const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A protobuf message as a record: length, then bytes. The log adds the checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record(Bytes);
+pub struct Record(pub(super) Bytes);
 
 /// A log id as a record, ordered as Raft orders it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogIdRecord(LogId);
+pub struct LogIdRecord(pub(super) LogId);
 
 /// A vote as a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
-pub struct VoteRecord(Vote);
+pub struct VoteRecord(pub(super) Vote);
 
 fn encode_bytes<W: Write>(bytes: &[u8], writer: &mut W) -> io::Result<usize> {
     let length = u32::try_from(bytes.len()).map_err(|_| io::Error::other("a record is longer than 4 GiB"))?;

@@ -4,6 +4,7 @@
 //!   submit ──▶ Node ──▶ openraft ──▶ log (fsync) ──▶ peers ──▶ commit ──▶ machine over store ──▶ feed, answer
 //! ```
 
+mod log_dump;
 mod log_store;
 mod membership;
 mod network;
@@ -34,11 +35,13 @@ use types::{Peer, Proposal, stored_membership_to_wire};
 use crate::config::Settings;
 use crate::feed::Publisher;
 use crate::metrics::Metrics;
-use crate::store::{Store, StoreError};
+use crate::store::{SnapshotFile, Store, StoreError};
 
+pub use log_dump::{LogSummary, read_log};
 pub use membership::{ChangeError, PROMOTE_LAG_ENTRIES_MAX};
 pub use network::{Identity, MESSAGE_BYTES_MAX, channel};
 pub use peer_service::PeerService;
+pub use roster::ReplicaRecord;
 
 type Raft = openraft::Raft<types::Types, StateMachine>;
 
@@ -50,6 +53,11 @@ const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const LOGS_BEHIND_SNAPSHOT: u64 = 10_000;
 /// Entries in one append to a follower.
 const APPEND_ENTRIES_MAX: u64 = 2048;
+
+/// Longest wait for a snapshot that a backup asks for: building one takes some seconds a million messages.
+const FRESH_SNAPSHOT_WAIT: Duration = Duration::from_secs(300);
+/// How often it is asked for.
+const FRESH_SNAPSHOT_ASK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Wall clock, ms since the Unix epoch.
 pub fn now_ms() -> u64 {
@@ -341,6 +349,32 @@ impl Node {
             tracing::warn!(%error, "consensus did not stop in order");
         }
         self.store.close().await
+    }
+
+    /// A snapshot that contains everything applied before this call; an existing one if it does.
+    ///
+    /// # Errors
+    /// In words, when none can be had in time.
+    pub async fn fresh_snapshot(&self) -> Result<SnapshotFile, String> {
+        let wanted = self.store.read().applied().index();
+        let wanted = wanted.ok_or_else(|| "this replica has no state yet".to_owned())?;
+        let began = Instant::now();
+        let mut asked: Option<Instant> = None;
+        loop {
+            let current = self.store.current_snapshot().map_err(|error| error.to_string())?;
+            if let Some(file) = current.filter(|file| file.applied.index() >= Some(wanted)) {
+                return Ok(file);
+            }
+            // One that was under way before does not have everything: it is asked for again.
+            if asked.is_none_or(|at| at.elapsed() >= FRESH_SNAPSHOT_ASK_INTERVAL) {
+                asked = Some(Instant::now());
+                self.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
+            }
+            if began.elapsed() >= FRESH_SNAPSHOT_WAIT {
+                return Err(format!("no snapshot at index {wanted} within {FRESH_SNAPSHOT_WAIT:?}"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Takes a snapshot whenever the log has grown enough; the log before it is purged then.
