@@ -274,6 +274,10 @@ impl Node {
             return Err(ProposeError::NotLeader);
         }
         let log_time_ms = log_time_ms(&self.raft, &self.clocks);
+        if log_time_ms == 0 && self.publisher.position().borrow().log_time_ms == 0 {
+            // A new cluster whose majority has not told its clock yet: an entry of 1970 would be forgotten by the next.
+            return Err(ProposeError::NotLeader);
+        }
         let proposals = commands
             .into_iter()
             .map(Into::into)
