@@ -41,6 +41,9 @@ pub struct Flags {
     /// File with at least 32 random bytes, the same on every replica
     #[arg(long, env = "QUORATE_REPLICA_CLUSTER_SECRET_FILE")]
     pub cluster_secret_file: Option<PathBuf>,
+    /// Join a running cluster: form none, wait until `replica member add` adds this replica
+    #[arg(long, env = "QUORATE_REPLICA_JOIN")]
+    pub join: bool,
     /// Print the effective configuration and exit
     #[arg(long)]
     pub print_config: bool,
@@ -85,6 +88,8 @@ struct FileConfig {
     election_timeout_min_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     election_timeout_max_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    join: bool,
     #[serde(default)]
     replicas: Vec<Replica>,
 }
@@ -114,7 +119,9 @@ pub struct Settings {
     pub election_timeout_min_ms: u64,
     /// Longest wait before an election.
     pub election_timeout_max_ms: u64,
-    /// The first membership: id → address.
+    /// Whether this replica waits to be added to a running cluster.
+    pub join: bool,
+    /// The first membership: id → address. A replica that joins asks these for the cluster.
     pub replicas: BTreeMap<u64, String>,
 }
 
@@ -139,15 +146,18 @@ impl Settings {
                 return Err(format!("[[replicas]] lists id {} twice: every replica has its own", replica.id));
             }
         }
-        let own = replicas.get(&id).ok_or_else(|| {
-            format!(
-                "replica {id} is not listed under [[replicas]]: add it, or use one of {:?}",
+        let join = flags.join || file.join;
+        let own = replicas.get(&id);
+        if own.is_none() && !join {
+            return Err(format!(
+                "replica {id} is not listed under [[replicas]]: use one of {:?}, or --join to add it to a running cluster",
                 replicas.keys()
-            )
-        })?;
-        let listen = match flags.listen.or(file.listen) {
-            Some(listen) => listen,
-            None => own.parse().map_err(|_| {
+            ));
+        }
+        let listen = match (flags.listen.or(file.listen), own) {
+            (Some(listen), _) => listen,
+            (None, None) => return Err(need("--listen")),
+            (None, Some(own)) => own.parse().map_err(|_| {
                 format!("address {own:?} of replica {id} is no ip:port to listen on: set --listen as well")
             })?,
         };
@@ -163,6 +173,7 @@ impl Settings {
             heartbeat_interval_ms: file.heartbeat_interval_ms.unwrap_or(HEARTBEAT_INTERVAL_MS),
             election_timeout_min_ms: file.election_timeout_min_ms.unwrap_or(ELECTION_TIMEOUT_MIN_MS),
             election_timeout_max_ms: file.election_timeout_max_ms.unwrap_or(ELECTION_TIMEOUT_MAX_MS),
+            join,
             replicas,
         };
         settings.check()?;
@@ -217,10 +228,23 @@ impl Settings {
             heartbeat_interval_ms: Some(self.heartbeat_interval_ms),
             election_timeout_min_ms: Some(self.election_timeout_min_ms),
             election_timeout_max_ms: Some(self.election_timeout_max_ms),
+            join: self.join,
             replicas: replicas.map(|(id, address)| Replica { id: *id, address: address.clone() }).collect(),
         };
         toml::to_string(&file).map_err(|error| format!("cannot print the configuration: {error}"))
     }
+}
+
+/// The cluster id and the replicas' addresses of a configuration file, for commands to a running cluster.
+///
+/// # Errors
+/// One line that says what is wrong and what to do.
+pub fn cluster_of(path: &Path) -> Result<(String, Vec<String>), String> {
+    let file = read_file(path)?;
+    let name = path.display();
+    let cluster =
+        file.cluster.ok_or_else(|| format!("configuration {name} names no cluster: add --cluster"))?;
+    Ok((cluster, file.replicas.into_iter().map(|replica| replica.address).collect()))
 }
 
 fn read_file(path: &Path) -> Result<FileConfig, String> {
@@ -262,6 +286,7 @@ mod tests {
             (GOOD.replace("id = 2", "id = 1"), "twice"),
             (GOOD.replace("127.0.0.1:7102", "nowhere"), "no host:port"),
             (GOOD.replace("127.0.0.1:7101", "10.0.0.1:7101"), "loopback"),
+            (GOOD.replace("id = 1\ncluster", "id = 7\njoin = true\ncluster"), "--listen is not set"),
             (format!("heartbeat_interval_ms = 400\n{GOOD}"), "timers contradict"),
             (GOOD.replace("cluster = \"c\"\n", ""), "--cluster is not set"),
             ("][".to_owned(), "line 1"),

@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use crate::error::{Attempt, Result};
 use crate::layout::{Identity, Layout, write_atomically};
 use crate::ports::PortPlan;
+use crate::roster::Roster;
 use crate::spec::{Spec, gateway_name};
 
 /// Read by every replica; what differs is given by flags.
@@ -32,15 +33,15 @@ struct ReplicaPlace {
 pub(crate) fn write_all(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<()> {
     let write = |name: &str, text: &str| write_atomically(&layout.config(name), text.as_bytes());
     write(REPLICA_TOML, &replica(spec, layout, identity)?)?;
-    write(GATEWAY_TOML, &gateway(spec, identity)?)?;
+    write(GATEWAY_TOML, &gateway(spec, layout, identity)?)?;
     write(HAPROXY_CFG, &haproxy(spec, PortPlan { first: identity.port }))
 }
 
 fn replica(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<String> {
     let plan = PortPlan { first: identity.port };
-    let replicas: Vec<ReplicaPlace> = (1..=identity.replicas)
-        .map(|id| ReplicaPlace { id, address: plan.replica_grpc(id).to_string() })
-        .collect();
+    let roster = Roster::load(layout, identity)?;
+    let place = |id| Some(ReplicaPlace { id, address: roster.grpc(plan, id)?.to_string() });
+    let replicas: Vec<ReplicaPlace> = roster.ids().filter_map(place).collect();
     let mut table = Table::new();
     table.insert("cluster".into(), identity.cluster.clone().into());
     table.insert("cluster_secret_file".into(), path(&layout.secret()));
@@ -48,10 +49,11 @@ fn replica(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<String> 
     finish(table, &spec.replica_keys)
 }
 
-fn gateway(spec: &Spec, identity: &Identity) -> Result<String> {
+fn gateway(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<String> {
     let plan = PortPlan { first: identity.port };
-    let replicas: Vec<Value> =
-        (1..=identity.replicas).map(|id| plan.replica_grpc(id).to_string().into()).collect();
+    let roster = Roster::load(layout, identity)?;
+    let addresses = roster.ids().filter_map(|id| roster.grpc(plan, id));
+    let replicas: Vec<Value> = addresses.map(|address| address.to_string().into()).collect();
     let origins: Vec<Value> = origins(plan, spec.gateways).into_iter().map(Value::from).collect();
     let mut table = Table::new();
     table.insert("cluster".into(), identity.cluster.clone().into());
@@ -115,7 +117,7 @@ mod tests {
         let replica: Table = toml::from_str(&replica(&spec, &layout, &identity).unwrap()).unwrap();
         assert_eq!(replica["replicas"][2]["address"].as_str(), Some("127.0.0.1:9023"));
         assert_eq!(replica["cluster_secret_file"].as_str(), Some("data/cluster.secret"));
-        let gateway: Table = toml::from_str(&gateway(&spec, &identity).unwrap()).unwrap();
+        let gateway: Table = toml::from_str(&gateway(&spec, &layout, &identity).unwrap()).unwrap();
         assert_eq!(gateway["drain_grace_ms"].as_integer(), Some(700));
         assert_eq!(gateway["limits"]["sends_per_window_max"].as_integer(), Some(0));
         assert_eq!(gateway["replicas"].as_array().map(Vec::len), Some(3));

@@ -7,15 +7,17 @@
 mod clock;
 mod leader_loss;
 mod log_store;
+mod membership;
 mod network;
 mod peer_service;
+mod roster;
 mod state_machine;
 mod types;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -29,7 +31,7 @@ use quorate_proto::rpc;
 use clock::Clocks;
 use leader_loss::Evidence;
 use log_store::LogStore;
-use network::Network;
+use network::{Network, Refusals};
 use state_machine::StateMachine;
 use types::{Peer, Proposal, stored_membership_to_wire};
 
@@ -38,6 +40,7 @@ use crate::feed::Publisher;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
+pub use membership::{ChangeError, PROMOTE_LAG_ENTRIES_MAX};
 pub use network::{Identity, MESSAGE_BYTES_MAX, channel};
 pub use peer_service::PeerService;
 
@@ -51,8 +54,6 @@ const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const LOGS_BEHIND_SNAPSHOT: u64 = 10_000;
 /// Entries in one append to a follower.
 const APPEND_ENTRIES_MAX: u64 = 2048;
-/// Longest wait for a successor when the leader stops in order.
-const TRANSFER_WAIT: Duration = Duration::from_millis(1_000);
 /// Longest wait for a leader to confirm itself before a linearizable read is refused.
 const READ_INDEX_WAIT: Duration = Duration::from_secs(2);
 /// How often the leader looks whether log time lags.
@@ -152,6 +153,12 @@ pub struct Node {
     evidence: Evidence,
     network: Network,
     metrics: Metrics,
+    identity: Identity,
+    refusals: Refusals,
+    /// Set once this replica stops: it takes no leadership any more.
+    stopping: Arc<AtomicBool>,
+    /// Held by the one change of the membership that is under way.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Node {
@@ -171,16 +178,31 @@ impl Node {
             .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
         let config = raft_config(settings).map_err(StartError::Settings)?;
         let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
-        let network = Network::new(identity, clocks.clone());
+        let refusals = Refusals::default();
+        let network = Network::new(identity.clone(), clocks.clone(), refusals.clone());
         let raft = Raft::new(settings.id, Arc::new(config), network.clone(), log.clone(), machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
-        let (contact, evidence) = (LeaderContact::new(), Evidence::default());
-        let id = settings.id;
-        let node = Self { id, raft, store, log, publisher, contact, clocks, evidence, network, metrics };
+        let node = Self {
+            id: settings.id,
+            raft,
+            store,
+            log,
+            publisher,
+            contact: LeaderContact::new(),
+            clocks,
+            evidence: Evidence::default(),
+            network,
+            metrics,
+            identity,
+            refusals,
+            stopping: Arc::default(),
+            changing: tokio::sync::Mutex::default(),
+        };
         node.spawn_snapshots();
         node.spawn_ticks();
-        tokio::spawn(leader_loss::watch(node.raft.clone(), node.network.clone(), id, node.evidence.clone()));
+        let evidence = node.evidence.clone();
+        tokio::spawn(leader_loss::watch(node.raft.clone(), node.network.clone(), settings.id, evidence));
         Ok(node)
     }
 
@@ -192,6 +214,7 @@ impl Node {
             self.contact.clone(),
             self.clocks.clone(),
             self.evidence.clone(),
+            self.stopping.clone(),
         )
     }
 
@@ -300,8 +323,8 @@ impl Node {
         let confirmed = async {
             let index = match self.leader() {
                 Some((id, _)) if id == self.id => read_index(&self.raft).await.ok()?,
-                Some((_, address)) => {
-                    let mut client = self.network.client(&address).ok()?;
+                Some((id, address)) => {
+                    let mut client = self.network.client(id, &address).ok()?;
                     client.read_index(rpc::ReadIndexRequest {}).await.ok()?.into_inner().index
                 }
                 None => return None,
@@ -317,12 +340,12 @@ impl Node {
     pub fn status(&self, hash_index: u64) -> rpc::StatusResponse {
         let watched = self.raft.metrics();
         let metrics = watched.borrow_watched().clone();
-        let (applied, hash, at) = {
+        let (applied, hash, at, former) = {
             let state = self.store.read();
             let applied = state.applied().clone();
             let at = if hash_index == 0 { applied.index().unwrap_or(0) } else { hash_index };
             let hash = state.hash_at(at).unwrap_or_default();
-            (applied, hash, at)
+            (applied, hash, at, roster::former_ids(&state).unwrap_or_default())
         };
         let index_of = |id: &Option<types::LogId>| id.as_ref().map_or(0, types::LogId::index);
         let matched = metrics.replication.iter().flatten();
@@ -343,6 +366,9 @@ impl Node {
             matched_index: matched.map(|(id, log_id)| (*id, index_of(log_id))).collect(),
             checkpoint_index: self.store.checkpoint_index().unwrap_or(0),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            stopping: self.stopping.load(Ordering::Relaxed),
+            former_ids: former,
+            silent_ms: if metrics.state == ServerState::Leader { self.silent_ms() } else { BTreeMap::new() },
             ..rpc::StatusResponse::default()
         }
     }
@@ -370,40 +396,12 @@ impl Node {
     /// # Errors
     /// When the state cannot be written; the log still has everything.
     pub async fn stop(&self) -> Result<(), StoreError> {
+        self.stopping.store(true, Ordering::Relaxed);
         self.hand_over().await;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop in order");
         }
         self.store.close().await
-    }
-
-    /// Makes the most advanced follower the leader and waits until it is.
-    async fn hand_over(&self) {
-        if !self.is_leader() {
-            return;
-        }
-        let successor = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-            let progress = metrics.replication.iter().flatten();
-            progress
-                .filter(|(id, _)| **id != self.id && voters.contains(id))
-                .max_by_key(|(_, log_id)| log_id.as_ref().map(types::LogId::index))
-                .map(|(id, _)| *id)
-        };
-        let Some(successor) = successor else { return };
-        if self.raft.trigger().transfer_leader(successor).await.is_err() {
-            return;
-        }
-        let wait = self.raft.wait(Some(TRANSFER_WAIT));
-        let own = self.id;
-        let changed =
-            wait.metrics(move |m| m.current_leader.is_some_and(|id| id != own), "leadership has moved").await;
-        match changed {
-            Ok(_) => tracing::info!(successor, "handed leadership over"),
-            Err(_) => tracing::warn!(successor, "no successor took over in time, stopping anyway"),
-        }
     }
 
     /// Moves log time on while nobody proposes anything, and names clocks that are wrong.

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{Stream, StreamExt as _};
 use openraft::raft::{
@@ -32,6 +33,7 @@ pub struct PeerService {
     contact: LeaderContact,
     clocks: Clocks,
     evidence: Evidence,
+    stopping: Arc<AtomicBool>,
     /// One snapshot is received at a time: they share a file.
     receiving: Arc<tokio::sync::Mutex<()>>,
 }
@@ -43,8 +45,9 @@ impl PeerService {
         contact: LeaderContact,
         clocks: Clocks,
         evidence: Evidence,
+        stopping: Arc<AtomicBool>,
     ) -> Self {
-        Self { raft, store, contact, clocks, evidence, receiving: Arc::default() }
+        Self { raft, store, contact, clocks, evidence, stopping, receiving: Arc::default() }
     }
 }
 
@@ -153,6 +156,9 @@ impl RaftService for PeerService {
         request: Request<rpc::TransferLeaderRequest>,
     ) -> Result<Response<rpc::TransferLeaderResponse>, Status> {
         let request = request.into_inner();
+        if request.to == *self.raft.node_id() && self.stopping.load(Ordering::Relaxed) {
+            return Err(Status::unavailable("this replica is stopping and takes no leadership"));
+        }
         let from = vote_from_wire(request.from).map_err(malformed)?;
         let last = request.last_log_id.as_ref().map(log_id_from_wire);
         let asked = TransferLeaderRequest::new(from, request.to, last);

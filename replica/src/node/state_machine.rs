@@ -11,9 +11,10 @@ use openraft::{EntryPayload, OptionalSend};
 use prost::Message as _;
 use quorate_proto::rpc::{Command, Event, Outcome};
 
+use super::roster;
 use super::types::{
     Entry, LogId, Reply, SnapshotMeta, StoredMembership, Types, log_id_from_wire, log_id_to_wire,
-    stored_membership_from_wire, stored_membership_to_wire,
+    membership_to_wire, stored_membership_from_wire, stored_membership_to_wire,
 };
 use crate::feed::{AppliedBatch, Publisher};
 use crate::machine::{self, Context};
@@ -73,8 +74,10 @@ fn apply_entry(state: &mut Applier<'_>, entry: Entry) -> Result<(Reply, Vec<Even
             let stored = StoredMembership::new(Some(log_id), membership);
             let wire = stored_membership_to_wire(&stored);
             let body = Bytes::from(wire.encode_to_vec());
+            let members = membership_to_wire(stored.membership());
+            let writes = roster::changes(state, before.membership.as_ref(), &members, log_id.index())?;
             applied.membership = Some(wire);
-            (None, Writes::new(), Vec::new(), body, Vec::new())
+            (None, writes, Vec::new(), body, Vec::new())
         }
         EntryPayload::Normal(proposal) => {
             let span = trace::open(Stage::Apply, &proposal.traceparent, Some(log_id.index()));

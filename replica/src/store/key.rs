@@ -33,6 +33,8 @@ pub enum Space {
     Dedup = 10,
     /// key id → signing key.
     SigningKey = 11,
+    /// replica id → what the cluster knows of it; kept for ever, so that no id is used twice.
+    Replica = 24,
     /// conversation id, version → event. A run space.
     ConversationEvents = 32,
     /// user id, version → event of her own topic. A run space.
