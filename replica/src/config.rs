@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::machine;
+
 /// Where the kernel says which boot this is.
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 /// Default interval of a leader's heartbeats.
@@ -41,6 +43,9 @@ pub struct Flags {
     /// File with at least 32 random bytes, the same on every replica
     #[arg(long, env = "QUORATE_REPLICA_CLUSTER_SECRET_FILE")]
     pub cluster_secret_file: Option<PathBuf>,
+    /// Highest machine version to support; default: the highest that this program knows. Lower it to run as the version before
+    #[arg(long, env = "QUORATE_REPLICA_MACHINE_VERSION_MAX")]
+    pub machine_version_max: Option<u32>,
     /// Print the effective configuration and exit
     #[arg(long)]
     pub print_config: bool,
@@ -83,6 +88,8 @@ struct FileConfig {
     election_timeout_min_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     election_timeout_max_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine_version_max: Option<u32>,
     #[serde(default)]
     replicas: Vec<Replica>,
 }
@@ -110,6 +117,8 @@ pub struct Settings {
     pub election_timeout_min_ms: u64,
     /// Longest wait before an election.
     pub election_timeout_max_ms: u64,
+    /// Highest machine version that this replica supports.
+    pub machine_version_max: u32,
     /// The first membership: id → address.
     pub replicas: BTreeMap<u64, String>,
 }
@@ -158,6 +167,10 @@ impl Settings {
             heartbeat_interval_ms: file.heartbeat_interval_ms.unwrap_or(HEARTBEAT_INTERVAL_MS),
             election_timeout_min_ms: file.election_timeout_min_ms.unwrap_or(ELECTION_TIMEOUT_MIN_MS),
             election_timeout_max_ms: file.election_timeout_max_ms.unwrap_or(ELECTION_TIMEOUT_MAX_MS),
+            machine_version_max: flags
+                .machine_version_max
+                .or(file.machine_version_max)
+                .unwrap_or(machine::VERSION_MAX),
             replicas,
         };
         settings.check()?;
@@ -182,6 +195,13 @@ impl Settings {
             if port.is_none_or(|port| port == 0) {
                 return Err(format!("address {address:?} of replica {id} is no host:port"));
             }
+        }
+        if !(1..=machine::VERSION_MAX).contains(&self.machine_version_max) {
+            return Err(format!(
+                "machine_version_max {} is none that this program knows: give 1 to {}",
+                self.machine_version_max,
+                machine::VERSION_MAX
+            ));
         }
         let (min, max) = (self.election_timeout_min_ms, self.election_timeout_max_ms);
         if self.heartbeat_interval_ms == 0 || min >= max || self.heartbeat_interval_ms * 2 > min {
@@ -211,6 +231,7 @@ impl Settings {
             heartbeat_interval_ms: Some(self.heartbeat_interval_ms),
             election_timeout_min_ms: Some(self.election_timeout_min_ms),
             election_timeout_max_ms: Some(self.election_timeout_max_ms),
+            machine_version_max: Some(self.machine_version_max),
             replicas: replicas.map(|(id, address)| Replica { id: *id, address: address.clone() }).collect(),
         };
         toml::to_string(&file).map_err(|error| format!("cannot print the configuration: {error}"))
@@ -258,6 +279,7 @@ mod tests {
             (GOOD.replace("127.0.0.1:7101", "10.0.0.1:7101"), "loopback"),
             (format!("heartbeat_interval_ms = 400\n{GOOD}"), "timers contradict"),
             (GOOD.replace("cluster = \"c\"\n", ""), "--cluster is not set"),
+            (format!("machine_version_max = 99\n{GOOD}"), "machine_version_max 99"),
             ("][".to_owned(), "line 1"),
         ];
         for (text, expected) in cases {

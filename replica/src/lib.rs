@@ -87,6 +87,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
         .map_err(|_| RunError::Usage("the cluster id must be printable ASCII".to_owned()))?;
     let formation = tokio::spawn(formation::run(node.clone(), settings.clone(), own));
     let keys = tokio::spawn(signer.keep_keys(node.clone()));
+    node.watch_peers(&settings).map_err(|error| RunError::Usage(error.to_string()))?;
 
     let result = tokio::select! {
         () = stop.cancelled() => Ok(()),

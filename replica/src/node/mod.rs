@@ -4,11 +4,15 @@
 //!   submit ──▶ Node ──▶ openraft ──▶ log (fsync) ──▶ peers ──▶ commit ──▶ machine over store ──▶ feed, answer
 //! ```
 
+mod agreement;
+mod halt;
 mod log_store;
 mod network;
 mod peer_service;
+mod peers;
 mod state_machine;
 mod types;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,10 +28,13 @@ use openraft::error::ClientWriteError;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use quorate_proto::rpc;
 
+use halt::Halt;
 use log_store::LogStore;
 use network::Network;
+use peers::Peers;
 use state_machine::StateMachine;
 use types::{Peer, Proposal, stored_membership_to_wire};
+use upgrade::TooNew;
 
 use crate::config::Settings;
 use crate::feed::Publisher;
@@ -130,6 +137,8 @@ pub struct Node {
     publisher: Publisher,
     contact: LeaderContact,
     metrics: Metrics,
+    machine_version_max: u32,
+    halt: Halt,
 }
 
 impl Node {
@@ -138,13 +147,19 @@ impl Node {
     /// # Errors
     /// When the directory cannot be used, is damaged, or the settings are wrong.
     pub async fn start(settings: &Settings, metrics: Metrics) -> Result<Self, StartError> {
+        agreement::check(&settings.data_dir).map_err(StartError::Settings)?;
         let log_dir = settings.data_dir.join("log");
         let log =
             LogStore::open(&log_dir).map_err(|source| StartError::Log { dir: log_dir.clone(), source })?;
         let store = Arc::new(Store::open(&settings.data_dir, &settings.boot_id_file)?);
         discard_unprovable(&store, &log).await?;
         let publisher = Publisher::new(store.read().applied());
-        let machine = StateMachine::new(store.clone(), publisher.clone(), metrics.clone());
+        let machine_version_max = settings.machine_version_max;
+        TooNew::check(store.read().applied().machine_version, machine_version_max)
+            .map_err(|error| StartError::Settings(error.to_string()))?;
+        let halt = Halt::default();
+        let machine = StateMachine::new(store.clone(), publisher.clone(), metrics.clone())
+            .supporting(machine_version_max, halt.clone());
         let identity = Identity::new(&settings.cluster, settings.id)
             .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
         let config = raft_config(settings).map_err(StartError::Settings)?;
@@ -152,9 +167,31 @@ impl Node {
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
         let contact = LeaderContact::new();
-        let node = Self { id: settings.id, raft, store, log, publisher, contact, metrics };
+        let node = Self {
+            id: settings.id,
+            raft,
+            store,
+            log,
+            publisher,
+            contact,
+            metrics,
+            machine_version_max,
+            halt,
+        };
         node.spawn_snapshots();
         Ok(node)
+    }
+
+    /// Compares states and versions with the other members until the node is dropped or has to stop.
+    ///
+    /// # Errors
+    /// When the cluster id is not printable ASCII.
+    pub fn watch_peers(self: &Arc<Self>, settings: &Settings) -> Result<(), StartError> {
+        let identity = Identity::new(&settings.cluster, settings.id)
+            .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
+        let peers = Peers::new(identity, settings.data_dir.clone());
+        tokio::spawn(peers.run(Arc::downgrade(self)));
+        Ok(())
     }
 
     /// The service for the other replicas.
@@ -265,6 +302,7 @@ impl Node {
             let hash = state.hash_at(at).unwrap_or_default();
             (applied, hash, at)
         };
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let index_of = |id: &Option<types::LogId>| id.as_ref().map_or(0, types::LogId::index);
         let matched = metrics.replication.iter().flatten();
         rpc::StatusResponse {
@@ -278,12 +316,16 @@ impl Node {
             snapshot_index: index_of(&metrics.snapshot),
             purged_index: index_of(&metrics.purged),
             log_time_ms: applied.log_time_ms,
-            hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: hex(&hash),
             hash_index: at,
             membership: Some(stored_membership_to_wire(&metrics.membership_config)),
             matched_index: matched.map(|(id, log_id)| (*id, index_of(log_id))).collect(),
             checkpoint_index: self.store.checkpoint_index().unwrap_or(0),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            machine_version: applied.machine_version.max(1),
+            machine_version_max: self.machine_version_max,
+            state: hex(&applied.state),
+            disagreements: self.metrics.disagreements(),
             ..rpc::StatusResponse::default()
         }
     }
@@ -293,8 +335,15 @@ impl Node {
         self.log.disk_bytes()
     }
 
-    /// Completes when consensus has stopped by itself, with the reason: the replica must end then.
+    /// Completes when consensus has stopped by itself or this replica must not go on, with the reason: it must end then.
     pub async fn failed(&self) -> String {
+        tokio::select! {
+            reason = self.halt.reached() => reason,
+            fatal = self.consensus_failed() => self.halt.reason().unwrap_or(fatal),
+        }
+    }
+
+    async fn consensus_failed(&self) -> String {
         let mut metrics = self.raft.metrics();
         loop {
             if let Err(fatal) = &metrics.borrow_watched().running_state {
