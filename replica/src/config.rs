@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::machine;
+
 /// Where the kernel says which boot this is.
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 /// Default interval of a leader's heartbeats.
@@ -44,6 +46,9 @@ pub struct Flags {
     /// Join a running cluster: form none, wait until `replica member add` adds this replica
     #[arg(long, env = "QUORATE_REPLICA_JOIN")]
     pub join: bool,
+    /// Highest machine version to support; default: the highest that this program knows. Lower it to run as the version before
+    #[arg(long, env = "QUORATE_REPLICA_MACHINE_VERSION_MAX")]
+    pub machine_version_max: Option<u32>,
     /// Print the effective configuration and exit
     #[arg(long)]
     pub print_config: bool,
@@ -90,6 +95,8 @@ struct FileConfig {
     election_timeout_max_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     join: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine_version_max: Option<u32>,
     #[serde(default)]
     replicas: Vec<Replica>,
 }
@@ -121,6 +128,8 @@ pub struct Settings {
     pub election_timeout_max_ms: u64,
     /// Whether this replica waits to be added to a running cluster.
     pub join: bool,
+    /// Highest machine version that this replica supports.
+    pub machine_version_max: u32,
     /// The first membership: id → address. A replica that joins asks these for the cluster.
     pub replicas: BTreeMap<u64, String>,
 }
@@ -174,6 +183,10 @@ impl Settings {
             election_timeout_min_ms: file.election_timeout_min_ms.unwrap_or(ELECTION_TIMEOUT_MIN_MS),
             election_timeout_max_ms: file.election_timeout_max_ms.unwrap_or(ELECTION_TIMEOUT_MAX_MS),
             join,
+            machine_version_max: flags
+                .machine_version_max
+                .or(file.machine_version_max)
+                .unwrap_or(machine::VERSION_MAX),
             replicas,
         };
         settings.check()?;
@@ -198,6 +211,13 @@ impl Settings {
             if port.is_none_or(|port| port == 0) {
                 return Err(format!("address {address:?} of replica {id} is no host:port"));
             }
+        }
+        if !(1..=machine::VERSION_MAX).contains(&self.machine_version_max) {
+            return Err(format!(
+                "machine_version_max {} is none that this program knows: give 1 to {}",
+                self.machine_version_max,
+                machine::VERSION_MAX
+            ));
         }
         let (min, max) = (self.election_timeout_min_ms, self.election_timeout_max_ms);
         if self.heartbeat_interval_ms == 0 || min >= max || self.heartbeat_interval_ms * 2 > min {
@@ -229,6 +249,7 @@ impl Settings {
             election_timeout_min_ms: Some(self.election_timeout_min_ms),
             election_timeout_max_ms: Some(self.election_timeout_max_ms),
             join: self.join,
+            machine_version_max: Some(self.machine_version_max),
             replicas: replicas.map(|(id, address)| Replica { id: *id, address: address.clone() }).collect(),
         };
         toml::to_string(&file).map_err(|error| format!("cannot print the configuration: {error}"))
@@ -289,6 +310,7 @@ mod tests {
             (GOOD.replace("id = 1\ncluster", "id = 7\njoin = true\ncluster"), "--listen is not set"),
             (format!("heartbeat_interval_ms = 400\n{GOOD}"), "timers contradict"),
             (GOOD.replace("cluster = \"c\"\n", ""), "--cluster is not set"),
+            (format!("machine_version_max = 99\n{GOOD}"), "machine_version_max 99"),
             ("][".to_owned(), "line 1"),
         ];
         for (text, expected) in cases {

@@ -95,6 +95,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
         async move { node.finish_changes().await }
     });
     let keys = tokio::spawn(signer.keep_keys(node.clone()));
+    node.watch_peers(&settings).map_err(|error| RunError::Usage(error.to_string()))?;
 
     let result = tokio::select! {
         () = stop.cancelled() => Ok(()),

@@ -4,15 +4,19 @@
 //!   submit ──▶ Node ──▶ openraft ──▶ log (fsync) ──▶ peers ──▶ commit ──▶ machine over store ──▶ feed, answer
 //! ```
 
+mod agreement;
 mod clock;
+mod halt;
 mod leader_loss;
 mod log_store;
 mod membership;
 mod network;
 mod peer_service;
+mod peers;
 mod roster;
 mod state_machine;
 mod types;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,11 +33,14 @@ use openraft::{Config, ServerState, SnapshotPolicy};
 use quorate_proto::rpc;
 
 use clock::Clocks;
+use halt::Halt;
 use leader_loss::Evidence;
 use log_store::LogStore;
 use network::{Network, Refusals};
+use peers::Peers;
 use state_machine::StateMachine;
 use types::{Peer, Proposal, stored_membership_to_wire};
+use upgrade::TooNew;
 
 use crate::config::Settings;
 use crate::feed::Publisher;
@@ -159,6 +166,8 @@ pub struct Node {
     stopping: Arc<AtomicBool>,
     /// Held by the one change of the membership that is under way.
     changing: tokio::sync::Mutex<()>,
+    machine_version_max: u32,
+    halt: Halt,
 }
 
 impl Node {
@@ -167,13 +176,19 @@ impl Node {
     /// # Errors
     /// When the directory cannot be used, is damaged, or the settings are wrong.
     pub async fn start(settings: &Settings, metrics: Metrics) -> Result<Self, StartError> {
+        agreement::check(&settings.data_dir).map_err(StartError::Settings)?;
         let log_dir = settings.data_dir.join("log");
         let log =
             LogStore::open(&log_dir).map_err(|source| StartError::Log { dir: log_dir.clone(), source })?;
         let store = Arc::new(Store::open(&settings.data_dir, &settings.boot_id_file)?);
         discard_unprovable(&store, &log).await?;
         let publisher = Publisher::new(store.read().applied());
-        let machine = StateMachine::new(store.clone(), publisher.clone(), metrics.clone());
+        let machine_version_max = settings.machine_version_max;
+        TooNew::check(store.read().applied().machine_version, machine_version_max)
+            .map_err(|error| StartError::Settings(error.to_string()))?;
+        let halt = Halt::default();
+        let machine = StateMachine::new(store.clone(), publisher.clone(), metrics.clone())
+            .supporting(machine_version_max, halt.clone());
         let identity = Identity::new(&settings.cluster, settings.id)
             .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
         let config = raft_config(settings).map_err(StartError::Settings)?;
@@ -198,12 +213,26 @@ impl Node {
             refusals,
             stopping: Arc::default(),
             changing: tokio::sync::Mutex::default(),
+            machine_version_max,
+            halt,
         };
         node.spawn_snapshots();
         node.spawn_ticks();
         let evidence = node.evidence.clone();
         tokio::spawn(leader_loss::watch(node.raft.clone(), node.network.clone(), settings.id, evidence));
         Ok(node)
+    }
+
+    /// Compares states and versions with the other members until the node is dropped or has to stop.
+    ///
+    /// # Errors
+    /// When the cluster id is not printable ASCII.
+    pub fn watch_peers(self: &Arc<Self>, settings: &Settings) -> Result<(), StartError> {
+        let identity = Identity::new(&settings.cluster, settings.id)
+            .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
+        let peers = Peers::new(identity, settings.data_dir.clone());
+        tokio::spawn(peers.run(Arc::downgrade(self)));
+        Ok(())
     }
 
     /// The service for the other replicas.
@@ -347,6 +376,7 @@ impl Node {
             let hash = state.hash_at(at).unwrap_or_default();
             (applied, hash, at, roster::former_ids(&state).unwrap_or_default())
         };
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let index_of = |id: &Option<types::LogId>| id.as_ref().map_or(0, types::LogId::index);
         let matched = metrics.replication.iter().flatten();
         rpc::StatusResponse {
@@ -360,7 +390,7 @@ impl Node {
             snapshot_index: index_of(&metrics.snapshot),
             purged_index: index_of(&metrics.purged),
             log_time_ms: applied.log_time_ms,
-            hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: hex(&hash),
             hash_index: at,
             membership: Some(stored_membership_to_wire(&metrics.membership_config)),
             matched_index: matched.map(|(id, log_id)| (*id, index_of(log_id))).collect(),
@@ -369,6 +399,10 @@ impl Node {
             stopping: self.stopping.load(Ordering::Relaxed),
             former_ids: former,
             silent_ms: if metrics.state == ServerState::Leader { self.silent_ms() } else { BTreeMap::new() },
+            machine_version: applied.machine_version.max(1),
+            machine_version_max: self.machine_version_max,
+            state: hex(&applied.state),
+            disagreements: self.metrics.disagreements(),
             ..rpc::StatusResponse::default()
         }
     }
@@ -378,8 +412,15 @@ impl Node {
         self.log.disk_bytes()
     }
 
-    /// Completes when consensus has stopped by itself, with the reason: the replica must end then.
+    /// Completes when consensus has stopped by itself or this replica must not go on, with the reason: it must end then.
     pub async fn failed(&self) -> String {
+        tokio::select! {
+            reason = self.halt.reached() => reason,
+            fatal = self.consensus_failed() => self.halt.reason().unwrap_or(fatal),
+        }
+    }
+
+    async fn consensus_failed(&self) -> String {
         let mut metrics = self.raft.metrics();
         loop {
             if let Err(fatal) = &metrics.borrow_watched().running_state {

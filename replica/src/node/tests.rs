@@ -88,6 +88,7 @@ impl Cluster {
             election_timeout_min_ms: 500,
             election_timeout_max_ms: 1_000,
             join: false,
+            machine_version_max: crate::machine::VERSION_MAX,
             replicas: self.replicas.clone(),
         };
         let node = Arc::new(Node::start(&settings, Metrics::default()).await.expect("starts"));
@@ -238,6 +239,7 @@ async fn a_restarted_node_finds_its_data_and_replays_its_log() {
         election_timeout_min_ms: 200,
         election_timeout_max_ms: 400,
         join: false,
+        machine_version_max: crate::machine::VERSION_MAX,
         replicas: BTreeMap::from([(1, "127.0.0.1:1".to_owned())]),
     };
     let node = Node::start(&settings, Metrics::default()).await.expect("starts");

@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::read;
 use super::token::Signer;
 use crate::feed;
+use crate::machine;
 use crate::node::{Node, ProposeError, Submitted};
 use crate::trace::{self, Stage};
 use tracing::Span;
@@ -134,7 +135,9 @@ impl Submits {
 }
 
 fn is_command(bytes: &Bytes) -> bool {
-    Command::decode(bytes.clone()).is_ok_and(|command| command.action.is_some())
+    // Some commands are the leader's own: a gateway cannot ask for them.
+    Command::decode(bytes.clone())
+        .is_ok_and(|command| command.action.is_some() && !machine::is_internal(&command))
 }
 
 fn kind_of(error: &ProposeError) -> failure::Kind {

@@ -16,10 +16,13 @@ fn open(dir: &Path) -> Store {
 }
 
 fn commit(store: &Store, index: u64, pairs: &[(Key, Option<&str>)]) {
-    let writes = pairs.iter().map(|(key, value)| (*key, value.map(|v| Bytes::from(v.to_owned())))).collect();
+    let writes: Writes =
+        pairs.iter().map(|(key, value)| (*key, value.map(|v| Bytes::from(v.to_owned())))).collect();
     let log_id = Some(LogId { term: 1, node_id: 1, index });
     let applied = Applied { log_id, hash: Bytes::from(index.to_be_bytes().to_vec()), ..Applied::default() };
-    store.apply().commit(writes, applied);
+    let mut state = store.apply();
+    let sum = state.sum_after(&writes, &Before::new()).expect("reads");
+    state.commit(writes, sum, applied);
 }
 
 async fn checkpointed(store: &Store) {

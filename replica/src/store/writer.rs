@@ -3,6 +3,7 @@
 //! Because nobody else writes, the tree stands still while a snapshot walks it: its content is the state at exactly the index
 //! of the last batch, and apply goes on in the overlay meanwhile.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -35,6 +36,8 @@ pub(super) struct Writer {
 }
 
 struct Thread {
+    /// The checkpoint was found wrong: an orderly end must not vouch for it.
+    distrusted: Cell<bool>,
     checkpoint: Arc<Checkpoint>,
     state: Arc<RwLock<State>>,
     room: Arc<Notify>,
@@ -51,7 +54,7 @@ impl Writer {
         snapshot_dir: PathBuf,
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = sync_channel(JOBS_MAX);
-        let thread = Thread { checkpoint, state, room, trust, snapshot_dir };
+        let thread = Thread { distrusted: Cell::new(false), checkpoint, state, room, trust, snapshot_dir };
         thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || {
@@ -102,8 +105,9 @@ impl Thread {
                     let _ = done.send(reset);
                 }
                 Job::Close(done) => {
-                    let closed = self.checkpoint.flush().and_then(|()| {
-                        self.trust.closed_clean().map_err(StoreError::io("syncing the checkpoint"))
+                    let closed = self.checkpoint.flush().and_then(|()| match self.distrusted.get() {
+                        true => Ok(()),
+                        false => self.trust.closed_clean().map_err(StoreError::io("syncing the checkpoint")),
                     });
                     let _ = done.send(closed);
                     return;
@@ -119,7 +123,15 @@ impl Thread {
 
     fn snapshot(&self) -> Result<SnapshotFile, StoreError> {
         let applied = self.checkpoint.applied()?;
-        let file = snapshot::write(&self.snapshot_dir, &applied, self.checkpoint.raw_pairs())?;
+        let file = match snapshot::write(&self.snapshot_dir, &applied, self.checkpoint.raw_pairs()) {
+            Err(error @ StoreError::Damaged(_)) => {
+                // The next start rebuilds it from the last snapshot and the log.
+                self.distrusted.set(true);
+                self.trust.withdraw().map_err(StoreError::io("marking the checkpoint"))?;
+                return Err(error);
+            }
+            other => other?,
+        };
         snapshot::remove_others(&self.snapshot_dir, &file.path)?;
         Ok(file)
     }
@@ -141,12 +153,7 @@ impl Thread {
         {
             let mut state = self.state.write().expect(NOT_POISONED);
             self.checkpoint.replace(pairs, &applied)?;
-            state.active.clear();
-            state.active_bytes = 0;
-            state.frozen = None;
-            state.hashes.clear();
-            state.hashes.extend(applied.index().map(|index| (index, applied.hash.clone())));
-            state.applied = applied;
+            *state = State::new(&self.checkpoint, applied)?;
         }
         self.checkpoint.flush()?;
         self.trust.while_running().map_err(StoreError::io("marking the checkpoint"))?;
