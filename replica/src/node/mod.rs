@@ -4,6 +4,7 @@
 //!   submit ──▶ Node ──▶ openraft ──▶ log (fsync) ──▶ peers ──▶ commit ──▶ machine over store ──▶ feed, answer
 //! ```
 
+mod log_check;
 mod log_store;
 mod network;
 mod peer_service;
@@ -11,7 +12,6 @@ mod state_machine;
 mod types;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -24,6 +24,7 @@ use openraft::error::ClientWriteError;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use quorate_proto::rpc;
 
+use log_check::LogError;
 use log_store::LogStore;
 use network::Network;
 use state_machine::StateMachine;
@@ -90,16 +91,9 @@ impl LeaderContact {
 /// Why a node could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data directory does not serve.
-    #[error(
-        "cannot open the log in {dir}: {source}. If the disk was damaged, replace this replica under a new id"
-    )]
-    Log {
-        /// Where.
-        dir: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// The log does not serve.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The state does not serve.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -139,8 +133,7 @@ impl Node {
     /// When the directory cannot be used, is damaged, or the settings are wrong.
     pub async fn start(settings: &Settings, metrics: Metrics) -> Result<Self, StartError> {
         let log_dir = settings.data_dir.join("log");
-        let log =
-            LogStore::open(&log_dir).map_err(|source| StartError::Log { dir: log_dir.clone(), source })?;
+        let log = LogStore::open(&log_dir)?;
         let store = Arc::new(Store::open(&settings.data_dir, &settings.boot_id_file)?);
         discard_unprovable(&store, &log).await?;
         let publisher = Publisher::new(store.read().applied());
@@ -295,14 +288,22 @@ impl Node {
 
     /// Completes when consensus has stopped by itself, with the reason: the replica must end then.
     pub async fn failed(&self) -> String {
-        let mut metrics = self.raft.metrics();
-        loop {
-            if let Err(fatal) = &metrics.borrow_watched().running_state {
-                return fatal.to_string();
+        let consensus = async {
+            let mut metrics = self.raft.metrics();
+            loop {
+                if let Err(fatal) = &metrics.borrow_watched().running_state {
+                    return fatal.to_string();
+                }
+                if metrics.changed().await.is_err() {
+                    return "consensus has stopped".to_owned();
+                }
             }
-            if metrics.changed().await.is_err() {
-                return "consensus has stopped".to_owned();
-            }
+        };
+        // What storage says of a failure is more than what consensus repeats of it.
+        tokio::select! {
+            biased;
+            line = self.log.failure().happened() => line,
+            reason = consensus => self.log.failure().told().unwrap_or(reason),
         }
     }
 
@@ -315,6 +316,7 @@ impl Node {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop in order");
         }
+        self.log.mark_synced();
         self.store.close().await
     }
 
