@@ -4,12 +4,14 @@
 //!   submit ──▶ Node ──▶ openraft ──▶ log (fsync) ──▶ peers ──▶ commit ──▶ machine over store ──▶ feed, answer
 //! ```
 
+mod admission;
 mod clock;
 mod leader_loss;
 mod log_check;
 mod log_store;
 mod network;
 mod peer_service;
+mod recall;
 mod state_machine;
 mod types;
 
@@ -26,11 +28,13 @@ use openraft::error::ClientWriteError;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use quorate_proto::rpc;
 
+use admission::Gate;
 use clock::Clocks;
 use leader_loss::Evidence;
 use log_check::LogError;
 use log_store::LogStore;
 use network::Network;
+use recall::Memory;
 use state_machine::StateMachine;
 use types::{Peer, Proposal, stored_membership_to_wire};
 
@@ -130,7 +134,18 @@ pub struct Node {
     clocks: Clocks,
     evidence: Evidence,
     network: Network,
+    memory: Memory,
+    gate: Gate,
     metrics: Metrics,
+}
+
+/// Why a replica must end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Its data directory must not be used; the operator replaces it.
+    Refused(String),
+    /// Consensus or storage has failed.
+    Failed(String),
 }
 
 impl Node {
@@ -141,6 +156,8 @@ impl Node {
     pub async fn start(settings: &Settings, metrics: Metrics) -> Result<Self, StartError> {
         let log_dir = settings.data_dir.join("log");
         let log = LogStore::open(&log_dir)?;
+        let begun = log.last_log_id().is_some() || log.vote().is_some();
+        let memory = Memory::open(&settings.data_dir, settings.id, begun)?;
         let store = Arc::new(Store::open(&settings.data_dir, &settings.boot_id_file)?);
         discard_unprovable(&store, &log).await?;
         let publisher = Publisher::new(store.read().applied());
@@ -149,17 +166,50 @@ impl Node {
             .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
         let config = raft_config(settings).map_err(StartError::Settings)?;
         let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
-        let network = Network::new(identity, clocks.clone());
+        let network = Network::new(identity, clocks.clone(), memory.clone());
+        let last = log.last_log_id().max(snapshot_log_id(&store)?);
+        let found = memory.found(log.vote().as_ref(), last.as_ref());
         let raft = Raft::new(settings.id, Arc::new(config), network.clone(), log.clone(), machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
         let (contact, evidence) = (LeaderContact::new(), Evidence::default());
-        let id = settings.id;
-        let node = Self { id, raft, store, log, publisher, contact, clocks, evidence, network, metrics };
+        let (id, gate) = (settings.id, Gate::default());
+        let node = Self {
+            id,
+            raft,
+            store,
+            log,
+            publisher,
+            contact,
+            clocks,
+            evidence,
+            network,
+            memory,
+            gate,
+            metrics,
+        };
+        node.spawn_admission(settings.replicas.clone(), found);
         node.spawn_snapshots();
         node.spawn_ticks();
-        tokio::spawn(leader_loss::watch(node.raft.clone(), node.network.clone(), id, node.evidence.clone()));
         Ok(node)
+    }
+
+    /// Asks what this replica has acknowledged; it takes part only then.
+    fn spawn_admission(&self, replicas: BTreeMap<u64, String>, found: rpc::Acknowledged) {
+        let (id, raft, metrics) = (self.id, self.raft.clone(), self.raft.metrics());
+        self.memory.learn_from(Box::new(move || {
+            let metrics = metrics.borrow_watched();
+            metrics.replication.as_ref().map_or_else(Vec::new, |matched| recall::led(&metrics.vote, matched))
+        }));
+        let (network, memory, gate) = (self.network.clone(), self.memory.clone(), self.gate.clone());
+        let evidence = self.evidence.clone();
+        tokio::spawn(self.memory.clone().keep());
+        tokio::spawn(async move {
+            admission::run(raft.clone(), network.clone(), memory, replicas, found, gate.clone()).await;
+            if gate.is_open() {
+                leader_loss::watch(raft, network, id, evidence).await;
+            }
+        });
     }
 
     /// The service for the other replicas.
@@ -170,6 +220,8 @@ impl Node {
             self.contact.clone(),
             self.clocks.clone(),
             self.evidence.clone(),
+            self.memory.clone(),
+            self.gate.clone(),
         )
     }
 
@@ -203,6 +255,7 @@ impl Node {
     /// # Errors
     /// In words, when the log is not empty or the members do not include this replica.
     pub async fn form(&self, members: &BTreeMap<u64, String>) -> Result<(), String> {
+        self.gate.decided().await?;
         let members: BTreeMap<u64, Peer> =
             members.iter().map(|(id, address)| (*id, Peer { address: address.clone() })).collect();
         self.raft.initialize(members).await.map_err(|error| error.to_string())
@@ -324,7 +377,7 @@ impl Node {
     }
 
     /// Completes when consensus has stopped by itself, with the reason: the replica must end then.
-    pub async fn failed(&self) -> String {
+    pub async fn failed(&self) -> Ending {
         let consensus = async {
             let mut metrics = self.raft.metrics();
             loop {
@@ -336,11 +389,19 @@ impl Node {
                 }
             }
         };
+        let refused = async {
+            match self.gate.decided().await {
+                Ok(()) => std::future::pending().await,
+                Err(line) => line,
+            }
+        };
         // What storage says of a failure is more than what consensus repeats of it.
         tokio::select! {
             biased;
-            line = self.log.failure().happened() => line,
-            reason = consensus => self.log.failure().told().unwrap_or(reason),
+            line = refused => Ending::Refused(line),
+            line = self.log.failure().happened() => Ending::Failed(line),
+            line = self.memory.failure().happened() => Ending::Failed(line),
+            reason = consensus => Ending::Failed(self.log.failure().told().unwrap_or(reason)),
         }
     }
 
@@ -460,6 +521,12 @@ async fn read_index(raft: &Raft) -> Result<u64, String> {
     linearizer.map(|linearizer| linearizer.read_log_id().index()).map_err(|error| error.to_string())
 }
 
+/// The last entry that the newest snapshot contains.
+fn snapshot_log_id(store: &Store) -> Result<Option<types::LogId>, StoreError> {
+    let snapshot = store.current_snapshot()?;
+    Ok(snapshot.and_then(|file| file.applied.log_id.as_ref().map(types::log_id_from_wire)))
+}
+
 /// A checkpoint that claims more than log and snapshot can prove is not believed.
 async fn discard_unprovable(store: &Store, log: &LogStore) -> Result<(), StoreError> {
     let applied = store.read().applied().index().unwrap_or(0);
@@ -492,6 +559,8 @@ fn raft_config(settings: &Settings) -> Result<Config, String> {
         replication_lag_threshold: u64::MAX,
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: LOGS_BEHIND_SNAPSHOT,
+        // Until it is known that the disk is not an old copy.
+        enable_elect: false,
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
         allow_log_reversion: Some(false),
