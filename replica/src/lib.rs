@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod node;
 pub mod service;
 pub mod store;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

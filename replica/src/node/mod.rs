@@ -122,6 +122,21 @@ pub enum ProposeError {
     Unknown,
 }
 
+/// A command to propose.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    /// An encoded `quorate.v1.Command`.
+    pub command: Bytes,
+    /// W3C trace context of a traced command; empty otherwise.
+    pub traceparent: String,
+}
+
+impl From<Bytes> for Submitted {
+    fn from(command: Bytes) -> Self {
+        Self { command, traceparent: String::new() }
+    }
+}
+
 /// A running replica.
 #[derive(Debug)]
 pub struct Node {
@@ -297,15 +312,18 @@ impl Node {
     ///
     /// # Errors
     /// [`ProposeError::NotLeader`] when nothing was proposed at all.
-    pub async fn propose(
+    pub async fn propose<C: Into<Submitted>>(
         &self,
-        commands: Vec<Bytes>,
-    ) -> Result<impl Stream<Item = Result<rpc::Outcome, ProposeError>> + Send + use<>, ProposeError> {
+        commands: Vec<C>,
+    ) -> Result<impl Stream<Item = Result<rpc::Outcome, ProposeError>> + Send + use<C>, ProposeError> {
         if !self.is_leader() {
             return Err(ProposeError::NotLeader);
         }
         let log_time_ms = log_time_ms(&self.raft, &self.clocks);
-        let proposals = commands.into_iter().map(|command| Proposal { log_time_ms, command });
+        let proposals = commands
+            .into_iter()
+            .map(Into::into)
+            .map(|Submitted { command, traceparent }| Proposal { log_time_ms, command, traceparent });
         let results = self.raft.client_write_many(proposals).await.map_err(|_| ProposeError::Unknown)?;
         Ok(results.map(|result| match result {
             Ok(Ok(written)) => written.response.map(|outcome| *outcome).ok_or(ProposeError::Unknown),
@@ -468,7 +486,7 @@ impl Node {
                 let known_ms = position.borrow().log_time_ms;
                 if log_time_ms >= known_ms + TICK_LAG_MS {
                     // An entry without a command: only its time counts.
-                    let tick = Proposal { log_time_ms, command: Bytes::new() };
+                    let tick = Proposal { log_time_ms, command: Bytes::new(), traceparent: String::new() };
                     if let Err(error) = raft.client_write(tick).await {
                         tracing::debug!(%error, "log time was not moved on");
                     }

@@ -25,6 +25,7 @@ use super::types::{
 };
 use super::{LeaderContact, Raft, read_index};
 use crate::store::{SnapshotFile, Store};
+use crate::trace::{self, Stage};
 
 /// Serves the other replicas.
 #[derive(Debug)]
@@ -72,6 +73,11 @@ fn stopped(error: impl std::fmt::Display) -> Status {
 }
 
 fn append_from_wire(request: rpc::AppendRequest) -> Result<AppendEntriesRequest<Types>, Missing> {
+    for entry in &request.entries {
+        if let Some(rpc::entry::Payload::Proposal(proposal)) = &entry.payload {
+            trace::open(Stage::Append, &proposal.traceparent, entry.log_id.map(|id| id.index));
+        }
+    }
     Ok(AppendEntriesRequest {
         vote: vote_from_wire(request.vote)?,
         prev_log_id: request.prev_log_id.as_ref().map(log_id_from_wire),

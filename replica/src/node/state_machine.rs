@@ -19,6 +19,7 @@ use crate::feed::{AppliedBatch, Publisher};
 use crate::machine::{self, Context};
 use crate::metrics::Metrics;
 use crate::store::{Applied, Applier, SnapshotFile, Store, StoreError, View, Writes};
+use crate::trace::{self, Stage};
 
 /// Entries applied under one hold of the state: bounds how long readers wait, about half a millisecond.
 const APPLY_BATCH_ENTRIES: usize = 128;
@@ -76,6 +77,8 @@ fn apply_entry(state: &mut Applier<'_>, entry: Entry) -> Result<(Reply, Vec<Even
             (None, Writes::new(), Vec::new(), body, Vec::new())
         }
         EntryPayload::Normal(proposal) => {
+            let span = trace::open(Stage::Apply, &proposal.traceparent, Some(log_id.index()));
+            let _span = span.map(|(span, _)| span.entered());
             // Log time never goes back, whatever the proposer's clock says.
             applied.log_time_ms = before.log_time_ms.max(proposal.log_time_ms);
             let context = Context {

@@ -19,7 +19,9 @@ use tonic::{Request, Response, Status, Streaming};
 use super::read;
 use super::token::Signer;
 use crate::feed;
-use crate::node::{Node, ProposeError};
+use crate::node::{Node, ProposeError, Submitted};
+use crate::trace::{self, Stage};
+use tracing::Span;
 
 /// Commands of one gateway between their arrival and their answer. More wait in the gateway, by HTTP/2 flow control.
 const COMMANDS_IN_FLIGHT_MAX: usize = 16_384;
@@ -94,15 +96,25 @@ impl Submits {
         if !bad.is_empty() {
             self.refuse(bad.iter().map(|item| item.request_id), failure::Kind::Malformed).await;
         }
-        let (ids, commands): (Vec<u64>, Vec<Bytes>) =
-            good.into_iter().map(|item| (item.request_id, item.command)).unzip();
+        let mut spans = Vec::new();
+        let (ids, commands): (Vec<u64>, Vec<Submitted>) = good
+            .into_iter()
+            .map(|item| {
+                let traced = trace::open(Stage::Propose, &item.traceparent, None);
+                let traceparent = traced.map_or_else(String::new, |(span, traceparent)| {
+                    spans.push((item.request_id, span));
+                    traceparent
+                });
+                (item.request_id, Submitted { command: item.command, traceparent })
+            })
+            .unzip();
         // Proposed here, in the order of arrival; waited for beside, so that the next batch is proposed meanwhile.
         match node.propose(commands).await {
             Ok(outcomes) => {
                 let answers = self.answers.clone();
                 let node = node.clone();
                 tokio::spawn(async move {
-                    forward(&node, ids, outcomes, &answers).await;
+                    forward(&node, ids, outcomes, &answers, spans).await;
                     drop(permit);
                 });
             }
@@ -145,6 +157,7 @@ async fn forward(
     ids: Vec<u64>,
     outcomes: impl Stream<Item = Result<quorate_proto::rpc::Outcome, ProposeError>> + Send,
     answers: &mpsc::Sender<Result<SubmitResults, Status>>,
+    mut spans: Vec<(u64, Span)>,
 ) {
     let mut ids = ids.into_iter();
     let mut chunks = std::pin::pin!(outcomes.ready_chunks(ANSWERS_PER_FRAME_MAX));
@@ -152,6 +165,15 @@ async fn forward(
         let items = chunk
             .into_iter()
             .zip(&mut ids)
+            .inspect(|(outcome, answered)| {
+                // Closes the spans of what is answered now.
+                spans.retain(|(request_id, span)| {
+                    if request_id == answered {
+                        span.record("index", outcome.as_ref().map_or(0, |outcome| outcome.index));
+                    }
+                    request_id != answered
+                });
+            })
             .map(|(outcome, request_id)| match outcome {
                 Ok(outcome) => {
                     SubmitResult { request_id, result: Some(submit_result::Result::Outcome(outcome)) }

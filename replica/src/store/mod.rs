@@ -152,6 +152,14 @@ impl Store {
             if self.state.read().expect(NOT_POISONED).active_bytes < OVERLAY_BYTES_MAX {
                 return;
             }
+            {
+                // Commits freeze the overlay, and none come while it is full: whoever waits hands it over.
+                let mut state = self.state.write().expect(NOT_POISONED);
+                if state.frozen.is_none() {
+                    freeze(&mut state, &self.writer);
+                    return;
+                }
+            }
             freed.await;
         }
     }

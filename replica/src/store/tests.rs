@@ -155,3 +155,20 @@ fn copy_tree(from: &Path, to: &Path) {
         }
     }
 }
+
+#[tokio::test]
+async fn an_overlay_that_filled_up_behind_a_slow_checkpoint_is_handed_over() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    {
+        // As after a time in which the writer was busy: full, and nothing frozen.
+        let mut state = store.state.write().expect(NOT_POISONED);
+        state.active.insert(message(1), Some(Bytes::from("m1")));
+        state.active_bytes = OVERLAY_BYTES_MAX;
+        state.applied.log_id = Some(LogId { term: 1, node_id: 1, index: 1 });
+    }
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(10), store.wait_for_room()).await;
+    waited.expect("room is made, not waited for");
+    assert!(store.overlay_bytes() < OVERLAY_BYTES_MAX);
+    assert_eq!(texts(&store, 0, 10, 10), ["m1"]);
+}
