@@ -6,7 +6,9 @@
 //!                   └───────────── feed ◀──────────────┘ events
 //! ```
 
+mod cell;
 pub mod config;
+mod failure;
 pub mod feed;
 mod formation;
 mod identity;
@@ -34,7 +36,7 @@ use tonic::transport::server::TcpIncoming;
 
 use config::Settings;
 use metrics::Metrics;
-use node::{Identity, MESSAGE_BYTES_MAX, Node};
+use node::{Ending, Identity, MESSAGE_BYTES_MAX, Node};
 use service::admin::AdminService;
 use service::chat::ChatService;
 use service::operator::OperatorService;
@@ -99,7 +101,10 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
 
     let result = tokio::select! {
         () = stop.cancelled() => Ok(()),
-        reason = node.failed() => Err(RunError::Failed(format!("this replica stops: {reason}"))),
+        ending = node.failed() => Err(match ending {
+            Ending::Refused(line) => RunError::Usage(line),
+            Ending::Failed(reason) => RunError::Failed(format!("this replica stops: {reason}")),
+        }),
         line = removal::noticed(&node, &settings, &own) => Err(RunError::Usage(line)),
     };
     formation.abort();

@@ -4,22 +4,24 @@
 //!   submit ──▶ Node ──▶ openraft ──▶ log (fsync) ──▶ peers ──▶ commit ──▶ machine over store ──▶ feed, answer
 //! ```
 
+mod admission;
 mod agreement;
 mod clock;
 mod halt;
 mod leader_loss;
+mod log_check;
 mod log_store;
 mod membership;
 mod network;
 mod peer_service;
 mod peers;
+mod recall;
 mod roster;
 mod state_machine;
 mod types;
 mod upgrade;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -32,12 +34,15 @@ use openraft::error::ClientWriteError;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use quorate_proto::rpc;
 
+use admission::Gate;
 use clock::Clocks;
 use halt::Halt;
 use leader_loss::Evidence;
+use log_check::LogError;
 use log_store::LogStore;
 use network::{Network, Refusals};
 use peers::Peers;
+use recall::Memory;
 use state_machine::StateMachine;
 use types::{Peer, Proposal, stored_membership_to_wire};
 use upgrade::TooNew;
@@ -102,16 +107,9 @@ impl LeaderContact {
 /// Why a node could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data directory does not serve.
-    #[error(
-        "cannot open the log in {dir}: {source}. If the disk was damaged, replace this replica under a new id"
-    )]
-    Log {
-        /// Where.
-        dir: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// The log does not serve.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The state does not serve.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -159,6 +157,8 @@ pub struct Node {
     clocks: Clocks,
     evidence: Evidence,
     network: Network,
+    memory: Memory,
+    gate: Gate,
     metrics: Metrics,
     identity: Identity,
     refusals: Refusals,
@@ -170,6 +170,15 @@ pub struct Node {
     halt: Halt,
 }
 
+/// Why a replica must end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Its data directory must not be used; the operator replaces it.
+    Refused(String),
+    /// Consensus or storage has failed.
+    Failed(String),
+}
+
 impl Node {
     /// Opens the data directory and starts consensus. Serves nobody yet.
     ///
@@ -178,8 +187,9 @@ impl Node {
     pub async fn start(settings: &Settings, metrics: Metrics) -> Result<Self, StartError> {
         agreement::check(&settings.data_dir).map_err(StartError::Settings)?;
         let log_dir = settings.data_dir.join("log");
-        let log =
-            LogStore::open(&log_dir).map_err(|source| StartError::Log { dir: log_dir.clone(), source })?;
+        let log = LogStore::open(&log_dir)?;
+        let begun = log.last_log_id().is_some() || log.vote().is_some();
+        let memory = Memory::open(&settings.data_dir, settings.id, begun)?;
         let store = Arc::new(Store::open(&settings.data_dir, &settings.boot_id_file)?);
         discard_unprovable(&store, &log).await?;
         let publisher = Publisher::new(store.read().applied());
@@ -194,7 +204,9 @@ impl Node {
         let config = raft_config(settings).map_err(StartError::Settings)?;
         let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
         let refusals = Refusals::default();
-        let network = Network::new(identity.clone(), clocks.clone(), refusals.clone());
+        let network = Network::new(identity.clone(), clocks.clone(), memory.clone(), refusals.clone());
+        let last = log.last_log_id().max(snapshot_log_id(&store)?);
+        let found = memory.found(log.vote().as_ref(), last.as_ref());
         let raft = Raft::new(settings.id, Arc::new(config), network.clone(), log.clone(), machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
@@ -208,6 +220,8 @@ impl Node {
             clocks,
             evidence: Evidence::default(),
             network,
+            memory,
+            gate: Gate::default(),
             metrics,
             identity,
             refusals,
@@ -216,10 +230,9 @@ impl Node {
             machine_version_max,
             halt,
         };
+        node.spawn_admission(settings.replicas.clone(), found);
         node.spawn_snapshots();
         node.spawn_ticks();
-        let evidence = node.evidence.clone();
-        tokio::spawn(leader_loss::watch(node.raft.clone(), node.network.clone(), settings.id, evidence));
         Ok(node)
     }
 
@@ -235,6 +248,24 @@ impl Node {
         Ok(())
     }
 
+    /// Asks what this replica has acknowledged; it takes part only then.
+    fn spawn_admission(&self, replicas: BTreeMap<u64, String>, found: rpc::Acknowledged) {
+        let (id, raft, metrics) = (self.id, self.raft.clone(), self.raft.metrics());
+        self.memory.learn_from(Box::new(move || {
+            let metrics = metrics.borrow_watched();
+            metrics.replication.as_ref().map_or_else(Vec::new, |matched| recall::led(&metrics.vote, matched))
+        }));
+        let (network, memory, gate) = (self.network.clone(), self.memory.clone(), self.gate.clone());
+        let evidence = self.evidence.clone();
+        tokio::spawn(self.memory.clone().keep());
+        tokio::spawn(async move {
+            admission::run(raft.clone(), network.clone(), memory, replicas, found, gate.clone()).await;
+            if gate.is_open() {
+                leader_loss::watch(raft, network, id, evidence).await;
+            }
+        });
+    }
+
     /// The service for the other replicas.
     pub fn peer_service(&self) -> PeerService {
         PeerService::new(
@@ -243,6 +274,8 @@ impl Node {
             self.contact.clone(),
             self.clocks.clone(),
             self.evidence.clone(),
+            self.memory.clone(),
+            self.gate.clone(),
             self.stopping.clone(),
         )
     }
@@ -277,6 +310,7 @@ impl Node {
     /// # Errors
     /// In words, when the log is not empty or the members do not include this replica.
     pub async fn form(&self, members: &BTreeMap<u64, String>) -> Result<(), String> {
+        self.gate.decided().await?;
         let members: BTreeMap<u64, Peer> =
             members.iter().map(|(id, address)| (*id, Peer { address: address.clone() })).collect();
         self.raft.initialize(members).await.map_err(|error| error.to_string())
@@ -413,21 +447,34 @@ impl Node {
     }
 
     /// Completes when consensus has stopped by itself or this replica must not go on, with the reason: it must end then.
-    pub async fn failed(&self) -> String {
-        tokio::select! {
-            reason = self.halt.reached() => reason,
-            fatal = self.consensus_failed() => self.halt.reason().unwrap_or(fatal),
-        }
-    }
-
-    async fn consensus_failed(&self) -> String {
-        let mut metrics = self.raft.metrics();
-        loop {
-            if let Err(fatal) = &metrics.borrow_watched().running_state {
-                return fatal.to_string();
+    pub async fn failed(&self) -> Ending {
+        let consensus = async {
+            let mut metrics = self.raft.metrics();
+            loop {
+                if let Err(fatal) = &metrics.borrow_watched().running_state {
+                    return fatal.to_string();
+                }
+                if metrics.changed().await.is_err() {
+                    return "consensus has stopped".to_owned();
+                }
             }
-            if metrics.changed().await.is_err() {
-                return "consensus has stopped".to_owned();
+        };
+        let refused = async {
+            match self.gate.decided().await {
+                Ok(()) => std::future::pending().await,
+                Err(line) => line,
+            }
+        };
+        // What storage says of a failure is more than what consensus repeats of it.
+        tokio::select! {
+            biased;
+            line = refused => Ending::Refused(line),
+            line = self.log.failure().happened() => Ending::Failed(line),
+            line = self.memory.failure().happened() => Ending::Failed(line),
+            reason = self.halt.reached() => Ending::Failed(reason),
+            reason = consensus => {
+                let told = self.log.failure().told().or_else(|| self.halt.reason());
+                Ending::Failed(told.unwrap_or(reason))
             }
         }
     }
@@ -442,6 +489,7 @@ impl Node {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop in order");
         }
+        self.log.mark_synced();
         self.store.close().await
     }
 
@@ -519,6 +567,12 @@ async fn read_index(raft: &Raft) -> Result<u64, String> {
     linearizer.map(|linearizer| linearizer.read_log_id().index()).map_err(|error| error.to_string())
 }
 
+/// The last entry that the newest snapshot contains.
+fn snapshot_log_id(store: &Store) -> Result<Option<types::LogId>, StoreError> {
+    let snapshot = store.current_snapshot()?;
+    Ok(snapshot.and_then(|file| file.applied.log_id.as_ref().map(types::log_id_from_wire)))
+}
+
 /// A checkpoint that claims more than log and snapshot can prove is not believed.
 async fn discard_unprovable(store: &Store, log: &LogStore) -> Result<(), StoreError> {
     let applied = store.read().applied().index().unwrap_or(0);
@@ -551,6 +605,8 @@ fn raft_config(settings: &Settings) -> Result<Config, String> {
         replication_lag_threshold: u64::MAX,
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: LOGS_BEHIND_SNAPSHOT,
+        // Until it is known that the disk is not an old copy.
+        enable_elect: false,
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
         allow_log_reversion: Some(false),

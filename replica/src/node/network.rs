@@ -28,6 +28,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use super::clock::Clocks;
+use super::recall::{Memory, acknowledged};
 use super::state_machine::read_piece;
 use super::types::{
     LeaderId, LogId, Missing, Peer, Types, Vote, entry_to_wire, log_id_from_wire, log_id_to_wire,
@@ -103,13 +104,14 @@ pub fn channel(address: &str) -> Result<Channel, tonic::transport::Error> {
 pub struct Network {
     identity: Identity,
     clocks: Clocks,
+    memory: Memory,
     refusals: Refusals,
 }
 
 impl Network {
-    /// A network that calls as this replica and passes on what clocks peers tell.
-    pub fn new(identity: Identity, clocks: Clocks, refusals: Refusals) -> Self {
-        Self { identity, clocks, refusals }
+    /// A network that calls as this replica and passes on what clocks peers tell and what they acknowledge.
+    pub fn new(identity: Identity, clocks: Clocks, memory: Memory, refusals: Refusals) -> Self {
+        Self { identity, clocks, memory, refusals }
     }
 
     /// A client to the replica with this id at an address, on a connection of its own.
@@ -170,6 +172,7 @@ pub struct PeerClient {
     /// `None` when the peer's address is not usable; every call says so.
     client: Option<Client>,
     clocks: Clocks,
+    memory: Memory,
     refusals: Refusals,
 }
 
@@ -190,7 +193,9 @@ impl PeerClient {
                 None
             }
         };
-        Self { target, client, clocks: network.clocks.clone(), refusals: network.refusals.clone() }
+        let (clocks, memory, refusals) =
+            (network.clocks.clone(), network.memory.clone(), network.refusals.clone());
+        Self { target, client, clocks, memory, refusals }
     }
 
     fn client(&self) -> Result<Client, Unreachable<Types>> {
@@ -226,6 +231,7 @@ fn append_to_wire(request: AppendEntriesRequest<Types>) -> rpc::AppendRequest {
         prev_log_id: request.prev_log_id.as_ref().map(log_id_to_wire),
         entries: request.entries.into_iter().map(entry_to_wire).collect(),
         leader_commit: request.leader_commit.as_ref().map(log_id_to_wire),
+        acknowledged: Vec::new(),
     }
 }
 
@@ -259,7 +265,8 @@ impl RaftNetworkV2<Types> for PeerClient {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        let request = append_to_wire(request);
+        let mut request = append_to_wire(request);
+        request.acknowledged = self.memory.tell();
         let answer = self.call(option, |mut client| async move { client.append_once(request).await }).await?;
         self.clocks.told(self.target, answer.clock_ms);
         let result = append_result(answer).map_err(|missing| bad_answer(&missing))?;
@@ -315,7 +322,14 @@ impl RaftNetworkV2<Types> for PeerClient {
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let request = vote_request_to_wire(&request);
-        vote_response(self.call(option, |mut client| async move { client.vote(request).await }).await?)
+        let answer = self.call(option, |mut client| async move { client.vote(request).await }).await?;
+        let answer = vote_response(answer)?;
+        if answer.vote_granted {
+            // Before the grant counts: if this replica comes to lead by it, it remembers by whom.
+            self.memory.heard(&[acknowledged(self.target, Some(&answer.vote), None)]);
+            self.memory.save().await;
+        }
+        Ok(answer)
     }
 
     async fn pre_vote(
