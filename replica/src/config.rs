@@ -78,6 +78,8 @@ struct FileConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     boot_id_file: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    clock_offset_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     heartbeat_interval_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     election_timeout_min_ms: Option<u64>,
@@ -104,6 +106,8 @@ pub struct Settings {
     pub cluster_secret_file: PathBuf,
     /// The kernel's boot id.
     pub boot_id_file: PathBuf,
+    /// Added to this machine's clock: for tests of wrong clocks.
+    pub clock_offset_ms: i64,
     /// Interval of a leader's heartbeats.
     pub heartbeat_interval_ms: u64,
     /// Shortest wait before an election.
@@ -155,6 +159,7 @@ impl Settings {
             http_listen: flags.http_listen.or(file.http_listen),
             cluster_secret_file: secret.ok_or_else(|| need("--cluster-secret-file"))?,
             boot_id_file: file.boot_id_file.unwrap_or_else(|| BOOT_ID_FILE.into()),
+            clock_offset_ms: file.clock_offset_ms.unwrap_or(0),
             heartbeat_interval_ms: file.heartbeat_interval_ms.unwrap_or(HEARTBEAT_INTERVAL_MS),
             election_timeout_min_ms: file.election_timeout_min_ms.unwrap_or(ELECTION_TIMEOUT_MIN_MS),
             election_timeout_max_ms: file.election_timeout_max_ms.unwrap_or(ELECTION_TIMEOUT_MAX_MS),
@@ -208,6 +213,7 @@ impl Settings {
             http_listen: self.http_listen,
             cluster_secret_file: Some(self.cluster_secret_file.clone()),
             boot_id_file: Some(self.boot_id_file.clone()),
+            clock_offset_ms: Some(self.clock_offset_ms).filter(|offset| *offset != 0),
             heartbeat_interval_ms: Some(self.heartbeat_interval_ms),
             election_timeout_min_ms: Some(self.election_timeout_min_ms),
             election_timeout_max_ms: Some(self.election_timeout_max_ms),

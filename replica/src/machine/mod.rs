@@ -105,6 +105,16 @@ pub fn apply<V: View>(view: &V, context: Context, command: &Command) -> Result<A
     Ok(Applied { outcome, writes: step.state.into_writes(), events: step.events })
 }
 
+/// Applies an entry without a command: time moves on, and what is due with it is done.
+///
+/// # Errors
+/// Only when the view's disk fails.
+pub fn tick<V: View>(view: &V, context: Context) -> Result<Writes, StoreError> {
+    let mut step = Step { context, state: Transaction::new(view), events: Vec::new() };
+    step.forget_expired()?;
+    Ok(step.state.into_writes())
+}
+
 /// What an entry with undecodable bytes comes to. The leader refuses such bytes before it proposes them.
 pub fn undecodable(context: Context) -> Outcome {
     let result = rejection(ErrorCode::Malformed, "the entry's bytes are no command".to_owned());

@@ -4,6 +4,8 @@
 //!   submit ──▶ Node ──▶ openraft ──▶ log (fsync) ──▶ peers ──▶ commit ──▶ machine over store ──▶ feed, answer
 //! ```
 
+mod clock;
+mod leader_loss;
 mod log_store;
 mod network;
 mod peer_service;
@@ -14,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -24,6 +26,8 @@ use openraft::error::ClientWriteError;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use quorate_proto::rpc;
 
+use clock::Clocks;
+use leader_loss::Evidence;
 use log_store::LogStore;
 use network::Network;
 use state_machine::StateMachine;
@@ -49,12 +53,12 @@ const LOGS_BEHIND_SNAPSHOT: u64 = 10_000;
 const APPEND_ENTRIES_MAX: u64 = 2048;
 /// Longest wait for a successor when the leader stops in order.
 const TRANSFER_WAIT: Duration = Duration::from_millis(1_000);
-
-/// Wall clock, ms since the Unix epoch.
-pub fn now_ms() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
-}
+/// Longest wait for a leader to confirm itself before a linearizable read is refused.
+const READ_INDEX_WAIT: Duration = Duration::from_secs(2);
+/// How often the leader looks whether log time lags.
+const TICK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// An idle leader moves log time on when it lags by this much, so that what is due comes to pass.
+const TICK_LAG_MS: u64 = 60_000;
 
 /// When this replica last heard from a leader. Monotonic: a wall clock that is set must not look like silence.
 #[derive(Debug, Clone)]
@@ -129,6 +133,9 @@ pub struct Node {
     log: LogStore,
     publisher: Publisher,
     contact: LeaderContact,
+    clocks: Clocks,
+    evidence: Evidence,
+    network: Network,
     metrics: Metrics,
 }
 
@@ -148,18 +155,29 @@ impl Node {
         let identity = Identity::new(&settings.cluster, settings.id)
             .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
         let config = raft_config(settings).map_err(StartError::Settings)?;
-        let raft = Raft::new(settings.id, Arc::new(config), Network::new(identity), log.clone(), machine)
+        let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
+        let network = Network::new(identity, clocks.clone());
+        let raft = Raft::new(settings.id, Arc::new(config), network.clone(), log.clone(), machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
-        let contact = LeaderContact::new();
-        let node = Self { id: settings.id, raft, store, log, publisher, contact, metrics };
+        let (contact, evidence) = (LeaderContact::new(), Evidence::default());
+        let id = settings.id;
+        let node = Self { id, raft, store, log, publisher, contact, clocks, evidence, network, metrics };
         node.spawn_snapshots();
+        node.spawn_ticks();
+        tokio::spawn(leader_loss::watch(node.raft.clone(), node.network.clone(), id, node.evidence.clone()));
         Ok(node)
     }
 
     /// The service for the other replicas.
     pub fn peer_service(&self) -> PeerService {
-        PeerService::new(self.raft.clone(), self.store.clone(), self.contact.clone())
+        PeerService::new(
+            self.raft.clone(),
+            self.store.clone(),
+            self.contact.clone(),
+            self.clocks.clone(),
+            self.evidence.clone(),
+        )
     }
 
     /// This replica's id.
@@ -223,6 +241,12 @@ impl Node {
         self.contact.age_ms()
     }
 
+    /// The time of day, ms since the Unix epoch: this replica's clock, unless log time shows that it is wrong.
+    pub fn wall_clock_ms(&self) -> u64 {
+        let (own, log_time_ms) = (self.clocks.now_ms(), self.publisher.position().borrow().log_time_ms);
+        if log_time_ms != 0 && own.abs_diff(log_time_ms) > 2 * TICK_LAG_MS { log_time_ms } else { own }
+    }
+
     /// Proposes commands in one append; yields what became of each, in order.
     ///
     /// # Errors
@@ -234,7 +258,7 @@ impl Node {
         if !self.is_leader() {
             return Err(ProposeError::NotLeader);
         }
-        let log_time_ms = now_ms();
+        let log_time_ms = log_time_ms(&self.raft, &self.clocks);
         let proposals = commands.into_iter().map(|command| Proposal { log_time_ms, command });
         let results = self.raft.client_write_many(proposals).await.map_err(|_| ProposeError::Unknown)?;
         Ok(results.map(|result| match result {
@@ -245,13 +269,26 @@ impl Node {
         }))
     }
 
-    /// Waits until everything committed before this call is applied here. Only the leader can (read-index).
+    /// Waits until everything acknowledged before this call is applied here (read-index, Raft dissertation, 6.4): a leader
+    /// confirms with a majority that it still leads, a follower asks the leader.
     ///
     /// # Errors
-    /// [`ProposeError::NotLeader`] when this replica cannot confirm that it leads.
+    /// [`ProposeError::NotLeader`] when no leader could confirm it.
     pub async fn linearize(&self) -> Result<(), ProposeError> {
-        let confirmed = self.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex).await;
-        confirmed.map(|_| ()).map_err(|_| ProposeError::NotLeader)
+        let confirmed = async {
+            let index = match self.leader() {
+                Some((id, _)) if id == self.id => read_index(&self.raft).await.ok()?,
+                Some((_, address)) => {
+                    let mut client = self.network.client(&address).ok()?;
+                    client.read_index(rpc::ReadIndexRequest {}).await.ok()?.into_inner().index
+                }
+                None => return None,
+            };
+            let mut position = self.publisher.position();
+            position.wait_for(|at| at.index >= index).await.ok().map(|_| ())
+        };
+        let confirmed = tokio::time::timeout(READ_INDEX_WAIT, confirmed).await;
+        confirmed.ok().flatten().ok_or(ProposeError::NotLeader)
     }
 
     /// How this replica stands.
@@ -347,6 +384,36 @@ impl Node {
         }
     }
 
+    /// Moves log time on while nobody proposes anything, and names clocks that are wrong.
+    fn spawn_ticks(&self) {
+        let (raft, clocks, publisher) = (self.raft.clone(), self.clocks.clone(), self.publisher.clone());
+        tokio::spawn(async move {
+            let position = publisher.position();
+            while raft.metrics().borrow_watched().running_state.is_ok() {
+                tokio::time::sleep(TICK_CHECK_INTERVAL).await;
+                if !raft.is_leader() {
+                    continue;
+                }
+                let log_time_ms = log_time_ms(&raft, &clocks);
+                for (id, ahead_ms) in clocks.wrong_clocks(log_time_ms) {
+                    tracing::error!(
+                        id,
+                        ahead_ms,
+                        "a replica's clock is ahead of the majority's: set it right"
+                    );
+                }
+                let known_ms = position.borrow().log_time_ms;
+                if log_time_ms >= known_ms + TICK_LAG_MS {
+                    // An entry without a command: only its time counts.
+                    let tick = Proposal { log_time_ms, command: Bytes::new() };
+                    if let Err(error) = raft.client_write(tick).await {
+                        tracing::debug!(%error, "log time was not moved on");
+                    }
+                }
+            }
+        });
+    }
+
     /// Takes a snapshot whenever the log has grown enough; the log before it is purged then.
     fn spawn_snapshots(&self) {
         let (raft, log, store) = (self.raft.clone(), self.log.clone(), self.store.clone());
@@ -373,6 +440,22 @@ impl Node {
             }
         });
     }
+}
+
+/// The time to give to an entry proposed now: what a majority of the voters' clocks have reached.
+fn log_time_ms(raft: &Raft, clocks: &Clocks) -> u64 {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    clocks.majority_ms(metrics.membership_config.membership().get_joint_config())
+}
+
+/// The index that a linearizable read must have applied: confirmed with a majority by this replica, the leader.
+///
+/// # Errors
+/// In words, when it does not lead or cannot confirm it.
+async fn read_index(raft: &Raft) -> Result<u64, String> {
+    let linearizer = raft.get_read_linearizer(openraft::ReadPolicy::ReadIndex).await;
+    linearizer.map(|linearizer| linearizer.read_log_id().index()).map_err(|error| error.to_string())
 }
 
 /// A checkpoint that claims more than log and snapshot can prove is not believed.

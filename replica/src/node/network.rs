@@ -25,6 +25,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use super::clock::Clocks;
 use super::state_machine::read_piece;
 use super::types::{
     LeaderId, LogId, Missing, Peer, Types, Vote, entry_to_wire, log_id_from_wire, log_id_to_wire,
@@ -90,12 +91,22 @@ pub fn channel(address: &str) -> Result<Channel, tonic::transport::Error> {
 #[derive(Debug, Clone)]
 pub struct Network {
     identity: Identity,
+    clocks: Clocks,
 }
 
 impl Network {
-    /// A network that calls as this replica.
-    pub fn new(identity: Identity) -> Self {
-        Self { identity }
+    /// A network that calls as this replica and passes on what clocks peers tell.
+    pub fn new(identity: Identity, clocks: Clocks) -> Self {
+        Self { identity, clocks }
+    }
+
+    /// A client to the replica at an address, on a connection of its own.
+    ///
+    /// # Errors
+    /// When the address is no host:port.
+    pub fn client(&self, address: &str) -> Result<Client, tonic::transport::Error> {
+        let client = RaftClient::with_interceptor(channel(address)?, self.identity.clone());
+        Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 }
 
@@ -103,11 +114,11 @@ impl RaftNetworkFactory<Types> for Network {
     type Network = PeerClient;
 
     async fn new_client(&mut self, target: u64, node: &Peer) -> PeerClient {
-        PeerClient::new(target, node, self.identity.clone())
+        PeerClient::new(target, node, self)
     }
 }
 
-type Client = RaftClient<InterceptedService<Channel, Identity>>;
+pub type Client = RaftClient<InterceptedService<Channel, Identity>>;
 
 /// A client to one peer, on a connection of its own.
 #[derive(Debug)]
@@ -115,6 +126,7 @@ pub struct PeerClient {
     target: u64,
     /// `None` when the peer's address is not usable; every call says so.
     client: Option<Client>,
+    clocks: Clocks,
 }
 
 fn unreachable(status: &Status) -> Unreachable<Types> {
@@ -126,19 +138,15 @@ fn bad_answer(missing: &Missing) -> RPCError<Types> {
 }
 
 impl PeerClient {
-    fn new(target: u64, node: &Peer, identity: Identity) -> Self {
-        let client = match channel(&node.address) {
-            Ok(channel) => Some(
-                RaftClient::with_interceptor(channel, identity)
-                    .max_decoding_message_size(MESSAGE_BYTES_MAX)
-                    .max_encoding_message_size(MESSAGE_BYTES_MAX),
-            ),
+    fn new(target: u64, node: &Peer, network: &Network) -> Self {
+        let client = match network.client(&node.address) {
+            Ok(client) => Some(client),
             Err(error) => {
                 tracing::error!(target, address = node.address, %error, "a replica's address cannot be used");
                 None
             }
         };
-        Self { target, client }
+        Self { target, client, clocks: network.clocks.clone() }
     }
 
     fn client(&self) -> Result<Client, Unreachable<Types>> {
@@ -209,6 +217,7 @@ impl RaftNetworkV2<Types> for PeerClient {
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let request = append_to_wire(request);
         let answer = self.call(option, |mut client| async move { client.append_once(request).await }).await?;
+        self.clocks.told(self.target, answer.clock_ms);
         let result = append_result(answer).map_err(|missing| bad_answer(&missing))?;
         Ok(match result {
             // A heartbeat or a single append: matched up to less than was sent is a partial success.
@@ -244,8 +253,12 @@ impl RaftNetworkV2<Types> for PeerClient {
                     return Err(Unreachable::from_string("the append stream did not open in time").into());
                 }
             };
-            let results = answers.map(|answer| match answer {
-                Ok(answer) => append_result(answer).map_err(|missing| bad_answer(&missing)),
+            let (target, clocks) = (self.target, self.clocks.clone());
+            let results = answers.map(move |answer| match answer {
+                Ok(answer) => {
+                    clocks.told(target, answer.clock_ms);
+                    append_result(answer).map_err(|missing| bad_answer(&missing))
+                }
                 Err(status) => Err(unreachable(&status).into()),
             });
             Ok(results.boxed())

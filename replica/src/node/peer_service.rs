@@ -14,11 +14,13 @@ use quorate_proto::rpc::raft_server::Raft as RaftService;
 use quorate_proto::rpc::{self, append_response, snapshot_chunk, transfer_leader_response};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::clock::Clocks;
+use super::leader_loss::{self, Evidence};
 use super::types::{
     Missing, Types, entry_from_wire, log_id_from_wire, log_id_to_wire, stored_membership_from_wire,
     vote_from_wire, vote_to_wire,
 };
-use super::{LeaderContact, Raft};
+use super::{LeaderContact, Raft, read_index};
 use crate::store::{SnapshotFile, Store};
 
 /// Serves the other replicas.
@@ -27,13 +29,21 @@ pub struct PeerService {
     raft: Raft,
     store: Arc<Store>,
     contact: LeaderContact,
+    clocks: Clocks,
+    evidence: Evidence,
     /// One snapshot is received at a time: they share a file.
     receiving: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl PeerService {
-    pub(super) fn new(raft: Raft, store: Arc<Store>, contact: LeaderContact) -> Self {
-        Self { raft, store, contact, receiving: Arc::default() }
+    pub(super) fn new(
+        raft: Raft,
+        store: Arc<Store>,
+        contact: LeaderContact,
+        clocks: Clocks,
+        evidence: Evidence,
+    ) -> Self {
+        Self { raft, store, contact, clocks, evidence, receiving: Arc::default() }
     }
 }
 
@@ -55,14 +65,14 @@ fn append_from_wire(request: rpc::AppendRequest) -> Result<AppendEntriesRequest<
     })
 }
 
-fn append_answer(result: StreamAppendResult<Types>) -> rpc::AppendResponse {
+fn append_answer(result: StreamAppendResult<Types>, clock_ms: u64) -> rpc::AppendResponse {
     use append_response::{Matched, Result as Answer};
     let result = match result {
         Ok(matched) => Answer::Matched(Matched { log_id: matched.as_ref().map(log_id_to_wire) }),
         Err(StreamAppendError::Conflict(id)) => Answer::Conflict(log_id_to_wire(&id)),
         Err(StreamAppendError::HigherVote(vote)) => Answer::HigherVote(vote_to_wire(&vote)),
     };
-    rpc::AppendResponse { result: Some(result) }
+    rpc::AppendResponse { result: Some(result), clock_ms }
 }
 
 fn vote_from_request(request: rpc::VoteRequest) -> Result<VoteRequest<Types>, Missing> {
@@ -83,6 +93,7 @@ fn vote_answer(response: &VoteResponse<Types>) -> rpc::VoteResponse {
 #[tonic::async_trait]
 impl RaftService for PeerService {
     type AppendStream = Pin<Box<dyn Stream<Item = Result<rpc::AppendResponse, Status>> + Send>>;
+    type LifelineStream = futures_util::stream::Pending<Result<rpc::LifelineBeat, Status>>;
 
     async fn append(
         &self,
@@ -98,7 +109,9 @@ impl RaftService for PeerService {
         let requests =
             requests.take_while(|append| std::future::ready(append.is_some())).filter_map(std::future::ready);
         let answers = self.raft.stream_append(requests.boxed());
-        let answers = answers.map(|result| result.map(append_answer).map_err(stopped));
+        let clocks = self.clocks.clone();
+        let answers = answers
+            .map(move |result| result.map(|answer| append_answer(answer, clocks.now_ms())).map_err(stopped));
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -111,7 +124,7 @@ impl RaftService for PeerService {
         let prev = append.prev_log_id;
         let last = append.entries.last().map(|entry| entry.log_id).or(prev);
         let answer = self.raft.append_entries(append).await.map_err(stopped)?;
-        Ok(Response::new(append_answer(answer.into_stream_result(prev, last))))
+        Ok(Response::new(append_answer(answer.into_stream_result(prev, last), self.clocks.now_ms())))
     }
 
     async fn vote(&self, request: Request<rpc::VoteRequest>) -> Result<Response<rpc::VoteResponse>, Status> {
@@ -201,5 +214,28 @@ impl RaftService for PeerService {
         };
         let answer = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(Response::new(rpc::SnapshotResponse { vote: Some(vote_to_wire(&answer.vote)) }))
+    }
+
+    async fn read_index(
+        &self,
+        _request: Request<rpc::ReadIndexRequest>,
+    ) -> Result<Response<rpc::ReadIndexResponse>, Status> {
+        let index = read_index(&self.raft).await.map_err(Status::failed_precondition)?;
+        Ok(Response::new(rpc::ReadIndexResponse { index }))
+    }
+
+    async fn lifeline(
+        &self,
+        _request: Request<rpc::LifelineRequest>,
+    ) -> Result<Response<Self::LifelineStream>, Status> {
+        Ok(Response::new(futures_util::stream::pending()))
+    }
+
+    async fn leader_lost(
+        &self,
+        request: Request<rpc::LeaderLostRequest>,
+    ) -> Result<Response<rpc::LeaderLostResponse>, Status> {
+        let agrees = leader_loss::agrees(&self.raft, &self.evidence, request.get_ref()).await;
+        Ok(Response::new(rpc::LeaderLostResponse { agrees }))
     }
 }

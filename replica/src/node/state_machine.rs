@@ -83,6 +83,12 @@ fn apply_entry(state: &mut Applier<'_>, entry: Entry) -> Result<(Reply, Vec<Even
                 term: log_id.committed_leader_id().term,
                 log_time_ms: applied.log_time_ms,
             };
+            if proposal.command.is_empty() {
+                let writes = machine::tick(state, context)?;
+                applied.hash = fold_hash(&before.hash, &log_id, &[], &[], &writes);
+                state.commit(writes, applied);
+                return Ok((None, Vec::new()));
+            }
             let (outcome, writes, events) = apply_command(state, context, &proposal.command)?;
             let encoded = outcome.encode_to_vec();
             (Some(Box::new(outcome)), writes, events, proposal.command, encoded)

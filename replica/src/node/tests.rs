@@ -83,6 +83,7 @@ impl Cluster {
             http_listen: None,
             cluster_secret_file: dir.path().join("secret"),
             boot_id_file,
+            clock_offset_ms: 0,
             heartbeat_interval_ms: 100,
             election_timeout_min_ms: 500,
             election_timeout_max_ms: 1_000,
@@ -189,7 +190,13 @@ async fn three_nodes_agree_and_hand_leadership_over() {
     assert!(again[0].replay, "a retry at the next leader is answered with the original");
     assert_eq!(again[0].index, outcomes[0].index);
     assert!(!again[1].replay);
-    next.linearize().await.expect("leads");
+    for node in &cluster.nodes {
+        node.linearize().await.expect("the leader by itself, a follower through it");
+        assert!(
+            node.status(0).applied_index >= again[1].index,
+            "what was acknowledged before is applied here"
+        );
+    }
     cluster.agree(again[1].index).await;
     cluster.stop().await;
 }
@@ -225,6 +232,7 @@ async fn a_restarted_node_finds_its_data_and_replays_its_log() {
         http_listen: None,
         cluster_secret_file: dir.path().join("secret"),
         boot_id_file: boot_id_file.clone(),
+        clock_offset_ms: 0,
         heartbeat_interval_ms: 50,
         election_timeout_min_ms: 200,
         election_timeout_max_ms: 400,

@@ -48,8 +48,7 @@ impl ChatService {
     /// Waits until the state has reached an index.
     async fn wait_for(&self, min_index: u64, linearizable: bool) -> Result<(), Status> {
         if linearizable && self.node.linearize().await.is_err() {
-            let hint = self.node.leader().map_or_else(String::new, |(_, address)| format!(": ask {address}"));
-            return Err(Status::unavailable(format!("only the leader serves a linearizable read{hint}")));
+            return Err(Status::unavailable("no leader has confirmed a linearizable read: try again"));
         }
         let mut position = self.node.publisher().position();
         let reached = tokio::time::timeout(READ_WAIT, position.wait_for(|at| at.index >= min_index)).await;
@@ -211,7 +210,7 @@ impl Chat for ChatService {
     async fn token(&self, request: Request<TokenRequest>) -> Result<Response<TokenResponse>, Status> {
         let request = request.into_inner();
         self.wait_for(request.min_index, false).await?;
-        self.signer.sign(self.node.store(), &request).map(Response::new)
+        self.signer.sign(&self.node, &request).map(Response::new)
     }
 }
 
