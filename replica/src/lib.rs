@@ -6,7 +6,9 @@
 //!                   └───────────── feed ◀──────────────┘ events
 //! ```
 
+mod cell;
 pub mod config;
+mod failure;
 pub mod feed;
 mod formation;
 mod identity;

@@ -6,6 +6,7 @@
 
 mod clock;
 mod leader_loss;
+mod log_check;
 mod log_store;
 mod network;
 mod peer_service;
@@ -13,7 +14,6 @@ mod state_machine;
 mod types;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ use quorate_proto::rpc;
 
 use clock::Clocks;
 use leader_loss::Evidence;
+use log_check::LogError;
 use log_store::LogStore;
 use network::Network;
 use state_machine::StateMachine;
@@ -94,16 +95,9 @@ impl LeaderContact {
 /// Why a node could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data directory does not serve.
-    #[error(
-        "cannot open the log in {dir}: {source}. If the disk was damaged, replace this replica under a new id"
-    )]
-    Log {
-        /// Where.
-        dir: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// The log does not serve.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The state does not serve.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -146,8 +140,7 @@ impl Node {
     /// When the directory cannot be used, is damaged, or the settings are wrong.
     pub async fn start(settings: &Settings, metrics: Metrics) -> Result<Self, StartError> {
         let log_dir = settings.data_dir.join("log");
-        let log =
-            LogStore::open(&log_dir).map_err(|source| StartError::Log { dir: log_dir.clone(), source })?;
+        let log = LogStore::open(&log_dir)?;
         let store = Arc::new(Store::open(&settings.data_dir, &settings.boot_id_file)?);
         discard_unprovable(&store, &log).await?;
         let publisher = Publisher::new(store.read().applied());
@@ -332,14 +325,22 @@ impl Node {
 
     /// Completes when consensus has stopped by itself, with the reason: the replica must end then.
     pub async fn failed(&self) -> String {
-        let mut metrics = self.raft.metrics();
-        loop {
-            if let Err(fatal) = &metrics.borrow_watched().running_state {
-                return fatal.to_string();
+        let consensus = async {
+            let mut metrics = self.raft.metrics();
+            loop {
+                if let Err(fatal) = &metrics.borrow_watched().running_state {
+                    return fatal.to_string();
+                }
+                if metrics.changed().await.is_err() {
+                    return "consensus has stopped".to_owned();
+                }
             }
-            if metrics.changed().await.is_err() {
-                return "consensus has stopped".to_owned();
-            }
+        };
+        // What storage says of a failure is more than what consensus repeats of it.
+        tokio::select! {
+            biased;
+            line = self.log.failure().happened() => line,
+            reason = consensus => self.log.failure().told().unwrap_or(reason),
         }
     }
 
@@ -352,6 +353,7 @@ impl Node {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop in order");
         }
+        self.log.mark_synced();
         self.store.close().await
     }
 

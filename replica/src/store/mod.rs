@@ -34,7 +34,7 @@ use writer::{Job, Writer};
 pub use error::StoreError;
 pub use key::{Key, Space};
 pub use snapshot::SnapshotFile;
-pub(crate) use trust::write_synced;
+pub(crate) use trust::{sync_dir, write_synced};
 pub use view::{Transaction, View, Writes};
 
 /// The overlay is frozen and written once it holds this many bytes. sled keeps its readers out while a batch is applied, and
