@@ -67,7 +67,7 @@ impl Reader {
     /// # Errors
     /// See [`ReadError`].
     pub async fn read(&self, request: ReadRequest) -> Result<ReadResponse, ReadError> {
-        // Only the leader serves a linearizable read.
+        // Any replica serves a linearizable read; the leader need not ask another for it.
         let first = if request.linearizable { self.replicas.leader() } else { None };
         self.read_at(first.unwrap_or_else(|| self.replicas.preferred()), request).await
     }

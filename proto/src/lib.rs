@@ -15,6 +15,7 @@ pub mod limits;
 pub mod rest;
 pub mod text;
 pub mod token;
+pub mod trace;
 
 /// Messages and services between processes, generated from `quorate/v1/*.proto`.
 #[cfg(feature = "grpc")]

@@ -6,7 +6,9 @@
 //!                   └───────────── feed ◀──────────────┘ events
 //! ```
 
+mod cell;
 pub mod config;
+mod failure;
 pub mod feed;
 mod formation;
 pub mod identity;
@@ -17,6 +19,7 @@ mod removal;
 pub mod restore;
 pub mod service;
 pub mod store;
+mod trace;
 pub mod verify;
 
 use std::net::SocketAddr;
@@ -35,7 +38,7 @@ use tonic::transport::server::TcpIncoming;
 
 use config::Settings;
 use metrics::Metrics;
-use node::{Identity, MESSAGE_BYTES_MAX, Node};
+use node::{Ending, Identity, MESSAGE_BYTES_MAX, Node};
 use service::admin::AdminService;
 use service::chat::ChatService;
 use service::operator::OperatorService;
@@ -96,10 +99,14 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
         async move { node.finish_changes().await }
     });
     let keys = tokio::spawn(signer.keep_keys(node.clone()));
+    node.watch_peers(&settings).map_err(|error| RunError::Usage(error.to_string()))?;
 
     let result = tokio::select! {
         () = stop.cancelled() => Ok(()),
-        reason = node.failed() => Err(RunError::Failed(format!("this replica stops: {reason}"))),
+        ending = node.failed() => Err(match ending {
+            Ending::Refused(line) => RunError::Usage(line),
+            Ending::Failed(reason) => RunError::Failed(format!("this replica stops: {reason}")),
+        }),
         line = removal::noticed(&node, &settings, &own) => Err(RunError::Usage(line)),
     };
     formation.abort();
@@ -129,7 +136,7 @@ async fn serve_grpc(
     let chat = ChatServer::new(ChatService::new(node.clone(), signer))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let admin = AdminServer::new(AdminService::new(node.clone(), &settings.cluster));
+    let admin = AdminServer::new(AdminService::new(node.clone(), &settings));
     let operator = OperatorServer::new(OperatorService::new(node, &settings.cluster));
     // The builder's own setting does not reach a listener that is handed in; without it Nagle and delayed ACKs together hold
     // answers back for 40 ms.

@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::identity;
 use crate::machine::records::Session;
 use crate::node::ReplicaRecord;
-use crate::store::{Applied, Key, Space, StoreError, backup};
+use crate::store::{Applied, Key, Space, StoreError, backup, sum};
 use crate::verify;
 
 /// What was restored.
@@ -69,15 +69,21 @@ pub fn restore(from: &Path, settings: &Settings) -> Result<Restored, String> {
     }
     let log_id = LogId { term: 0, node_id: 0, index: applied.index().unwrap_or(0) };
     let replicas = roster(backup::pairs(from).map_err(unreadable)?, settings, log_id.index)?;
+    let log_time_ms = applied.log_time_ms;
+    let anew = || -> Result<_, StoreError> {
+        let pairs = backup::pairs(from)?.filter_map(move |pair| begin_anew(pair, log_time_ms));
+        Ok(with_roster(pairs, replicas.clone()))
+    };
+    let sum = anew().and_then(sum::of_stored_pairs).map_err(unreadable)?;
     let begun = Applied {
         log_id: Some(log_id),
         membership: Some(StoredMembership { log_id: Some(log_id), membership: Some(membership(settings)) }),
+        state: Bytes::copy_from_slice(&sum.to_bytes()),
         ..applied.clone()
     };
-    let pairs = backup::pairs(from).map_err(unreadable)?;
-    let pairs = with_roster(pairs.filter_map(|pair| begin_anew(pair, begun.log_time_ms)), replicas);
     let _lock = identity::claim(&settings.data_dir, &settings.cluster, settings.id)?;
-    backup::begin_with(&settings.data_dir, &begun, pairs)
+    anew()
+        .and_then(|pairs| backup::begin_with(&settings.data_dir, &begun, pairs))
         .map_err(|error| format!("cannot write data directory {dir}: {error}"))?;
     let (index, hash) = (log_id.index, applied.hash.clone());
     Ok(Restored { from_cluster: label.cluster, index, hash, report })

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::config::{self, GATEWAY_TOML, HAPROXY_CFG, REPLICA_TOML};
+use crate::config::{self, GATEWAY_TOML, HAPROXY_CFG, REPLICA_TOML, replica_toml_of};
 use crate::error::{Attempt, Error, Result};
 use crate::http::Call;
 use crate::layout::{Identity, Layout};
@@ -519,9 +519,14 @@ impl Cluster {
         let mut command = match member {
             Member::Replica(id) => {
                 let mut command = Command::new(&binaries.replica);
-                command.arg("run").arg("--config").arg(self.layout.config(REPLICA_TOML));
-                command.arg("--id").arg(id.to_string());
-                command.arg("--data-dir").arg(self.layout.replica(*id));
+                let own = self.layout.config(&replica_toml_of(*id));
+                command.arg("run").arg("--id").arg(id.to_string());
+                if own.exists() {
+                    command.arg("--config").arg(own);
+                } else {
+                    command.arg("--config").arg(self.layout.config(REPLICA_TOML));
+                    command.arg("--data-dir").arg(self.layout.replica(*id));
+                }
                 command.arg("--listen").arg(self.replica_grpc(*id)?.to_string());
                 if let Some(http) = self.roster().http(self.plan, *id) {
                     command.arg("--http-listen").arg(http.to_string());

@@ -107,7 +107,8 @@ pub(super) async fn run(parts: Parts) {
                     return;
                 }
                 for submission in taken.drain(..) {
-                    actor.pending.insert(submission.command, submission.deadline, submission.reply);
+                    let Submission { command, traceparent, deadline, reply } = submission;
+                    actor.pending.insert(command, traceparent, deadline, reply);
                 }
             }
             opened = optional(&mut actor.connecting) => actor.opened(opened),

@@ -8,6 +8,7 @@ use quorate_replica::config::{Flags, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 use super::usage;
 
@@ -15,8 +16,12 @@ fn start_logs(json: bool) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,openraft=error,chunked_wal=warn,raft_log=warn"));
     let colours = std::io::stderr().is_terminal();
-    let logs =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    // A traced command's spans say how long they took when they close; nothing else opens one at this level.
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_writer(std::io::stderr);
     if json { logs.json().init() } else { logs.init() }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use quorate_replica::identity;
 use quorate_replica::node::read_log;
-use quorate_replica::store::{Applied, StoppedCheckpoint, Store, backup};
+use quorate_replica::store::{Applied, StoppedCheckpoint, Store, backup, sum};
 use quorate_replica::verify::{Report, check};
 
 use super::{Failed, hex};
@@ -26,10 +26,21 @@ fn show(what: &str, applied: &Applied, report: &Report) {
     print!("{report}");
 }
 
+/// The pairs must add up to what the state said of itself when it was written.
+fn compare_sum(report: &mut Report, applied: &Applied, adds_up: sum::StateSum) -> Result<(), Failed> {
+    let said = applied.sum().map_err(|error| Failed::Failed(error.to_string()))?;
+    if said != adds_up {
+        report.problem("the pairs do not add up to the sum in the header".to_owned());
+    }
+    Ok(())
+}
+
 fn file(path: &Path, what: &str) -> Result<bool, Failed> {
     let wrong = |error: &dyn std::fmt::Display| Failed::Failed(error.to_string());
     let (applied, label) = backup::header(path).map_err(|error| wrong(&error))?;
-    let report = backup::pairs(path).and_then(check).map_err(|error| wrong(&error))?;
+    let mut report = backup::pairs(path).and_then(check).map_err(|error| wrong(&error))?;
+    let adds_up = backup::pairs(path).and_then(sum::of_stored_pairs).map_err(|error| wrong(&error))?;
+    compare_sum(&mut report, &applied, adds_up)?;
     let of = if label.cluster.is_empty() { String::new() } else { format!(" of cluster {}", label.cluster) };
     show(&format!("{what}{of}"), &applied, &report);
     Ok(report.is_whole())
@@ -70,7 +81,9 @@ impl Verify {
         match StoppedCheckpoint::open(&self.path, &self.boot_id_file).map_err(|error| wrong(&error))? {
             Some(checkpoint) => {
                 let applied = checkpoint.applied().map_err(|error| wrong(&error))?;
-                let report = check(checkpoint.pairs()).map_err(|error| wrong(&error))?;
+                let mut report = check(checkpoint.pairs()).map_err(|error| wrong(&error))?;
+                let adds_up = sum::of_stored_pairs(checkpoint.pairs()).map_err(|error| wrong(&error))?;
+                compare_sum(&mut report, &applied, adds_up)?;
                 show("checkpoint", &applied, &report);
                 whole &= report.is_whole();
             }

@@ -73,7 +73,7 @@ impl LogSummary {
             RaftLogRecord::<WalTypes>::Action(RaftLogAction::Append(id, payload)) => {
                 self.entries += 1;
                 self.last_index = id.0.index();
-                let entry = rpc::Entry::decode(payload.0);
+                let entry = rpc::Entry::decode(payload.message);
                 if entry.ok().and_then(|entry| entry.log_id).map(|id| id.index) != Some(id.0.index()) {
                     self.problems.push(format!("entry {} is not what its place says", id.0.index()));
                 }

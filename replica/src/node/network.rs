@@ -27,6 +27,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use super::clock::Clocks;
+use super::recall::{Memory, acknowledged};
 use super::state_machine::read_piece;
 use super::types::{
     LeaderId, LogId, Missing, Peer, Types, Vote, entry_to_wire, log_id_from_wire, log_id_to_wire,
@@ -101,13 +103,29 @@ pub fn channel(address: &str) -> Result<Channel, tonic::transport::Error> {
 #[derive(Debug, Clone)]
 pub struct Network {
     identity: Identity,
+    clocks: Clocks,
+    memory: Memory,
     refusals: Refusals,
 }
 
 impl Network {
-    /// A network that calls as this replica.
-    pub fn new(identity: Identity, refusals: Refusals) -> Self {
-        Self { identity, refusals }
+    /// As whom it calls.
+    pub fn identity(&self) -> Identity {
+        self.identity.clone()
+    }
+
+    /// A network that calls as this replica and passes on what clocks peers tell and what they acknowledge.
+    pub fn new(identity: Identity, clocks: Clocks, memory: Memory, refusals: Refusals) -> Self {
+        Self { identity, clocks, memory, refusals }
+    }
+
+    /// A client to the replica with this id at an address, on a connection of its own.
+    ///
+    /// # Errors
+    /// When the address is no host:port.
+    pub fn client(&self, id: u64, address: &str) -> Result<Client, tonic::transport::Error> {
+        let client = RaftClient::with_interceptor(channel(address)?, self.identity.to(id));
+        Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 }
 
@@ -146,11 +164,11 @@ impl RaftNetworkFactory<Types> for Network {
     type Network = PeerClient;
 
     async fn new_client(&mut self, target: u64, node: &Peer) -> PeerClient {
-        PeerClient::new(target, node, self.identity.to(target), self.refusals.clone())
+        PeerClient::new(target, node, self)
     }
 }
 
-type Client = RaftClient<InterceptedService<Channel, Identity>>;
+pub type Client = RaftClient<InterceptedService<Channel, Identity>>;
 
 /// A client to one peer, on a connection of its own.
 #[derive(Debug)]
@@ -158,6 +176,8 @@ pub struct PeerClient {
     target: u64,
     /// `None` when the peer's address is not usable; every call says so.
     client: Option<Client>,
+    clocks: Clocks,
+    memory: Memory,
     refusals: Refusals,
 }
 
@@ -170,19 +190,17 @@ fn bad_answer(missing: &Missing) -> RPCError<Types> {
 }
 
 impl PeerClient {
-    fn new(target: u64, node: &Peer, identity: Identity, refusals: Refusals) -> Self {
-        let client = match channel(&node.address) {
-            Ok(channel) => Some(
-                RaftClient::with_interceptor(channel, identity)
-                    .max_decoding_message_size(MESSAGE_BYTES_MAX)
-                    .max_encoding_message_size(MESSAGE_BYTES_MAX),
-            ),
+    fn new(target: u64, node: &Peer, network: &Network) -> Self {
+        let client = match network.client(target, &node.address) {
+            Ok(client) => Some(client),
             Err(error) => {
                 tracing::error!(target, address = node.address, %error, "a replica's address cannot be used");
                 None
             }
         };
-        Self { target, client, refusals }
+        let (clocks, memory, refusals) =
+            (network.clocks.clone(), network.memory.clone(), network.refusals.clone());
+        Self { target, client, clocks, memory, refusals }
     }
 
     fn client(&self) -> Result<Client, Unreachable<Types>> {
@@ -218,6 +236,7 @@ fn append_to_wire(request: AppendEntriesRequest<Types>) -> rpc::AppendRequest {
         prev_log_id: request.prev_log_id.as_ref().map(log_id_to_wire),
         entries: request.entries.into_iter().map(entry_to_wire).collect(),
         leader_commit: request.leader_commit.as_ref().map(log_id_to_wire),
+        acknowledged: Vec::new(),
     }
 }
 
@@ -251,8 +270,10 @@ impl RaftNetworkV2<Types> for PeerClient {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        let request = append_to_wire(request);
+        let mut request = append_to_wire(request);
+        request.acknowledged = self.memory.tell();
         let answer = self.call(option, |mut client| async move { client.append_once(request).await }).await?;
+        self.clocks.told(self.target, answer.clock_ms);
         let result = append_result(answer).map_err(|missing| bad_answer(&missing))?;
         Ok(match result {
             // A heartbeat or a single append: matched up to less than was sent is a partial success.
@@ -288,8 +309,12 @@ impl RaftNetworkV2<Types> for PeerClient {
                     return Err(Unreachable::from_string("the append stream did not open in time").into());
                 }
             };
-            let results = answers.map(|answer| match answer {
-                Ok(answer) => append_result(answer).map_err(|missing| bad_answer(&missing)),
+            let (target, clocks) = (self.target, self.clocks.clone());
+            let results = answers.map(move |answer| match answer {
+                Ok(answer) => {
+                    clocks.told(target, answer.clock_ms);
+                    append_result(answer).map_err(|missing| bad_answer(&missing))
+                }
                 Err(status) => Err(unreachable(&status).into()),
             });
             Ok(results.boxed())
@@ -302,7 +327,14 @@ impl RaftNetworkV2<Types> for PeerClient {
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let request = vote_request_to_wire(&request);
-        vote_response(self.call(option, |mut client| async move { client.vote(request).await }).await?)
+        let answer = self.call(option, |mut client| async move { client.vote(request).await }).await?;
+        let answer = vote_response(answer)?;
+        if answer.vote_granted {
+            // Before the grant counts: if this replica comes to lead by it, it remembers by whom.
+            self.memory.heard(&[acknowledged(self.target, Some(&answer.vote), None)]);
+            self.memory.save().await;
+        }
+        Ok(answer)
     }
 
     async fn pre_vote(
