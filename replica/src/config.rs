@@ -222,7 +222,10 @@ impl Settings {
         let mut addresses: Vec<&String> = self.replicas.values().collect();
         addresses.sort();
         if let Some(pair) = addresses.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("[[replicas]] lists the address {:?} twice: every replica has its own", pair[0]));
+            return Err(format!(
+                "[[replicas]] lists the address {:?} twice: every replica has its own",
+                pair[0]
+            ));
         }
         let (min, max) = (self.election_timeout_min_ms, self.election_timeout_max_ms);
         if self.heartbeat_interval_ms == 0 || min >= max || self.heartbeat_interval_ms * 2 > min {

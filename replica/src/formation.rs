@@ -36,9 +36,10 @@ async fn ask(id: u64, address: &str, configured: &str, identity: Identity) -> Pe
     let mut client = AdminClient::with_interceptor(channel, identity);
     match tokio::time::timeout(ANSWER_WAIT, client.status(StatusRequest { hash_index: 0 })).await {
         Ok(Ok(status)) if status.get_ref().last_log_index > 0 || status.get_ref().term > 0 => Peer::HasLog,
-        Ok(Ok(status)) if status.get_ref().id != id => {
-            Peer::Other(format!("at {address} runs replica {}, and [[replicas]] says {id}", status.get_ref().id))
-        }
+        Ok(Ok(status)) if status.get_ref().id != id => Peer::Other(format!(
+            "at {address} runs replica {}, and [[replicas]] says {id}",
+            status.get_ref().id
+        )),
         Ok(Ok(status)) if status.get_ref().configured != configured => Peer::Other(format!(
             "replica {id} at {address} is configured with other [[replicas]] or --join: give all of them one list"
         )),

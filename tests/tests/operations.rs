@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use quorate_cluster::{Balancer, Binaries, Member, Spec, wait_until};
-use quorate_proto::frame::{Body, Request, SendMessage};
+use quorate_proto::frame::{Body, Request, Resume, SendMessage};
 use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rest::SessionGrant;
 use quorate_tests::client::{Person, PersonHandle, Socket, Tally, rest};
@@ -494,4 +494,202 @@ async fn orderly_changes(test: &TestCluster) -> anyhow::Result<()> {
     println!("five replicas, told to stop together while gateways hold on to them, took {took:?}");
     ensure!(took < Duration::from_secs(5), "five replicas took {took:?} to stop together");
     Ok(())
+}
+
+// ---- backup ----
+
+/// Runs the replica program; its exit code and everything it said.
+async fn program(arguments: &[&str]) -> anyhow::Result<(i32, String)> {
+    let mut command = tokio::process::Command::new(Binaries::beside_this_program()?.replica);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(WAIT, command.output()).await.context("it goes on running")??;
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    Ok((output.status.code().unwrap_or(-1), text))
+}
+
+/// The number or word after another in a text.
+fn after<'a>(text: &'a str, word: &str) -> anyhow::Result<&'a str> {
+    let at = text.find(word).with_context(|| format!("no {word:?} in {text:?}"))?;
+    let rest = text[at + word.len()..].trim_start();
+    Ok(rest.split([',', ' ', '\n']).next().unwrap_or_default())
+}
+
+/// A backup of a running cluster: file, index, hash.
+async fn back_up(test: &TestCluster) -> anyhow::Result<(PathBuf, u64, String)> {
+    let dir = test.cluster.layout().dir().join("backups");
+    std::fs::create_dir_all(&dir)?;
+    let began = Instant::now();
+    let said = test.cluster.operate(&["backup", "--to", &dir.display().to_string()]).await?;
+    println!("backup in {:?}: {}", began.elapsed(), said.lines().next().unwrap_or_default());
+    let file = PathBuf::from(after(&said, "wrote ")?.trim_end_matches(':'));
+    Ok((file, after(&said, "index ")?.parse()?, after(&said, "hash ")?.to_owned()))
+}
+
+/// A new cluster from a backup, under a new id, on new disks.
+async fn restored(name: &str, backup: &Path, replicas: u16) -> anyhow::Result<TestCluster> {
+    let test = TestCluster::prepare_with(name, |spec| Spec { replicas: Some(replicas), ..small(spec) })?;
+    let config = test.cluster.layout().config("replica.toml").display().to_string();
+    for id in 1..=replicas {
+        let (id, dir) = (id.to_string(), test.cluster.layout().replica(id).display().to_string());
+        let from = backup.display().to_string();
+        let flags = ["restore", "--from", &from, "--config", &config, "--id", &id, "--data-dir", &dir];
+        let (code, said) = program(&flags).await?;
+        ensure!(code == 0, "restore of replica {id}: {code} {said}");
+    }
+    test.serve().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_taken_under_load_restores_to_the_same_hash() -> anyhow::Result<()> {
+    let test = TestCluster::start_with("backup", small).await?;
+    let result = backup_and_restore(&test).await;
+    test.finish(result).await
+}
+
+async fn backup_and_restore(test: &TestCluster) -> anyhow::Result<()> {
+    let talk = Talk::begin(test).await?;
+    let began = test.recorder.mark("backup");
+    let (file, index, hash) = back_up(test).await?;
+    acks_since(test, began, "during and after the backup").await?;
+    for id in test.cluster.replica_ids() {
+        wait_until(&format!("replica {id} to show the hash at {index}"), WAIT, || async {
+            let status = test.cluster.replica_status(id, index).await?;
+            if status.hash == hash {
+                Ok(())
+            } else {
+                Err(format!("{} at {}", status.hash, status.hash_index))
+            }
+        })
+        .await?;
+    }
+    let room = talk.room;
+    let grants = talk.end(test).await?;
+    let at = gateways(test)?[0];
+    let grant = rest::sign_in(at, &grants[0].user.name).await?;
+    let original = rest::whole_history(at, &grant.access_token, room, "original").await?;
+
+    let path = file.display().to_string();
+    let (code, said) = program(&["verify", &path]).await?;
+    ensure!(code == 0 && said.contains(&hash) && said.contains(test.cluster.id()), "{code} {said}");
+    let dir = test.cluster.layout().replica(2).display().to_string();
+    let (code, said) = program(&["verify", &dir]).await?;
+    ensure!(code == 2 && said.contains("in use"), "a running replica was read: {code} {said}");
+    test.cluster.stop(&Member::Replica(2)).await?;
+    let (code, said) = program(&["verify", &dir]).await?;
+    ensure!(code == 0 && said.contains("checkpoint: index"), "{code} {said}");
+    println!("verify of a stopped replica:\n{said}");
+    test.cluster.start_member(&Member::Replica(2))?;
+
+    let mut bytes = std::fs::read(&file)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    let damaged = file.with_extension("damaged");
+    std::fs::write(&damaged, &bytes)?;
+    let (code, said) = program(&["verify", &damaged.display().to_string()]).await?;
+    ensure!(code == 1 && said.contains("checksum"), "a flipped bit was not seen: {code} {said}");
+    let empty = test.cluster.layout().dir().join("empty").display().to_string();
+    let config = test.cluster.layout().config("replica.toml").display().to_string();
+    let flags = ["--config", &config, "--id", "1", "--data-dir", &empty];
+    let broken = damaged.display().to_string();
+    let (code, said) =
+        program(&[&["restore", "--from", &broken, "--cluster", "other"], &flags[..]].concat()).await?;
+    ensure!(code == 2 && !Path::new(&empty).exists(), "a damaged backup was restored: {code} {said}");
+    let (code, said) = program(&[&["restore", "--from", &path], &flags[..]].concat()).await?;
+    ensure!(code == 2 && said.contains("new cluster"), "restored into the same cluster: {code} {said}");
+
+    let began = Instant::now();
+    let new = restored("restored", &file, 5).await?;
+    println!("five replicas restored and serving after {:?}", began.elapsed());
+    let result = is_the_same(&new, &grants, room, index, &hash, &original.rows).await;
+    new.finish(result).await
+}
+
+async fn is_the_same(
+    new: &TestCluster,
+    grants: &[SessionGrant],
+    room: ConversationId,
+    index: u64,
+    hash: &str,
+    original: &[quorate_tests::history::Row],
+) -> anyhow::Result<()> {
+    for id in new.cluster.replica_ids() {
+        let status = new.cluster.replica_status(id, index).await.map_err(anyhow::Error::msg)?;
+        ensure!(
+            status.hash == hash,
+            "replica {id} shows {:?} at {index}, the backup has {hash}",
+            status.hash
+        );
+    }
+    let at = gateways(new)?[0];
+    let mut socket = Socket::open(at, None).await?;
+    let old = socket.hello(&grants[0].access_token, None).await;
+    ensure!(old.is_err(), "a sign-in of before the restore still counts");
+    let grant = rest::sign_in(at, &grants[0].user.name).await?;
+    let pages = rest::whole_history(at, &grant.access_token, room, "restored").await?;
+    ensure!(!pages.rows.is_empty(), "nothing was restored");
+    ensure!(original.starts_with(&pages.rows), "what was restored is not how it began");
+    let mut socket = Socket::open(at, None).await?;
+    socket.hello(&grant.access_token, None).await?;
+    send(&mut socket, room, "after the restore").await?;
+    let again = rest::whole_history(at, &grant.access_token, room, "restored").await?;
+    ensure!(again.rows.len() == pages.rows.len() + 1, "the next message is not the next one");
+    states_agree(new).await?;
+    // It is a cluster like any other: a replica can be replaced, and the new one is given everything.
+    let replaced = new.cluster.replace_replica(1).await?;
+    states_agree(new).await?;
+    println!("restored {} messages; replaced replica 1 by {replaced} after", pages.rows.len());
+    socket.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_position_gets_a_full_sync_after_restore() -> anyhow::Result<()> {
+    let three = |spec: Spec| Spec { replicas: Some(3), ..small(spec) };
+    let test = TestCluster::start_with("old-position", three).await?;
+    let result = old_position(&test).await;
+    test.finish(result).await
+}
+
+async fn old_position(test: &TestCluster) -> anyhow::Result<()> {
+    let (grant, room, mut socket) = lone_writer(test, "w").await?;
+    for number in 0..5 {
+        send(&mut socket, room, &format!("before the backup: {number}")).await?;
+    }
+    let (file, index, _) = back_up(test).await?;
+    for number in 0..5 {
+        send(&mut socket, room, &format!("after the backup: {number}")).await?;
+    }
+    socket.close().await;
+    // A position of the old cluster, of before the backup and of after: on the old cluster both are resumed.
+    let positions = [index, index + 5];
+    let resume = |cluster: &str, position| Resume { cluster: cluster.to_owned(), position, seen: position };
+    for position in positions {
+        let mut socket = Socket::open(gateways(test)?[0], None).await?;
+        let welcome = socket.hello(&grant.access_token, Some(resume(test.cluster.id(), position))).await?;
+        ensure!(welcome.resumed, "position {position} was not resumed on its own cluster");
+        socket.close().await;
+    }
+    let new = restored("old-position-restored", &file, 3).await?;
+    let result = async {
+        let at = gateways(&new)?[0];
+        let fresh = rest::sign_in(at, &grant.user.name).await?;
+        for position in positions {
+            let mut socket = Socket::open(at, None).await?;
+            let welcome =
+                socket.hello(&fresh.access_token, Some(resume(test.cluster.id(), position))).await?;
+            ensure!(!welcome.resumed, "position {position} of another cluster was resumed");
+            ensure!(welcome.cluster == new.cluster.id(), "the welcome names cluster {}", welcome.cluster);
+            let summary = welcome.conversations.iter().find(|each| each.id == room).context("the room")?;
+            ensure!(
+                summary.sequence == 5,
+                "the summary says {} messages, not the backup's 5",
+                summary.sequence
+            );
+            socket.close().await;
+        }
+        anyhow::Ok(())
+    }
+    .await;
+    new.finish(result).await
 }

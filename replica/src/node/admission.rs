@@ -143,7 +143,8 @@ pub async fn run(
         let answered: BTreeSet<u64> = told.keys().copied().chain([own]).collect();
         if !circle.is_enough(&answered) {
             // The configured replicas may all have been replaced since; whoever lives at their addresses knows by whom.
-            for membership in join_all(replicas.values().map(|address| ask_members(&network, address))).await {
+            for membership in join_all(replicas.values().map(|address| ask_members(&network, address))).await
+            {
                 circle.learn(&membership.unwrap_or_default());
             }
         }
