@@ -81,6 +81,8 @@ struct Walk {
     /// (conversation, user) of members, crossed out by the other direction.
     member_of: BTreeSet<(u64, u64)>,
     me: HashMap<u64, (u64, u64)>,
+    /// Remembered commands a user, taken out when her count is met.
+    remembered: HashMap<u64, u64>,
     expiries: u64,
 }
 
@@ -133,6 +135,8 @@ impl Walk {
         const MEMBER_OF: u8 = Space::MemberOf as u8;
         const ME: u8 = Space::Me as u8;
         const DEDUP: u8 = Space::Dedup as u8;
+        const DEDUP_COUNT: u8 = Space::DedupCount as u8;
+        const REVISIONS: u8 = Space::Revisions as u8;
         const SIGNING_KEY: u8 = Space::SigningKey as u8;
         const REPLICA: u8 = Space::Replica as u8;
         const CONVERSATION_EVENTS: u8 = Space::ConversationEvents as u8;
@@ -214,7 +218,21 @@ impl Walk {
                 self.me.insert(id, (me.version, 0));
                 return Ok(());
             }
-            DEDUP => "remembered commands",
+            DEDUP => {
+                *self.remembered.entry(id).or_default() += 1;
+                "remembered commands"
+            }
+            DEDUP_COUNT => {
+                let counted = self.remembered.remove(&id).unwrap_or(0);
+                if counted != number(&value) {
+                    self.report.problem(format!(
+                        "user {id} has {counted} remembered commands, not {}",
+                        number(&value)
+                    ));
+                }
+                return Ok(());
+            }
+            REVISIONS => "earlier texts",
             SIGNING_KEY => "signing keys",
             REPLICA => "replica ids",
             CONVERSATION_EVENTS => {
@@ -296,6 +314,9 @@ impl Walk {
         for (conversation, user) in &self.member_of {
             problems.push(format!("conversation {conversation} is not listed with its member {user}"));
         }
+        for (id, count) in &self.remembered {
+            problems.push(format!("user {id} has {count} remembered commands that are not counted"));
+        }
         for (id, kept) in &self.conversations {
             let Kept { version, sequence, member_count, present, events, messages, message_versions } = kept;
             if (version, sequence) != (events, messages) || message_versions.len() as u64 != *sequence {
@@ -339,5 +360,94 @@ impl Walk {
             self.report.problem(line);
         }
         self.report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_proto::rpc::Command;
+    use quorate_proto::rpc::command::Action;
+    use quorate_proto::rpc::{self, outcome};
+
+    use super::*;
+    use crate::machine::{self, Context};
+
+    /// A state as the machine makes it: two people, a group, three messages.
+    fn state() -> BTreeMap<Key, Bytes> {
+        let mut state: BTreeMap<Key, Bytes> = BTreeMap::new();
+        let mut index = 0;
+        let mut apply = |state: &mut BTreeMap<Key, Bytes>, user_id: u64, action: Action| {
+            index += 1;
+            let command = Command {
+                user_id,
+                session_id: Bytes::from_static(&[7; 16]),
+                command_id: Bytes::copy_from_slice(&u128::from(index).to_be_bytes()),
+                action: Some(action),
+                ..Command::default()
+            };
+            let context = Context { index, term: 1, log_time_ms: 1_000 + index, machine_version: 1 };
+            let applied = machine::apply(&*state, context, &command).expect("reads");
+            let rejected = matches!(applied.outcome.result, Some(outcome::Result::Rejected(_)) | None);
+            assert!(!rejected, "{:?}", applied.outcome);
+            for (key, value) in applied.writes {
+                match value {
+                    Some(value) => state.insert(key, value),
+                    None => state.remove(&key),
+                };
+            }
+        };
+        for name in ["ann", "bob"] {
+            let (name, display_name) = (name.to_owned(), name.to_owned());
+            let create = rpc::CreateUser { name, display_name, password_phc: "$argon2id$".to_owned() };
+            apply(&mut state, 0, Action::CreateUser(create));
+        }
+        let session = rpc::CreateSession {
+            user_id: 1,
+            session_id: Bytes::from_static(&[7; 16]),
+            refresh_hash: Bytes::from_static(&[1; 32]),
+            device: String::new(),
+        };
+        apply(&mut state, 0, Action::CreateSession(session));
+        let group = rpc::CreateGroup { title: "room".to_owned(), member_ids: vec![2] };
+        apply(&mut state, 1, Action::CreateGroup(group));
+        for text in ["one", "two", "three"] {
+            let send = rpc::Send { conversation_id: 1, text: text.to_owned(), reply_to: 0 };
+            apply(&mut state, 1, Action::Send(send));
+        }
+        state
+    }
+
+    /// As the checkpoint stores it, each run of one member.
+    fn report(state: &BTreeMap<Key, Bytes>) -> Report {
+        let stored = state.iter().map(|(key, value)| {
+            let mut run = Vec::new();
+            if key.is_run() {
+                run.extend_from_slice(&key.ordinal().to_be_bytes());
+                run.extend_from_slice(&u32::try_from(value.len()).expect("short").to_be_bytes());
+            }
+            run.extend_from_slice(value);
+            Ok((Bytes::copy_from_slice(key.as_bytes()), Bytes::from(run)))
+        });
+        check(stored).expect("reads")
+    }
+
+    #[test]
+    fn what_the_machine_makes_is_whole() {
+        let report = report(&state());
+        assert!(report.is_whole(), "{report}");
+        assert_eq!(report.counts["messages"], 3);
+        assert_eq!(report.counts["users"], 2);
+    }
+
+    #[test]
+    fn every_missing_record_is_noticed() {
+        let whole = state();
+        // What stands alone is missed by nobody: a session says only whose it is, and a key only that it is.
+        let alone = [Space::Session, Space::Direct].map(|space| space as u8);
+        for key in whole.keys().filter(|key| !alone.contains(&key.as_bytes()[0])) {
+            let mut broken = whole.clone();
+            broken.remove(key);
+            assert!(!report(&broken).is_whole(), "nobody misses {key:?}");
+        }
     }
 }

@@ -29,6 +29,9 @@ const ACKS_PER_STEP: usize = 60;
 /// Every wait that is no step of its own.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// Each test has up to seven replicas of its own: together they would only measure how busy the machine is.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// How often a long form repeats, by environment.
 fn count(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -183,6 +186,7 @@ async fn lone_writer(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_membership_changes_with_kills_lose_nothing() -> anyhow::Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let test = TestCluster::start_with("membership-changes", small).await?;
     let result = membership_changes(&test).await;
     test.finish(result).await
@@ -262,6 +266,7 @@ async fn membership_changes(test: &TestCluster) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_replica_is_replaced_under_a_new_id() -> anyhow::Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let test = TestCluster::start_with("dead-replica-replaced", small).await?;
     let result = dead_replica_replaced(&test).await;
     test.finish(result).await
@@ -315,6 +320,7 @@ async fn run_by_hand(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_id_is_never_taken_again() -> anyhow::Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let test =
         TestCluster::start_with("removed-id", |spec| Spec { replicas: Some(4), ..small(spec) }).await?;
     let result = removed_id(&test).await;
@@ -383,6 +389,7 @@ async fn removed_id(test: &TestCluster) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_and_seven_replicas_serve_without_a_minority() -> anyhow::Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
     for replicas in [3_u16, 7] {
         let name = format!("{replicas}-replicas");
         let test =
@@ -435,6 +442,7 @@ fn longest_gap(acks: &[Instant]) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orderly_change_of_leader_is_short() -> anyhow::Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let test = TestCluster::start_with("hand-over", small).await?;
     let result = orderly_changes(&test).await;
     test.finish(result).await
@@ -542,6 +550,7 @@ async fn restored(name: &str, backup: &Path, replicas: u16) -> anyhow::Result<Te
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_taken_under_load_restores_to_the_same_hash() -> anyhow::Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let test = TestCluster::start_with("backup", small).await?;
     let result = backup_and_restore(&test).await;
     test.finish(result).await
@@ -645,6 +654,7 @@ async fn is_the_same(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_position_gets_a_full_sync_after_restore() -> anyhow::Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let three = |spec: Spec| Spec { replicas: Some(3), ..small(spec) };
     let test = TestCluster::start_with("old-position", three).await?;
     let result = old_position(&test).await;
