@@ -84,8 +84,8 @@ impl Circle {
     }
 }
 
-async fn ask(network: &Network, address: &str, found: Acknowledged) -> Option<RecallResponse> {
-    let mut client = network.client(address).ok()?;
+async fn ask(network: &Network, id: u64, address: &str, found: Acknowledged) -> Option<RecallResponse> {
+    let mut client = network.client(id, address).ok()?;
     let asked = client.recall(RecallRequest { found: Some(found) });
     Some(tokio::time::timeout(ANSWER_WAIT, asked).await.ok()?.ok()?.into_inner())
 }
@@ -116,7 +116,8 @@ pub async fn run(
     let mut told: BTreeMap<u64, Acknowledged> = BTreeMap::new();
     for round in 1_u32.. {
         let others = circle.addresses.iter().filter(|(id, _)| **id != own);
-        let answers = join_all(others.map(async |(id, address)| (*id, ask(&network, address, found).await)));
+        let answers =
+            join_all(others.map(async |(id, address)| (*id, ask(&network, *id, address, found).await)));
         for (id, answer) in answers.await {
             let Some(answer) = answer else { continue };
             told.insert(id, answer.known.unwrap_or_default());

@@ -5,19 +5,25 @@
 //! ```
 
 mod admission;
+mod agreement;
 mod clock;
+mod halt;
 mod leader_loss;
 mod log_check;
 mod log_store;
+mod membership;
 mod network;
 mod peer_service;
+mod peers;
 mod recall;
+mod roster;
 mod state_machine;
 mod types;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -30,19 +36,23 @@ use quorate_proto::rpc;
 
 use admission::Gate;
 use clock::Clocks;
+use halt::Halt;
 use leader_loss::Evidence;
 use log_check::LogError;
 use log_store::LogStore;
-use network::Network;
+use network::{Network, Refusals};
+use peers::Peers;
 use recall::Memory;
 use state_machine::StateMachine;
 use types::{Peer, Proposal, stored_membership_to_wire};
+use upgrade::TooNew;
 
 use crate::config::Settings;
 use crate::feed::Publisher;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
+pub use membership::{ChangeError, PROMOTE_LAG_ENTRIES_MAX};
 pub use network::{Identity, MESSAGE_BYTES_MAX, channel};
 pub use peer_service::PeerService;
 
@@ -56,8 +66,6 @@ const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const LOGS_BEHIND_SNAPSHOT: u64 = 10_000;
 /// Entries in one append to a follower.
 const APPEND_ENTRIES_MAX: u64 = 2048;
-/// Longest wait for a successor when the leader stops in order.
-const TRANSFER_WAIT: Duration = Duration::from_millis(1_000);
 /// Longest wait for a leader to confirm itself before a linearizable read is refused.
 const READ_INDEX_WAIT: Duration = Duration::from_secs(2);
 /// How often the leader looks whether log time lags.
@@ -152,6 +160,14 @@ pub struct Node {
     memory: Memory,
     gate: Gate,
     metrics: Metrics,
+    identity: Identity,
+    refusals: Refusals,
+    /// Set once this replica stops: it takes no leadership any more.
+    stopping: Arc<AtomicBool>,
+    /// Held by the one change of the membership that is under way.
+    changing: tokio::sync::Mutex<()>,
+    machine_version_max: u32,
+    halt: Halt,
 }
 
 /// Why a replica must end.
@@ -169,6 +185,7 @@ impl Node {
     /// # Errors
     /// When the directory cannot be used, is damaged, or the settings are wrong.
     pub async fn start(settings: &Settings, metrics: Metrics) -> Result<Self, StartError> {
+        agreement::check(&settings.data_dir).map_err(StartError::Settings)?;
         let log_dir = settings.data_dir.join("log");
         let log = LogStore::open(&log_dir)?;
         let begun = log.last_log_id().is_some() || log.vote().is_some();
@@ -176,37 +193,59 @@ impl Node {
         let store = Arc::new(Store::open(&settings.data_dir, &settings.boot_id_file)?);
         discard_unprovable(&store, &log).await?;
         let publisher = Publisher::new(store.read().applied());
-        let machine = StateMachine::new(store.clone(), publisher.clone(), metrics.clone());
+        let machine_version_max = settings.machine_version_max;
+        TooNew::check(store.read().applied().machine_version, machine_version_max)
+            .map_err(|error| StartError::Settings(error.to_string()))?;
+        let halt = Halt::default();
+        let machine = StateMachine::new(store.clone(), publisher.clone(), metrics.clone())
+            .supporting(machine_version_max, halt.clone());
         let identity = Identity::new(&settings.cluster, settings.id)
             .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
         let config = raft_config(settings).map_err(StartError::Settings)?;
         let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
-        let network = Network::new(identity, clocks.clone(), memory.clone());
+        let refusals = Refusals::default();
+        let network = Network::new(identity.clone(), clocks.clone(), memory.clone(), refusals.clone());
         let last = log.last_log_id().max(snapshot_log_id(&store)?);
         let found = memory.found(log.vote().as_ref(), last.as_ref());
         let raft = Raft::new(settings.id, Arc::new(config), network.clone(), log.clone(), machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
-        let (contact, evidence) = (LeaderContact::new(), Evidence::default());
-        let (id, gate) = (settings.id, Gate::default());
         let node = Self {
-            id,
+            id: settings.id,
             raft,
             store,
             log,
             publisher,
-            contact,
+            contact: LeaderContact::new(),
             clocks,
-            evidence,
+            evidence: Evidence::default(),
             network,
             memory,
-            gate,
+            gate: Gate::default(),
             metrics,
+            identity,
+            refusals,
+            stopping: Arc::default(),
+            changing: tokio::sync::Mutex::default(),
+            machine_version_max,
+            halt,
         };
         node.spawn_admission(settings.replicas.clone(), found);
         node.spawn_snapshots();
         node.spawn_ticks();
         Ok(node)
+    }
+
+    /// Compares states and versions with the other members until the node is dropped or has to stop.
+    ///
+    /// # Errors
+    /// When the cluster id is not printable ASCII.
+    pub fn watch_peers(self: &Arc<Self>, settings: &Settings) -> Result<(), StartError> {
+        let identity = Identity::new(&settings.cluster, settings.id)
+            .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
+        let peers = Peers::new(identity, settings.data_dir.clone());
+        tokio::spawn(peers.run(Arc::downgrade(self)));
+        Ok(())
     }
 
     /// Asks what this replica has acknowledged; it takes part only then.
@@ -237,6 +276,7 @@ impl Node {
             self.evidence.clone(),
             self.memory.clone(),
             self.gate.clone(),
+            self.stopping.clone(),
         )
     }
 
@@ -320,6 +360,10 @@ impl Node {
             return Err(ProposeError::NotLeader);
         }
         let log_time_ms = log_time_ms(&self.raft, &self.clocks);
+        if log_time_ms == 0 && self.publisher.position().borrow().log_time_ms == 0 {
+            // A new cluster whose majority has not told its clock yet: an entry of 1970 would be forgotten by the next.
+            return Err(ProposeError::NotLeader);
+        }
         let proposals = commands
             .into_iter()
             .map(Into::into)
@@ -342,8 +386,8 @@ impl Node {
         let confirmed = async {
             let index = match self.leader() {
                 Some((id, _)) if id == self.id => read_index(&self.raft).await.ok()?,
-                Some((_, address)) => {
-                    let mut client = self.network.client(&address).ok()?;
+                Some((id, address)) => {
+                    let mut client = self.network.client(id, &address).ok()?;
                     client.read_index(rpc::ReadIndexRequest {}).await.ok()?.into_inner().index
                 }
                 None => return None,
@@ -359,13 +403,14 @@ impl Node {
     pub fn status(&self, hash_index: u64) -> rpc::StatusResponse {
         let watched = self.raft.metrics();
         let metrics = watched.borrow_watched().clone();
-        let (applied, hash, at) = {
+        let (applied, hash, at, former) = {
             let state = self.store.read();
             let applied = state.applied().clone();
             let at = if hash_index == 0 { applied.index().unwrap_or(0) } else { hash_index };
             let hash = state.hash_at(at).unwrap_or_default();
-            (applied, hash, at)
+            (applied, hash, at, roster::former_ids(&state).unwrap_or_default())
         };
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let index_of = |id: &Option<types::LogId>| id.as_ref().map_or(0, types::LogId::index);
         let matched = metrics.replication.iter().flatten();
         rpc::StatusResponse {
@@ -379,12 +424,19 @@ impl Node {
             snapshot_index: index_of(&metrics.snapshot),
             purged_index: index_of(&metrics.purged),
             log_time_ms: applied.log_time_ms,
-            hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: hex(&hash),
             hash_index: at,
             membership: Some(stored_membership_to_wire(&metrics.membership_config)),
             matched_index: matched.map(|(id, log_id)| (*id, index_of(log_id))).collect(),
             checkpoint_index: self.store.checkpoint_index().unwrap_or(0),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            stopping: self.stopping.load(Ordering::Relaxed),
+            former_ids: former,
+            silent_ms: if metrics.state == ServerState::Leader { self.silent_ms() } else { BTreeMap::new() },
+            machine_version: applied.machine_version.max(1),
+            machine_version_max: self.machine_version_max,
+            state: hex(&applied.state),
+            disagreements: self.metrics.disagreements(),
             ..rpc::StatusResponse::default()
         }
     }
@@ -394,7 +446,7 @@ impl Node {
         self.log.disk_bytes()
     }
 
-    /// Completes when consensus has stopped by itself, with the reason: the replica must end then.
+    /// Completes when consensus has stopped by itself or this replica must not go on, with the reason: it must end then.
     pub async fn failed(&self) -> Ending {
         let consensus = async {
             let mut metrics = self.raft.metrics();
@@ -419,7 +471,11 @@ impl Node {
             line = refused => Ending::Refused(line),
             line = self.log.failure().happened() => Ending::Failed(line),
             line = self.memory.failure().happened() => Ending::Failed(line),
-            reason = consensus => Ending::Failed(self.log.failure().told().unwrap_or(reason)),
+            reason = self.halt.reached() => Ending::Failed(reason),
+            reason = consensus => {
+                let told = self.log.failure().told().or_else(|| self.halt.reason());
+                Ending::Failed(told.unwrap_or(reason))
+            }
         }
     }
 
@@ -428,41 +484,13 @@ impl Node {
     /// # Errors
     /// When the state cannot be written; the log still has everything.
     pub async fn stop(&self) -> Result<(), StoreError> {
+        self.stopping.store(true, Ordering::Relaxed);
         self.hand_over().await;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop in order");
         }
         self.log.mark_synced();
         self.store.close().await
-    }
-
-    /// Makes the most advanced follower the leader and waits until it is.
-    async fn hand_over(&self) {
-        if !self.is_leader() {
-            return;
-        }
-        let successor = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-            let progress = metrics.replication.iter().flatten();
-            progress
-                .filter(|(id, _)| **id != self.id && voters.contains(id))
-                .max_by_key(|(_, log_id)| log_id.as_ref().map(types::LogId::index))
-                .map(|(id, _)| *id)
-        };
-        let Some(successor) = successor else { return };
-        if self.raft.trigger().transfer_leader(successor).await.is_err() {
-            return;
-        }
-        let wait = self.raft.wait(Some(TRANSFER_WAIT));
-        let own = self.id;
-        let changed =
-            wait.metrics(move |m| m.current_leader.is_some_and(|id| id != own), "leadership has moved").await;
-        match changed {
-            Ok(_) => tracing::info!(successor, "handed leadership over"),
-            Err(_) => tracing::warn!(successor, "no successor took over in time, stopping anyway"),
-        }
     }
 
     /// Moves log time on while nobody proposes anything, and names clocks that are wrong.

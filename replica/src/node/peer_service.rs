@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{Stream, StreamExt as _};
 use openraft::async_runtime::WatchReceiver as _;
@@ -37,6 +38,7 @@ pub struct PeerService {
     evidence: Evidence,
     memory: Memory,
     gate: Gate,
+    stopping: Arc<AtomicBool>,
     /// One snapshot is received at a time: they share a file.
     receiving: Arc<tokio::sync::Mutex<()>>,
 }
@@ -50,8 +52,9 @@ impl PeerService {
         evidence: Evidence,
         memory: Memory,
         gate: Gate,
+        stopping: Arc<AtomicBool>,
     ) -> Self {
-        Self { raft, store, contact, clocks, evidence, memory, gate, receiving: Arc::default() }
+        Self { raft, store, contact, clocks, evidence, memory, gate, stopping, receiving: Arc::default() }
     }
 
     /// A replica that has not been told yet what it acknowledged neither votes nor acknowledges.
@@ -175,6 +178,9 @@ impl RaftService for PeerService {
     ) -> Result<Response<rpc::TransferLeaderResponse>, Status> {
         self.admitted()?;
         let request = request.into_inner();
+        if request.to == *self.raft.node_id() && self.stopping.load(Ordering::Relaxed) {
+            return Err(Status::unavailable("this replica is stopping and takes no leadership"));
+        }
         let from = vote_from_wire(request.from).map_err(malformed)?;
         let last = request.last_log_id.as_ref().map(log_id_from_wire);
         let asked = TransferLeaderRequest::new(from, request.to, last);

@@ -92,6 +92,8 @@ impl Cluster {
             heartbeat_interval_ms: 100,
             election_timeout_min_ms: 500,
             election_timeout_max_ms: 1_000,
+            join: false,
+            machine_version_max: crate::machine::VERSION_MAX,
             replicas: self.replicas.clone(),
         }
     }
@@ -245,6 +247,8 @@ async fn a_restarted_node_finds_its_data_and_replays_its_log() {
         heartbeat_interval_ms: 50,
         election_timeout_min_ms: 200,
         election_timeout_max_ms: 400,
+        join: false,
+        machine_version_max: crate::machine::VERSION_MAX,
         replicas: BTreeMap::from([(1, "127.0.0.1:1".to_owned())]),
     };
     let node = Node::start(&settings, Metrics::default()).await.expect("starts");

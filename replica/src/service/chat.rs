@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::read;
 use super::token::Signer;
 use crate::feed;
+use crate::machine;
 use crate::node::{Node, ProposeError, Submitted};
 use crate::trace::{self, Stage};
 use tracing::Span;
@@ -31,6 +32,9 @@ const ANSWERS_AHEAD: usize = 256;
 const ANSWERS_PER_FRAME_MAX: usize = 1024;
 /// Above this much state that is not in the checkpoint yet, new commands are refused as overloaded.
 const OVERLAY_BYTES_REFUSE: usize = 192 * 1024 * 1024;
+/// Longest command: the longest text with everything around it. The log must be able to read back what it was given, and a
+/// full append must fit into one message.
+const COMMAND_BYTES_MAX: usize = 28 * 1024;
 /// How long a read waits for its index.
 const READ_WAIT: Duration = Duration::from_secs(2);
 
@@ -92,7 +96,9 @@ impl Submits {
             node.metrics().refused_overloaded(items.len());
             return self.refuse(items.iter().map(|item| item.request_id), failure::Kind::Overloaded).await;
         }
-        let (good, bad): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| is_command(&item.command));
+        let (good, bad): (Vec<_>, Vec<_>) = items
+            .into_iter()
+            .partition(|item| item.command.len() <= COMMAND_BYTES_MAX && is_command(&item.command));
         if !bad.is_empty() {
             self.refuse(bad.iter().map(|item| item.request_id), failure::Kind::Malformed).await;
         }
@@ -129,7 +135,9 @@ impl Submits {
 }
 
 fn is_command(bytes: &Bytes) -> bool {
-    Command::decode(bytes.clone()).is_ok_and(|command| command.action.is_some())
+    // Some commands are the leader's own: a gateway cannot ask for them.
+    Command::decode(bytes.clone())
+        .is_ok_and(|command| command.action.is_some() && !machine::is_internal(&command))
 }
 
 fn kind_of(error: &ProposeError) -> failure::Kind {

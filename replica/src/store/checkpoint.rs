@@ -12,7 +12,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::run::{self, Members};
-use super::{Applied, Key, StoreError, Writes};
+use super::{Applied, Key, Space, StoreError, Writes};
 
 /// sled's page cache. Reads go through the overlay first; this serves history and cold conversations.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -135,6 +135,21 @@ impl Checkpoint {
             }
         }
         Ok(found)
+    }
+
+    /// All keys of a space that is no run space.
+    pub(super) fn keys(&self, space: Space) -> impl Iterator<Item = Result<Key, StoreError>> + '_ {
+        self.db.scan_prefix([space as u8]).keys().map(|raw| {
+            let raw = raw.map_err(|error| StoreError::checkpoint("reading", &error))?;
+            Key::from_bytes(&raw).ok_or_else(|| StoreError::damaged("a checkpoint key is too long"))
+        })
+    }
+
+    /// The highest ordinal in a run space that has one id only.
+    pub(super) fn last_ordinal(&self, space: Space) -> Result<Option<u64>, StoreError> {
+        let last = self.db.scan_prefix([space as u8]).next_back().transpose();
+        let last = last.map_err(|error| StoreError::checkpoint("reading", &error))?;
+        Ok(last.and_then(|(raw, _)| Key::from_bytes(&raw)).map(|key| key.ordinal()))
     }
 
     /// Writes a frozen overlay and what it brings the state to, as one atomic batch.
