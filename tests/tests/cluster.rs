@@ -1,7 +1,6 @@
 //! Real binaries, sockets and disks: twenty people talk while replicas die.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use quorate_cluster::{Member, wait_until};
@@ -10,19 +9,11 @@ use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rest::SessionGrant;
 use quorate_tests::client::Socket;
 use quorate_tests::harness::TestCluster;
-use quorate_tests::history::{FinalPages, Micros};
-use quorate_tests::scene::{self, Scene, WAIT, caught_up, judge, leader, read_finals, states_agree};
+use quorate_tests::history::FinalPages;
+use quorate_tests::scene::{
+    WAIT, acks_since, caught_up, judge, leader, read_finals, set_the_scene, states_agree,
+};
 use uuid::Uuid;
-
-/// One message per person in this time: about 200 a second in all.
-const PACE: Duration = Duration::from_millis(100);
-/// Acks that each phase of the load must see, or the run proves nothing.
-const ACKS_PER_PHASE: usize = 200;
-
-/// Waits for acks of messages that were sent after `since`.
-async fn acks_since(test: &TestCluster, since: Micros, what: &str) -> anyhow::Result<()> {
-    scene::acks_since(test, since, ACKS_PER_PHASE, what).await
-}
 
 async fn kill_and_restart(test: &TestCluster, victims: &[u16], what: &str) -> anyhow::Result<()> {
     let names = victims.iter().map(u16::to_string).collect::<Vec<_>>().join(" and ");
@@ -51,14 +42,14 @@ async fn acked_messages_survive_dead_replicas_and_no_socket_closes() -> anyhow::
 }
 
 async fn dead_replicas(test: &TestCluster) -> anyhow::Result<()> {
-    let scene = Scene::set(test).await?;
+    let scene = set_the_scene(test).await?;
     if test.cluster.has_balancer() {
         let spread = scene.gateways();
         ensure!(spread.len() == test.cluster.gateways().len(), "not every gateway has sessions: {spread:?}");
     }
     let (_, first_term) = leader(test).await?;
     let began = test.recorder.now();
-    scene.talk(PACE).await;
+    scene.talk().await;
     acks_since(test, began, "in calm").await?;
 
     let mut killed = BTreeSet::new();
@@ -80,17 +71,17 @@ async fn dead_replicas(test: &TestCluster) -> anyhow::Result<()> {
     test.recorder.mark(format!("0 sockets closed, {pauses} pauses of the write path were shown"));
     states_agree(test).await?;
 
-    let users = scene.users();
+    let users: Vec<String> = scene.grants.iter().map(|grant| grant.user.name.clone()).collect();
     let (_, grants, rooms) = scene.leave().await?;
     read_finals(test, &users, &rooms, "before the stop").await?;
-    judge(test, ACKS_PER_PHASE)?;
+    judge(test)?;
 
     test.cluster.shut_down().await?;
     test.recorder.mark("everything is stopped");
     test.cluster.start().await?;
     test.recorder.mark("everything runs again");
     read_finals(test, &users, &rooms, "after the stop").await?;
-    judge(test, ACKS_PER_PHASE)?;
+    judge(test)?;
     states_agree(test).await?;
     still_writes(test, &grants[0], rooms[0]).await
 }
@@ -140,9 +131,9 @@ async fn sessions_of_a_dead_gateway_resume_elsewhere_with_nothing_missing() -> a
 }
 
 async fn dead_gateway(test: &TestCluster) -> anyhow::Result<()> {
-    let scene = Scene::set(test).await?;
+    let scene = set_the_scene(test).await?;
     let began = test.recorder.now();
-    scene.talk(PACE).await;
+    scene.talk().await;
     acks_since(test, began, "in calm").await?;
 
     let victims = scene.gateways().get("a").copied().unwrap_or(0);
@@ -170,12 +161,12 @@ async fn dead_gateway(test: &TestCluster) -> anyhow::Result<()> {
     test.cluster.wait_ready(&Member::Gateway("b".to_owned()), WAIT).await?;
 
     scene.settle().await?;
-    let users = scene.users();
+    let users: Vec<String> = scene.grants.iter().map(|grant| grant.user.name.clone()).collect();
     let (tallies, _, rooms) = scene.leave().await?;
     let resumed: u64 = tallies.iter().map(|tally| tally.resumed).sum();
     let restarted: u64 = tallies.iter().map(|tally| tally.restarted).sum();
     test.recorder.mark(format!("{resumed} sockets resumed, {restarted} started anew"));
     ensure!(resumed >= victims as u64 && restarted == 0, "{resumed} resumed, {restarted} started anew");
     read_finals(test, &users, &rooms, "at the end").await?;
-    judge(test, ACKS_PER_PHASE)
+    judge(test)
 }

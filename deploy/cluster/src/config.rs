@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use crate::error::{Attempt, Result};
 use crate::layout::{Identity, Layout, write_atomically};
 use crate::ports::PortPlan;
+use crate::roster::Roster;
 use crate::spec::{Spec, gateway_name};
 
 /// Read by every replica; what differs is given by flags.
@@ -47,7 +48,7 @@ pub(crate) fn write_all(spec: &Spec, layout: &Layout, identity: &Identity) -> Re
             None => {}
         }
     }
-    write(GATEWAY_TOML, &gateway(spec, identity)?)?;
+    write(GATEWAY_TOML, &gateway(spec, layout, identity)?)?;
     write(HAPROXY_CFG, &haproxy(spec, PortPlan { first: identity.port }))
 }
 
@@ -60,9 +61,9 @@ fn replica_of(spec: &Spec, layout: &Layout, identity: &Identity, id: u16, keys: 
 
 fn replica(layout: &Layout, identity: &Identity) -> Result<Table> {
     let plan = PortPlan { first: identity.port };
-    let replicas: Vec<ReplicaPlace> = (1..=identity.replicas)
-        .map(|id| ReplicaPlace { id, address: plan.replica_grpc(id).to_string() })
-        .collect();
+    let roster = Roster::load(layout, identity)?;
+    let place = |id| Some(ReplicaPlace { id, address: roster.grpc(plan, id)?.to_string() });
+    let replicas: Vec<ReplicaPlace> = roster.ids().filter_map(place).collect();
     let mut table = Table::new();
     table.insert("cluster".into(), identity.cluster.clone().into());
     table.insert("cluster_secret_file".into(), path(&layout.secret()));
@@ -70,10 +71,11 @@ fn replica(layout: &Layout, identity: &Identity) -> Result<Table> {
     Ok(table)
 }
 
-fn gateway(spec: &Spec, identity: &Identity) -> Result<String> {
+fn gateway(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<String> {
     let plan = PortPlan { first: identity.port };
-    let replicas: Vec<Value> =
-        (1..=identity.replicas).map(|id| plan.replica_grpc(id).to_string().into()).collect();
+    let roster = Roster::load(layout, identity)?;
+    let addresses = roster.ids().filter_map(|id| roster.grpc(plan, id));
+    let replicas: Vec<Value> = addresses.map(|address| address.to_string().into()).collect();
     let origins: Vec<Value> = origins(plan, spec.gateways).into_iter().map(Value::from).collect();
     let mut table = Table::new();
     table.insert("cluster".into(), identity.cluster.clone().into());
@@ -137,7 +139,7 @@ mod tests {
         let replica: Table = replica(&layout, &identity).unwrap();
         assert_eq!(replica["replicas"][2]["address"].as_str(), Some("127.0.0.1:9023"));
         assert_eq!(replica["cluster_secret_file"].as_str(), Some("data/cluster.secret"));
-        let gateway: Table = toml::from_str(&gateway(&spec, &identity).unwrap()).unwrap();
+        let gateway: Table = toml::from_str(&gateway(&spec, &layout, &identity).unwrap()).unwrap();
         assert_eq!(gateway["drain_grace_ms"].as_integer(), Some(700));
         assert_eq!(gateway["limits"]["sends_per_window_max"].as_integer(), Some(0));
         assert_eq!(gateway["replicas"].as_array().map(Vec::len), Some(3));

@@ -105,7 +105,7 @@ pub async fn watch(raft: Raft, network: Network, own: u64, evidence: Evidence) {
 
 /// Holds a lifeline to the leader until it ends; `true` when it was up and broke while that leader was still followed.
 async fn hold_lifeline(raft: &Raft, network: &Network, own: u64, id: u64, address: &str) -> bool {
-    let Ok(mut client) = network.client(address) else { return false };
+    let Ok(mut client) = network.client(id, address) else { return false };
     let opened = tokio::time::timeout(ANSWER_WAIT, client.lifeline(LifelineRequest {})).await;
     let Ok(Ok(stream)) = opened else { return false };
     let mut stream = stream.into_inner();
@@ -196,7 +196,7 @@ async fn stand_for_election(raft: &Raft, network: &Network, own: u64, leader: &V
 }
 
 async fn ask(network: &Network, id: u64, address: String, request: LeaderLostRequest) -> Option<u64> {
-    let mut client: RaftClient<_> = network.client(&address).ok()?;
+    let mut client: RaftClient<_> = network.client(id, &address).ok()?;
     let answer = tokio::time::timeout(ANSWER_WAIT, client.leader_lost(request)).await;
     let rpc::LeaderLostResponse { agrees } = answer.ok()?.ok()?.into_inner();
     agrees.then_some(id)

@@ -36,6 +36,9 @@ pub enum LogError {
         /// What is wrong with it.
         what: String,
     },
+    /// This directory was refused at an earlier start.
+    #[error("{0}")]
+    Refused(String),
     /// The operating system refused.
     #[error("cannot open the log in {}: {source}", dir.display())]
     Io {

@@ -7,7 +7,7 @@ use quorate_cluster::{Member, wait_until};
 use quorate_proto::frame::{Ack, Body, Request, SendMessage};
 use quorate_proto::ids::ClientMessageId;
 use quorate_tests::client::Socket;
-use quorate_tests::scene::{Scene, WAIT, leader};
+use quorate_tests::scene::{WAIT, leader, set_the_scene};
 use toml::Table;
 use uuid::Uuid;
 
@@ -39,7 +39,7 @@ async fn one_wrong_clock_harms_nothing() -> anyhow::Result<()> {
 }
 
 async fn wrong_clocks(rig: &Rig) -> anyhow::Result<()> {
-    let scene = Scene::set(&rig.test).await?;
+    let scene = set_the_scene(&rig.test).await?;
     let room = scene.conversations[0];
     let mut socket = Socket::open(rig.test.cluster.front(), None).await?;
     socket.hello(&scene.grants[0].access_token, None).await?;
@@ -60,7 +60,7 @@ async fn wrong_clocks(rig: &Rig) -> anyhow::Result<()> {
     rig.test.recorder.fate(place, fate);
     ensure!(!first.replay, "it is new: {first:?}");
 
-    scene.talk(PACE).await;
+    scene.talk_at(PACE).await;
     for wrong in [AHEAD, BEHIND] {
         lead_with(rig, wrong).await?;
         rig.acks(ACKS_PER_PHASE, &format!("under replica {wrong}, whose clock is wrong")).await?;

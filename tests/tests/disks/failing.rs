@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use quorate_faultfs::Cut;
-use quorate_tests::scene::{Scene, leader};
+use quorate_tests::scene::{leader, set_the_scene};
 use toml::Table;
 
 use crate::rig::{ACKS_PER_PHASE, PACE, REPLICAS, Rig};
@@ -26,8 +26,8 @@ async fn a_full_disk_stops_one_replica_and_space_brings_it_back() -> anyhow::Res
 }
 
 async fn full_disk(rig: &Rig) -> anyhow::Result<()> {
-    let scene = Scene::set(&rig.test).await?;
-    scene.talk(PACE).await;
+    let scene = set_the_scene(&rig.test).await?;
+    scene.talk_at(PACE).await;
     for id in victims(rig).await? {
         rig.acks(ACKS_PER_PHASE, "in calm").await?;
         rig.disk(id).full_after(rig.disk(id).usage()?.bytes + ROOM_BYTES)?;
@@ -55,8 +55,8 @@ async fn a_failed_fsync_ends_the_replica() -> anyhow::Result<()> {
 }
 
 async fn failed_fsync(rig: &Rig) -> anyhow::Result<()> {
-    let scene = Scene::set(&rig.test).await?;
-    scene.talk(PACE).await;
+    let scene = set_the_scene(&rig.test).await?;
+    scene.talk_at(PACE).await;
     for id in victims(rig).await? {
         rig.acks(ACKS_PER_PHASE, "in calm").await?;
         rig.disk(id).fail_syncs()?;
@@ -82,8 +82,8 @@ async fn a_read_only_disk_ends_the_replica_and_a_writable_one_brings_it_back() -
 }
 
 async fn read_only(rig: &Rig) -> anyhow::Result<()> {
-    let scene = Scene::set(&rig.test).await?;
-    scene.talk(PACE).await;
+    let scene = set_the_scene(&rig.test).await?;
+    scene.talk_at(PACE).await;
     for id in victims(rig).await? {
         rig.acks(ACKS_PER_PHASE, "in calm").await?;
         rig.disk(id).read_only()?;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::ensure;
-use quorate_tests::scene::{Scene, leader};
+use quorate_tests::scene::{leader, set_the_scene};
 use toml::Table;
 
 use crate::rig::{ACKS_PER_PHASE, PACE, REPLICAS, Rig, copy_tree};
@@ -16,8 +16,8 @@ async fn an_old_copy_of_a_data_directory_does_not_vote() -> anyhow::Result<()> {
 }
 
 async fn old_copy(rig: &Rig) -> anyhow::Result<()> {
-    let scene = Scene::set(&rig.test).await?;
-    scene.talk(PACE).await;
+    let scene = set_the_scene(&rig.test).await?;
+    scene.talk_at(PACE).await;
     let shelf = tempfile::tempdir()?;
     let (leading, _) = leader(&rig.test).await?;
     // First the leader's own past, then a follower's.

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use quorate_cluster::Member;
 use quorate_cluster::process::Send;
 use quorate_faultfs::{Chance, Cut};
-use quorate_tests::scene::{Scene, leader};
+use quorate_tests::scene::{leader, set_the_scene};
 use toml::Table;
 
 use crate::rig::{ACKS_PER_PHASE, PACE, REPLICAS, Rig, count};
@@ -29,8 +29,8 @@ async fn acked_messages_survive_a_power_cut_of_all_replicas() -> anyhow::Result<
 async fn power_cut_of_all(rig: &Rig) -> anyhow::Result<()> {
     let cuts = count("QUORATE_POWER_CUTS", 3);
     let acks = if cuts >= 20 { 2_500 } else { ACKS_PER_PHASE };
-    let scene = Scene::set(&rig.test).await?;
-    scene.talk(PACE).await;
+    let scene = set_the_scene(&rig.test).await?;
+    scene.talk_at(PACE).await;
     let all: Vec<u16> = (1..=REPLICAS).collect();
     let (mut dropped_bytes, mut dropped_names) = (0, 0);
     for round in 0..cuts {
@@ -55,8 +55,8 @@ async fn acked_messages_survive_power_cuts_of_one_and_pauses() -> anyhow::Result
 
 async fn power_cuts_and_pauses(rig: &Rig) -> anyhow::Result<()> {
     let rounds = count("QUORATE_POWER_ROUNDS", 2);
-    let scene = Scene::set(&rig.test).await?;
-    scene.talk(PACE).await;
+    let scene = set_the_scene(&rig.test).await?;
+    scene.talk_at(PACE).await;
     let mut chance = Chance::new(7);
     let mut dropped_bytes = 0;
     for round in 0..rounds {

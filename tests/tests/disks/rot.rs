@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use quorate_cluster::Member;
 use quorate_faultfs::Chance;
-use quorate_tests::scene::{self, Scene, leader};
+use quorate_tests::scene::{self, Scene, leader, set_the_scene};
 use toml::Table;
 
 use crate::rig::{ACKS_PER_PHASE, Ended, PACE, REPLICAS, Rig, count};
@@ -56,8 +56,8 @@ async fn a_flipped_bit_or_a_cut_off_file_is_never_served() -> anyhow::Result<()>
 }
 
 async fn rounds(rig: &Rig, seeds: std::ops::Range<u64>, ends: &mut Ends) -> anyhow::Result<()> {
-    let scene = Scene::set(&rig.test).await?;
-    scene.talk(PACE).await;
+    let scene = set_the_scene(&rig.test).await?;
+    scene.talk_at(PACE).await;
     let rounds = usize::try_from(seeds.end - seeds.start)?;
     for seed in seeds {
         rig.acks(ACKS_PER_PHASE / 2, &format!("before seed {seed}")).await?;
@@ -101,7 +101,9 @@ async fn round(rig: &Rig, scene: &Scene, seed: u64, ends: &mut Ends) -> anyhow::
                 ends.refused += 1;
                 fs::write(&rot.path, &rot.before)?;
                 rig.start_replica(id)?;
-                rig.back(id).await.with_context(|| format!("replica {id} with its file back, {}", rot.what))?;
+                rig.back(id)
+                    .await
+                    .with_context(|| format!("replica {id} with its file back, {}", rot.what))?;
             }
         }
     }
@@ -144,7 +146,11 @@ async fn served(rig: &Rig, scene: &Scene, id: u16) -> anyhow::Result<Option<Ende
 fn check_refusal(ended: &Ended, rot: &Rot) -> anyhow::Result<()> {
     let what = &rot.what;
     ensure!(matches!(ended.code, Some(1 | 2)), "{what}: it did not refuse but ended with {ended:?}");
-    ensure!(!ended.line.contains("panicked") && !ended.line.is_empty(), "{what}: no line but {:?}", ended.line);
+    ensure!(
+        !ended.line.contains("panicked") && !ended.line.is_empty(),
+        "{what}: no line but {:?}",
+        ended.line
+    );
     Ok(())
 }
 

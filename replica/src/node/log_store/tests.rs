@@ -35,7 +35,8 @@ fn open(dir: &Path) -> Result<LogStore, LogError> {
 
 fn entry(term: u64, index: u64, bytes: usize) -> Entry {
     let command = Bytes::from(vec![u8::try_from(index % 251).expect("small"); bytes]);
-    let payload = openraft::EntryPayload::Normal(Proposal { log_time_ms: index, command });
+    let payload =
+        openraft::EntryPayload::Normal(Proposal { log_time_ms: index, command, traceparent: String::new() });
     Entry { log_id: LogId::new(LeaderId::new(term, 1), index), payload }
 }
 
