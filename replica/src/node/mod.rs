@@ -10,6 +10,7 @@ mod clock;
 mod halt;
 mod leader_loss;
 mod log_check;
+mod log_dump;
 mod log_store;
 mod membership;
 mod network;
@@ -50,11 +51,13 @@ use upgrade::TooNew;
 use crate::config::Settings;
 use crate::feed::Publisher;
 use crate::metrics::Metrics;
-use crate::store::{Store, StoreError};
+use crate::store::{SnapshotFile, Store, StoreError};
 
+pub use log_dump::{LogSummary, read_log};
 pub use membership::{ChangeError, PROMOTE_LAG_ENTRIES_MAX};
 pub use network::{Identity, MESSAGE_BYTES_MAX, channel};
 pub use peer_service::PeerService;
+pub use roster::ReplicaRecord;
 
 type Raft = openraft::Raft<types::Types, StateMachine>;
 
@@ -72,6 +75,10 @@ const READ_INDEX_WAIT: Duration = Duration::from_secs(2);
 const TICK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// An idle leader moves log time on when it lags by this much, so that what is due comes to pass.
 const TICK_LAG_MS: u64 = 60_000;
+/// Longest wait for a snapshot that a backup asks for: building one takes some seconds a million messages.
+const FRESH_SNAPSHOT_WAIT: Duration = Duration::from_secs(300);
+/// How often it is asked for.
+const FRESH_SNAPSHOT_ASK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// When this replica last heard from a leader that a quorum follows. Monotonic: a wall clock that is set must not look like
 /// silence.
@@ -529,6 +536,32 @@ impl Node {
         }
         self.log.mark_synced();
         self.store.close().await
+    }
+
+    /// A snapshot that contains everything applied before this call; an existing one if it does.
+    ///
+    /// # Errors
+    /// In words, when none can be had in time.
+    pub async fn fresh_snapshot(&self) -> Result<SnapshotFile, String> {
+        let wanted = self.store.read().applied().index();
+        let wanted = wanted.ok_or_else(|| "this replica has no state yet".to_owned())?;
+        let began = Instant::now();
+        let mut asked: Option<Instant> = None;
+        loop {
+            let current = self.store.current_snapshot().map_err(|error| error.to_string())?;
+            if let Some(file) = current.filter(|file| file.applied.index() >= Some(wanted)) {
+                return Ok(file);
+            }
+            // One that was under way before does not have everything: it is asked for again.
+            if asked.is_none_or(|at| at.elapsed() >= FRESH_SNAPSHOT_ASK_INTERVAL) {
+                asked = Some(Instant::now());
+                self.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
+            }
+            if began.elapsed() >= FRESH_SNAPSHOT_WAIT {
+                return Err(format!("no snapshot at index {wanted} within {FRESH_SNAPSHOT_WAIT:?}"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Moves log time on while nobody proposes anything, and names clocks that are wrong.

@@ -111,6 +111,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// As whom it calls.
+    pub fn identity(&self) -> Identity {
+        self.identity.clone()
+    }
+
     /// A network that calls as this replica and passes on what clocks peers tell and what they acknowledge.
     pub fn new(
         identity: Identity,
