@@ -16,4 +16,5 @@ pub mod history;
 pub mod linear;
 pub mod load;
 pub mod oracle;
+pub mod scene;
 pub mod skip;

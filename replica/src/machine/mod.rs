@@ -109,7 +109,7 @@ pub fn apply<V: View>(view: &V, context: Context, command: &Command) -> Result<A
                 // A refused command leaves no trace but that it was refused for good, and the expiries that were due anyway.
                 step = Step::begin(view, context)?;
                 let outcome = step.outcome(outcome::Result::Rejected(rejected));
-                if dedup::is_final(code) {
+                if dedup::is_final(command, code) {
                     step.remember(command, &outcome)?;
                 }
                 outcome
@@ -118,6 +118,15 @@ pub fn apply<V: View>(view: &V, context: Context, command: &Command) -> Result<A
     };
     let (writes, before) = step.state.into_parts();
     Ok(Applied { outcome, writes, before, events: step.events, machine_version: step.machine_version })
+}
+
+/// Applies an entry without a command: time moves on, and what is due with it is done.
+///
+/// # Errors
+/// Only when the view's disk fails.
+pub fn tick<V: View>(view: &V, context: Context) -> Result<(Writes, Before), StoreError> {
+    let step = Step::begin(view, context)?;
+    Ok(step.state.into_parts())
 }
 
 /// What an entry with undecodable bytes comes to. The leader refuses such bytes before it proposes them.

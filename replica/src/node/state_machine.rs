@@ -12,16 +12,18 @@ use prost::Message as _;
 use quorate_proto::rpc::{Command, Event};
 
 use super::halt::Halt;
+use super::roster;
 use super::types::{
     Entry, LogId, Reply, SnapshotMeta, StoredMembership, Types, log_id_from_wire, log_id_to_wire,
-    stored_membership_from_wire, stored_membership_to_wire,
+    membership_to_wire, stored_membership_from_wire, stored_membership_to_wire,
 };
 use super::upgrade::TooNew;
 use crate::feed::{AppliedBatch, Publisher};
 use crate::machine::{self, Context};
 use crate::metrics::Metrics;
 use crate::store::sum::StateSum;
-use crate::store::{Applied, Applier, SnapshotFile, Store, StoreError, View};
+use crate::store::{Applied, Applier, Before, SnapshotFile, Store, StoreError, View, Writes};
+use crate::trace::{self, Stage};
 
 /// Entries applied under one hold of the state: bounds how long readers wait, about half a millisecond.
 const APPLY_BATCH_ENTRIES: usize = 128;
@@ -89,7 +91,12 @@ impl From<ApplyError> for io::Error {
 #[derive(Default)]
 struct Effect {
     reply: Reply,
-    changes: Option<machine::Applied>,
+    writes: Writes,
+    /// What is known of what the writes replace.
+    before: Before,
+    events: Vec<Event>,
+    /// The machine version from the next entry on, if this one raised it.
+    machine_version: Option<u32>,
     membership: Option<quorate_proto::rpc::StoredMembership>,
     /// What the hash is folded over.
     body: Bytes,
@@ -109,9 +116,15 @@ fn apply_entry(
         EntryPayload::Membership(membership) => {
             let stored = StoredMembership::new(Some(log_id), membership);
             let wire = stored_membership_to_wire(&stored);
-            Effect { body: wire.encode_to_vec().into(), membership: Some(wire), ..Effect::default() }
+            let members = membership_to_wire(stored.membership());
+            let before = state.applied().membership.clone();
+            let writes = roster::changes(state, before.as_ref(), &members, log_id.index())?;
+            let body = wire.encode_to_vec().into();
+            Effect { body, membership: Some(wire), writes, ..Effect::default() }
         }
         EntryPayload::Normal(proposal) => {
+            let span = trace::open(Stage::Apply, &proposal.traceparent, Some(log_id.index()));
+            let _span = span.map(|(span, _)| span.entered());
             // Log time never goes back, whatever the proposer's clock says.
             log_time_ms = log_time_ms.max(proposal.log_time_ms);
             let context = Context {
@@ -120,29 +133,33 @@ fn apply_entry(
                 log_time_ms,
                 machine_version: state.applied().machine_version.max(1),
             };
-            let changes = apply_command(state, context, &proposal.command, machine_version_max)?;
-            Effect {
-                reply: Some(Box::new(changes.outcome.clone())),
-                outcome: changes.outcome.encode_to_vec(),
-                changes: Some(changes),
-                body: proposal.command,
-                membership: None,
+            if proposal.command.is_empty() {
+                let (writes, before) = machine::tick(state, context)?;
+                Effect { writes, before, ..Effect::default() }
+            } else {
+                let changes = apply_command(state, context, &proposal.command, machine_version_max)?;
+                Effect {
+                    outcome: changes.outcome.encode_to_vec(),
+                    reply: Some(Box::new(changes.outcome)),
+                    writes: changes.writes,
+                    before: changes.before,
+                    events: changes.events,
+                    machine_version: changes.machine_version,
+                    body: proposal.command,
+                    membership: None,
+                }
             }
         }
     };
-    let (writes, before, events, machine_version) = match effect.changes {
-        Some(changes) => (changes.writes, changes.before, changes.events, changes.machine_version),
-        None => Default::default(),
-    };
-    let sum = state.sum_after(&writes, &before)?;
+    let sum = state.sum_after(&effect.writes, &effect.before)?;
     let mut applied = state.take_applied();
     applied.log_id = Some(log_id_to_wire(&log_id));
     applied.log_time_ms = log_time_ms;
     applied.membership = effect.membership.or(applied.membership);
-    applied.machine_version = machine_version.unwrap_or(applied.machine_version);
+    applied.machine_version = effect.machine_version.unwrap_or(applied.machine_version);
     applied.hash = fold_hash(&applied.hash, &log_id, &effect.body, &effect.outcome, sum);
-    state.commit(writes, sum, applied);
-    Ok((effect.reply, events))
+    state.commit(effect.writes, sum, applied);
+    Ok((effect.reply, effect.events))
 }
 
 fn apply_command<V: View>(

@@ -35,6 +35,8 @@ pub enum Space {
     SigningKey = 11,
     /// user id → how many of her command ids are remembered.
     DedupCount = 12,
+    /// replica id → what the cluster knows of it; kept for ever, so that no id is used twice.
+    Replica = 24,
     /// conversation id, version → event. A run space.
     ConversationEvents = 32,
     /// user id, version → event of her own topic. A run space.

@@ -38,7 +38,7 @@ use writer::{Job, Writer};
 pub use error::StoreError;
 pub use key::{Key, Space};
 pub use snapshot::SnapshotFile;
-pub(crate) use trust::write_synced;
+pub(crate) use trust::{sync_dir, write_synced};
 pub use view::{Before, Transaction, View, Writes};
 
 /// The overlay is frozen and written once it holds this many bytes. sled keeps its readers out while a batch is applied, and
@@ -184,6 +184,14 @@ impl Store {
             let freed = self.room.notified();
             if self.state.read().expect(NOT_POISONED).active_bytes < OVERLAY_BYTES_MAX {
                 return;
+            }
+            {
+                // Commits freeze the overlay, and none come while it is full: whoever waits hands it over.
+                let mut state = self.state.write().expect(NOT_POISONED);
+                if state.frozen.is_none() {
+                    freeze(&mut state, &self.writer);
+                    return;
+                }
             }
             freed.await;
         }

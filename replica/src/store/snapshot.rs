@@ -90,13 +90,13 @@ fn settle(aside: &Path, path: &Path) -> Result<(), StoreError> {
     fs::rename(aside, path).and_then(|()| sync_dir(path)).map_err(StoreError::io("renaming a snapshot"))
 }
 
-/// Removes every snapshot but this one.
+/// Removes every older snapshot than this one. Names sort by term and index, so that one is never lost to an older.
 pub(super) fn remove_others(dir: &Path, keep: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(dir).map_err(StoreError::io("listing snapshots"))? {
         let path = entry.map_err(StoreError::io("listing snapshots"))?.path();
         let is_snapshot =
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snapshot-"));
-        if is_snapshot && path != keep {
+        if is_snapshot && path.file_name() < keep.file_name() {
             fs::remove_file(&path).map_err(StoreError::io("removing an old snapshot"))?;
         }
     }

@@ -4,6 +4,7 @@
 //! of the last batch, and apply goes on in the overlay meanwhile.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, RwLock};
@@ -56,7 +57,16 @@ impl Writer {
         let thread = Thread { distrusted: Cell::new(false), checkpoint, state, room, trust, snapshot_dir };
         thread::Builder::new()
             .name("checkpoint".to_owned())
-            .spawn(move || thread.run(&queue))
+            .spawn(move || {
+                // sled panics on damaged files. Without this thread apply would wait for room for ever.
+                if catch_unwind(AssertUnwindSafe(|| thread.run(&queue))).is_err() {
+                    tracing::error!(
+                        "the checkpoint's files are damaged, stopping: the next start rebuilds it"
+                    );
+                    let _ = thread.trust.withdraw();
+                    std::process::exit(1);
+                }
+            })
             .map_err(StoreError::io("starting the checkpoint thread"))?;
         Ok(Self { jobs })
     }
@@ -73,6 +83,8 @@ impl Thread {
     fn run(&self, queue: &Receiver<Job>) {
         while let Ok(job) = queue.recv() {
             match job {
+                // An overlay of the state before an install says nothing about the state after it.
+                Job::Write(writes, _) if !self.is_frozen(&writes) => {}
                 Job::Write(writes, applied) => {
                     if let Err(error) = self.checkpoint.write(&writes, &applied) {
                         // The overlay stays frozen, so nothing is lost; the replica must not go on as if it were written.
@@ -102,6 +114,11 @@ impl Thread {
                 }
             }
         }
+    }
+
+    fn is_frozen(&self, writes: &Arc<Writes>) -> bool {
+        let state = self.state.read().expect(NOT_POISONED);
+        state.frozen.as_ref().is_some_and(|frozen| Arc::ptr_eq(frozen, writes))
     }
 
     fn snapshot(&self) -> Result<SnapshotFile, StoreError> {
