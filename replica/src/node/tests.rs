@@ -114,7 +114,7 @@ impl Cluster {
         let node = Arc::new(Node::start(&settings, Metrics::default()).await.expect("starts"));
         node.watch_peers(&settings).expect("a good cluster id");
         let service = rpc::raft_server::RaftServer::new(node.peer_service());
-        let admin = rpc::admin_server::AdminServer::new(AdminService::new(node.clone(), "test"));
+        let admin = rpc::admin_server::AdminServer::new(AdminService::new(node.clone(), &settings));
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
         self.servers.push(tokio::spawn(async move {
             let served = tonic::transport::Server::builder().add_service(service).add_service(admin);
