@@ -287,6 +287,14 @@ impl Store {
         closed.await.map_err(|_| StoreError::damaged("the checkpoint writer has stopped"))?
     }
 
+    /// Alters a value behind everybody's back, as a bad page or a defect would.
+    #[cfg(test)]
+    pub(crate) fn tamper(&self, key: Key, value: Bytes) {
+        let mut state = self.state.write().expect(NOT_POISONED);
+        state.values.get_mut().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        state.active.insert(key, Some(value));
+    }
+
     /// Bytes of the overlay in memory.
     pub fn overlay_bytes(&self) -> usize {
         self.state.read().expect(NOT_POISONED).active_bytes
