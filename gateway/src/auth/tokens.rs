@@ -169,7 +169,7 @@ mod tests {
 
     async fn verifier(key: &SigningKey) -> TokenVerifier {
         // Nothing listens there: a test that needs the keys refreshed would say `Unavailable`.
-        let replicas = Arc::new(Replicas::new(CLUSTER, &["127.0.0.1:9".to_owned()], 0).unwrap());
+        let replicas = Arc::new(Replicas::new(CLUSTER, &["127.0.0.1:9".to_owned()], 0, None).unwrap());
         let verifier = TokenVerifier::new(CLUSTER, Reader::new(replicas, Arc::new(Metrics::default())));
         let public_key = key.verifying_key().to_bytes().to_vec().into();
         verifier.learn(vec![PublicKey { kid: "k1".into(), public_key }]).await;

@@ -55,7 +55,7 @@ use crate::store::{SnapshotFile, Store, StoreError};
 
 pub use log_dump::{LogSummary, read_log};
 pub use membership::{ChangeError, PROMOTE_LAG_ENTRIES_MAX};
-pub use network::{Identity, MESSAGE_BYTES_MAX, channel};
+pub use network::{Identity, MESSAGE_BYTES_MAX};
 pub use peer_service::PeerService;
 pub use roster::ReplicaRecord;
 
@@ -226,7 +226,8 @@ impl Node {
         let machine = StateMachine::new(store.clone(), publisher.clone(), metrics.clone())
             .supporting(machine_version_max, halt.clone());
         let identity = Identity::new(&settings.cluster, settings.id)
-            .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
+            .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?
+            .with(settings.tls.clone());
         let config = raft_config(settings).map_err(StartError::Settings)?;
         let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
         let (refusals, quorum_age) = (Refusals::default(), QuorumAge::default());
@@ -277,7 +278,8 @@ impl Node {
     /// When the cluster id is not printable ASCII.
     pub fn watch_peers(self: &Arc<Self>, settings: &Settings) -> Result<(), StartError> {
         let identity = Identity::new(&settings.cluster, settings.id)
-            .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
+            .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?
+            .with(settings.tls.clone());
         let peers = Peers::new(identity, settings.data_dir.clone());
         tokio::spawn(peers.run(Arc::downgrade(self)));
         Ok(())
