@@ -172,11 +172,11 @@ impl Direct {
                         let action = MarkRead { conversation_id: room, sequence: 1 };
                         let command = Command {
                             user_id: user,
-                            command_id: Uuid::new_v4().as_bytes().to_vec(),
+                            command_id: Uuid::new_v4().as_bytes().to_vec().into(),
                             action: Some(command::Action::MarkRead(action)),
                             ..Command::default()
                         };
-                        let command = prost::Message::encode_to_vec(&command);
+                        let command = prost::Message::encode_to_vec(&command).into();
                         let items = vec![SubmitItem { request_id, command, ..SubmitItem::default() }];
                         // Full: the replica takes nothing any more, which is no acknowledgement.
                         let _ = batches.try_send(SubmitBatch { items });

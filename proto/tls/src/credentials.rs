@@ -236,7 +236,8 @@ fn check(
                 "the certificate in {shown} is not valid yet: is this machine's clock right?"
             )));
         }
-        Err(webpki::Error::UnknownIssuer) => {
+        // The second where another authority has the same name.
+        Err(webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey) => {
             return Err(wrong(format!(
                 "the certificate in {shown} was not issued by the authority in {}: use certificates of one authority",
                 files.ca_file.display()
