@@ -13,6 +13,7 @@ mod identity;
 pub mod machine;
 pub mod metrics;
 pub mod node;
+pub mod planted;
 pub mod service;
 pub mod store;
 

@@ -38,7 +38,8 @@ fn start_logs(json: bool) {
     if json { logs.json().init() } else { logs.init() }
 }
 
-fn main() -> ExitCode {
+/// The life of the process.
+pub fn main() -> ExitCode {
     let Command::Run(flags) = match Cli::try_parse() {
         Ok(cli) => cli.command,
         Err(error) if error.use_stderr() => {

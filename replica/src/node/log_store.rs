@@ -23,6 +23,7 @@ use super::types::{
     Entry, LogId, Types, Vote, entry_from_wire, entry_to_wire, log_id_from_wire, log_id_to_wire,
     vote_from_wire, vote_to_wire,
 };
+use crate::planted::{self, Bug};
 
 /// Entries kept decoded for followers that are close behind; the rest is read from disk.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -265,6 +266,9 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let vote = VoteRecord(*vote);
+        if planted::is(Bug::VoteNotSynced) {
+            return self.write(|log| log.save_vote(vote).map(drop));
+        }
         self.write_synced(|log| log.save_vote(vote)).await
     }
 
@@ -288,6 +292,10 @@ impl RaftLogStorage<Types> for LogStore {
     {
         // Encoded before the lock is taken: readers of the log wait for no encoding.
         let records: Vec<_> = entries.into_iter().map(payload).collect();
+        if planted::is(Bug::AckBeforeFsync) {
+            callback.io_completed(Ok(()));
+            return self.write(|log| log.append(records).map(drop));
+        }
         self.write(|log| {
             log.append(records)?;
             log.flush(true, Some(Flushed::Append(callback)))

@@ -32,6 +32,7 @@ use types::{Peer, Proposal, stored_membership_to_wire};
 use crate::config::Settings;
 use crate::feed::Publisher;
 use crate::metrics::Metrics;
+use crate::planted::{self, Bug};
 use crate::store::{Store, StoreError};
 
 pub use network::{Identity, MESSAGE_BYTES_MAX, channel};
@@ -138,6 +139,7 @@ impl Node {
     /// # Errors
     /// When the directory cannot be used, is damaged, or the settings are wrong.
     pub async fn start(settings: &Settings, metrics: Metrics) -> Result<Self, StartError> {
+        planted::this_is_replica(settings.id);
         let log_dir = settings.data_dir.join("log");
         let log =
             LogStore::open(&log_dir).map_err(|source| StartError::Log { dir: log_dir.clone(), source })?;
@@ -250,6 +252,9 @@ impl Node {
     /// # Errors
     /// [`ProposeError::NotLeader`] when this replica cannot confirm that it leads.
     pub async fn linearize(&self) -> Result<(), ProposeError> {
+        if planted::is(Bug::StaleRead) {
+            return Ok(());
+        }
         let confirmed = self.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex).await;
         confirmed.map(|_| ()).map_err(|_| ProposeError::NotLeader)
     }

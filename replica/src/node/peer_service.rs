@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
+use openraft::error::RaftError;
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderError, TransferLeaderRequest,
     VoteRequest, VoteResponse,
@@ -19,6 +21,7 @@ use super::types::{
     vote_from_wire, vote_to_wire,
 };
 use super::{LeaderContact, Raft};
+use crate::planted::{self, Bug};
 use crate::store::{SnapshotFile, Store};
 
 /// Serves the other replicas.
@@ -35,6 +38,24 @@ impl PeerService {
     pub(super) fn new(raft: Raft, store: Arc<Store>, contact: LeaderContact) -> Self {
         Self { raft, store, contact, receiving: Arc::default() }
     }
+
+    /// [`Bug::SkipQuorum`]: says that everything was written.
+    fn claim_without_writing(
+        &self,
+        requests: BoxStream<'static, Option<AppendEntriesRequest<Types>>>,
+    ) -> BoxStream<'static, Result<rpc::AppendResponse, Status>> {
+        let raft = self.raft.clone();
+        let requests = requests.take_while(|append| std::future::ready(append.is_some()));
+        let answers = requests.filter_map(std::future::ready).then(move |append| {
+            let raft = raft.clone();
+            async move {
+                let last = append.entries.last().map(|entry| entry.log_id).or(append.prev_log_id);
+                keep_vote_only(&raft, append).await.map_err(stopped)?;
+                Ok(append_answer(Ok(last)))
+            }
+        });
+        answers.boxed()
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -44,6 +65,17 @@ fn malformed(missing: Missing) -> Status {
 
 fn stopped(error: impl std::fmt::Display) -> Status {
     Status::unavailable(format!("this replica is stopping: {error}"))
+}
+
+/// [`Bug::SkipQuorum`]: the leader is heard, its entries are not taken.
+async fn keep_vote_only(raft: &Raft, append: AppendEntriesRequest<Types>) -> Result<(), RaftError<Types>> {
+    let heartbeat = AppendEntriesRequest {
+        vote: append.vote,
+        prev_log_id: None,
+        entries: Vec::new(),
+        leader_commit: None,
+    };
+    raft.append_entries(heartbeat).await.map(drop)
 }
 
 fn append_from_wire(request: rpc::AppendRequest) -> Result<AppendEntriesRequest<Types>, Missing> {
@@ -95,6 +127,9 @@ impl RaftService for PeerService {
             contact.heard();
             Some(append)
         });
+        if planted::is(Bug::SkipQuorum) {
+            return Ok(Response::new(self.claim_without_writing(requests.boxed())));
+        }
         let requests =
             requests.take_while(|append| std::future::ready(append.is_some())).filter_map(std::future::ready);
         let answers = self.raft.stream_append(requests.boxed());
@@ -110,6 +145,10 @@ impl RaftService for PeerService {
         self.contact.heard();
         let prev = append.prev_log_id;
         let last = append.entries.last().map(|entry| entry.log_id).or(prev);
+        if planted::is(Bug::SkipQuorum) {
+            keep_vote_only(&self.raft, append).await.map_err(stopped)?;
+            return Ok(Response::new(append_answer(Ok(last))));
+        }
         let answer = self.raft.append_entries(append).await.map_err(stopped)?;
         Ok(Response::new(append_answer(answer.into_stream_result(prev, last))))
     }

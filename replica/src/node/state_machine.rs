@@ -18,6 +18,7 @@ use super::types::{
 use crate::feed::{AppliedBatch, Publisher};
 use crate::machine::{self, Context};
 use crate::metrics::Metrics;
+use crate::planted::{self, Bug};
 use crate::store::{Applied, Applier, SnapshotFile, Store, StoreError, View, Writes};
 
 /// Entries applied under one hold of the state: bounds how long readers wait, about half a millisecond.
@@ -29,6 +30,8 @@ pub struct StateMachine {
     store: Arc<Store>,
     publisher: Publisher,
     metrics: Metrics,
+    /// Nothing was applied since the state was opened, and something before.
+    resumed: bool,
 }
 
 type Snap = Snapshot<super::types::LeaderId, u64, super::types::Peer, SnapshotFile>;
@@ -36,7 +39,8 @@ type Snap = Snapshot<super::types::LeaderId, u64, super::types::Peer, SnapshotFi
 impl StateMachine {
     /// A state machine over a store, publishing to the feed.
     pub fn new(store: Arc<Store>, publisher: Publisher, metrics: Metrics) -> Self {
-        Self { store, publisher, metrics }
+        let resumed = store.read().applied().index().is_some();
+        Self { store, publisher, metrics, resumed }
     }
 }
 
@@ -51,7 +55,7 @@ fn fold_hash(before: &Bytes, log_id: &LogId, entry: &[u8], outcome: &[u8], write
     field(&log_id_to_wire(log_id).encode_to_vec());
     field(entry);
     field(outcome);
-    for (key, value) in writes {
+    for (key, value) in writes.iter().filter(|_| !planted::is(Bug::HashIgnoresField)) {
         field(key.as_bytes());
         match value {
             Some(value) => field(value),
@@ -83,7 +87,10 @@ fn apply_entry(state: &mut Applier<'_>, entry: Entry) -> Result<(Reply, Vec<Even
                 term: log_id.committed_leader_id().term,
                 log_time_ms: applied.log_time_ms,
             };
-            let (outcome, writes, events) = apply_command(state, context, &proposal.command)?;
+            let (outcome, mut writes, events) = apply_command(state, context, &proposal.command)?;
+            if planted::is(Bug::HashIgnoresField) && planted::on_replica(3) {
+                planted::alter_messages(&mut writes);
+            }
             let encoded = outcome.encode_to_vec();
             (Some(Box::new(outcome)), writes, events, proposal.command, encoded)
         }
@@ -130,6 +137,12 @@ impl RaftStateMachine<Types> for StateMachine {
                 let mut state = self.store.apply();
                 for item in batch {
                     let (entry, responder) = item?;
+                    if planted::is(Bug::ApplyTwice)
+                        && matches!(entry.payload, EntryPayload::Normal(_))
+                        && std::mem::take(&mut self.resumed)
+                    {
+                        apply_entry(&mut state, entry.clone())?;
+                    }
                     let (reply, pushed) = apply_entry(&mut state, entry)?;
                     events.extend(pushed);
                     replies.extend(responder.map(|responder| (responder, reply)));

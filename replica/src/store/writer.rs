@@ -13,6 +13,8 @@ use tokio::sync::{Notify, oneshot};
 use super::checkpoint::Checkpoint;
 use super::snapshot::{self, SnapshotFile};
 use super::trust::Trust;
+use crate::planted::{self, Bug};
+
 use super::{Applied, NOT_POISONED, State, StoreError, Writes};
 
 /// Jobs that may wait: one frozen overlay and one of each rare kind. Senders never block in practice.
@@ -102,7 +104,11 @@ impl Thread {
 
     fn snapshot(&self) -> Result<SnapshotFile, StoreError> {
         let applied = self.checkpoint.applied()?;
-        let file = snapshot::write(&self.snapshot_dir, &applied, self.checkpoint.raw_pairs())?;
+        let kept = |number: &usize| {
+            !planted::is(Bug::SnapshotMissesKey) || number % planted::SNAPSHOT_MISSES_ONE_IN != 0
+        };
+        let pairs = self.checkpoint.raw_pairs().enumerate().filter(|(number, _)| kept(number));
+        let file = snapshot::write(&self.snapshot_dir, &applied, pairs.map(|(_, pair)| pair))?;
         snapshot::remove_others(&self.snapshot_dir, &file.path)?;
         Ok(file)
     }
