@@ -9,12 +9,16 @@
 pub mod config;
 pub mod feed;
 mod formation;
+#[cfg(feature = "simulation")]
+pub use formation::run as form_cluster;
 mod identity;
 pub mod machine;
 pub mod metrics;
 pub mod node;
 pub mod planted;
 pub mod service;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod store;
 
 use std::net::SocketAddr;

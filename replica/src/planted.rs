@@ -106,6 +106,10 @@ mod planted {
 
     /// Whether this replica runs here.
     pub fn on_replica(id: u64) -> bool {
+        #[cfg(feature = "simulation")]
+        if let Some(host) = crate::simulation::host_id() {
+            return host == id;
+        }
         REPLICA.load(Ordering::Relaxed) == id
     }
 

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use prost::Message as _;
 use quorate_proto::rpc;
+#[cfg(not(feature = "simulation"))]
 use raft_log::api::raft_log_writer::RaftLogWriter as _;
 use raft_log::codeq::{Decode, Encode};
 use raft_log::{Config, RaftLog};
@@ -45,6 +46,20 @@ pub struct LogIdRecord(LogId);
 /// A vote as a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
 pub struct VoteRecord(Vote);
+
+#[cfg(feature = "simulation")]
+impl Record {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl LogIdRecord {
+    pub(crate) fn index(&self) -> u64 {
+        self.0.index()
+    }
+}
 
 fn encode_bytes<W: Write>(bytes: &[u8], writer: &mut W) -> io::Result<usize> {
     let length = u32::try_from(bytes.len()).map_err(|_| io::Error::other("a record is longer than 4 GiB"))?;
@@ -144,10 +159,15 @@ impl raft_log::Types for WalTypes {
     }
 }
 
+#[cfg(feature = "simulation")]
+use crate::simulation::Wal;
+#[cfg(not(feature = "simulation"))]
+type Wal = RaftLog<WalTypes>;
+
 /// The log. Clones share it.
 #[derive(Clone)]
 pub struct LogStore {
-    log: Arc<RwLock<RaftLog<WalTypes>>>,
+    log: Arc<RwLock<Wal>>,
 }
 
 impl Debug for LogStore {
@@ -164,6 +184,10 @@ impl LogStore {
     /// # Errors
     /// When the directory cannot be used, or a record in the middle is damaged.
     pub fn open(dir: &Path) -> io::Result<Self> {
+        #[cfg(feature = "simulation")]
+        if let Some(log) = Wal::simulated(dir) {
+            return Ok(Self { log: Arc::new(RwLock::new(log)) });
+        }
         std::fs::create_dir_all(dir)?;
         let mut config = Config::new(dir.display());
         config.log_cache_capacity = Some(CACHE_BYTES);
@@ -174,6 +198,8 @@ impl LogStore {
         // No linger: the group forms while the last sync runs.
         config.wal.flush_batch_wait = Some(Duration::ZERO);
         let log = RaftLog::open(Arc::new(config))?;
+        #[cfg(feature = "simulation")]
+        let log = Wal::Files(log);
         Ok(Self { log: Arc::new(RwLock::new(log)) })
     }
 
@@ -188,15 +214,12 @@ impl LogStore {
         self.log.read().expect(NOT_POISONED).on_disk_size()
     }
 
-    fn write<T>(&self, write: impl FnOnce(&mut RaftLog<WalTypes>) -> io::Result<T>) -> io::Result<T> {
+    fn write<T>(&self, write: impl FnOnce(&mut Wal) -> io::Result<T>) -> io::Result<T> {
         write(&mut self.log.write().expect(NOT_POISONED))
     }
 
     /// Writes and waits until it is on disk.
-    async fn write_synced<T>(
-        &self,
-        write: impl FnOnce(&mut RaftLog<WalTypes>) -> io::Result<T>,
-    ) -> io::Result<()> {
+    async fn write_synced<T>(&self, write: impl FnOnce(&mut Wal) -> io::Result<T>) -> io::Result<()> {
         let (done, synced) = oneshot::channel();
         self.write(|log| {
             write(log)?;

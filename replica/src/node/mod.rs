@@ -4,7 +4,7 @@
 //!   submit ──▶ Node ──▶ openraft ──▶ log (fsync) ──▶ peers ──▶ commit ──▶ machine over store ──▶ feed, answer
 //! ```
 
-mod log_store;
+pub(crate) mod log_store;
 mod network;
 mod peer_service;
 mod state_machine;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -23,6 +23,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use openraft::error::ClientWriteError;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use quorate_proto::rpc;
+use tokio::time::Instant;
 
 use log_store::LogStore;
 use network::Network;
@@ -53,6 +54,10 @@ const TRANSFER_WAIT: Duration = Duration::from_millis(1_000);
 
 /// Wall clock, ms since the Unix epoch.
 pub fn now_ms() -> u64 {
+    #[cfg(feature = "simulation")]
+    if let Some(now_ms) = crate::simulation::wall_ms() {
+        return now_ms;
+    }
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
@@ -119,6 +124,17 @@ pub enum ProposeError {
     NotLeader,
     /// Proposed, but its fate was not seen.
     Unknown,
+}
+
+/// Runs what blocks on a thread that may; in a simulation at once, so that a run replays.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    #[cfg(feature = "simulation")]
+    if crate::simulation::is_running() {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await
 }
 
 /// A running replica.
@@ -350,6 +366,22 @@ impl Node {
             Ok(_) => tracing::info!(successor, "handed leadership over"),
             Err(_) => tracing::warn!(successor, "no successor took over in time, stopping anyway"),
         }
+    }
+
+    /// Takes a snapshot now and removes the log before it: a simulation never writes the bytes that would cause one.
+    ///
+    /// # Errors
+    /// In words, when consensus has stopped.
+    #[cfg(feature = "simulation")]
+    pub async fn snapshot_and_purge(&self) -> Result<(), String> {
+        let index = self.store.read().applied().index().unwrap_or(0);
+        self.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
+        let wait = self.raft.wait(Some(Duration::from_secs(5)));
+        let built = |m: &openraft::RaftMetrics<types::Types>| {
+            m.snapshot.as_ref().is_some_and(|id| id.index() >= index)
+        };
+        wait.metrics(built, "a snapshot is built").await.map_err(|error| error.to_string())?;
+        self.raft.trigger().purge_log(index).await.map_err(|error| error.to_string())
     }
 
     /// Takes a snapshot whenever the log has grown enough; the log before it is purged then.

@@ -220,7 +220,7 @@ impl RaftService for PeerService {
             if received > header.bytes_total {
                 return Err(Status::invalid_argument("the snapshot is longer than its header says"));
             }
-            file = tokio::task::spawn_blocking(move || file.write_all(&data).map(|()| file))
+            file = super::blocking(move || file.write_all(&data).map(|()| file))
                 .await
                 .map_err(stopped)?
                 .map_err(write_failed)?;

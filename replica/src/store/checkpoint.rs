@@ -27,8 +27,13 @@ type Changes = Vec<(u64, Option<Bytes>)>;
 /// The sled tree behind the overlay.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
-    db: sled::Db,
+    db: Tree,
 }
+
+#[cfg(feature = "simulation")]
+use crate::simulation::{Batch, Tree};
+#[cfg(not(feature = "simulation"))]
+use sled::{Batch, Db as Tree};
 
 impl Checkpoint {
     /// Opens or makes the tree.
@@ -36,6 +41,10 @@ impl Checkpoint {
     /// # Errors
     /// [`StoreError::Io`] when the directory cannot be used, [`StoreError::Damaged`] when sled cannot read what is there.
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
+        #[cfg(feature = "simulation")]
+        if let Some(db) = Tree::simulated(dir) {
+            return Ok(Self { db });
+        }
         let opened = catch_unwind(AssertUnwindSafe(|| {
             sled::Config::new()
                 .path(dir)
@@ -45,6 +54,9 @@ impl Checkpoint {
                 .open()
         }));
         match opened {
+            #[cfg(feature = "simulation")]
+            Ok(Ok(db)) => Ok(Self { db: Tree::Sled(db) }),
+            #[cfg(not(feature = "simulation"))]
             Ok(Ok(db)) => Ok(Self { db }),
             Ok(Err(sled::Error::Io(source))) => Err(StoreError::io("opening the checkpoint")(source)),
             Ok(Err(error)) => Err(StoreError::damaged(&format!("the checkpoint cannot be opened: {error}"))),
@@ -116,7 +128,7 @@ impl Checkpoint {
 
     /// Writes a frozen overlay and what it brings the state to, as one atomic batch.
     pub(super) fn write(&self, writes: &Writes, applied: &Applied) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         let mut pending: Option<(Key, Changes)> = None;
         for (key, value) in writes {
             if !key.is_run() {
@@ -146,11 +158,11 @@ impl Checkpoint {
     }
 
     /// Rewrites the runs that the changes touch, the last one included when there is room in it.
-    fn merge_runs(&self, batch: &mut sled::Batch, first: &Key, changes: Changes) -> Result<(), StoreError> {
+    fn merge_runs(&self, batch: &mut Batch, first: &Key, changes: Changes) -> Result<(), StoreError> {
         let prefix = first.run_prefix();
         let last = changes.last().map_or(0, |(ordinal, _)| *ordinal);
         let mut touched = std::collections::BTreeMap::<u64, Bytes>::new();
-        let mut take = |raw: &[u8], value: &[u8], batch: &mut sled::Batch| -> Result<(), StoreError> {
+        let mut take = |raw: &[u8], value: &[u8], batch: &mut Batch| -> Result<(), StoreError> {
             let run = Bytes::copy_from_slice(value);
             touched.extend(run::unpack(&run).ok_or_else(|| StoreError::damaged("a run cannot be read"))?);
             batch.remove(raw);
@@ -202,7 +214,7 @@ impl Checkpoint {
         applied: &Applied,
     ) -> Result<(), StoreError> {
         self.db.clear().map_err(|error| StoreError::checkpoint("clearing", &error))?;
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         let mut count = 0;
         for pair in pairs {
             let (key, value) = pair?;

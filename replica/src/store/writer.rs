@@ -53,6 +53,26 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = sync_channel(JOBS_MAX);
         let thread = Thread { checkpoint, state, room, trust, snapshot_dir };
+        #[cfg(feature = "simulation")]
+        if crate::simulation::is_running() {
+            // No thread, so that a run replays: a task that looks for jobs now and then.
+            tokio::spawn(async move {
+                loop {
+                    match queue.try_recv() {
+                        Ok(job) => {
+                            if thread.do_job(job) {
+                                return;
+                            }
+                        }
+                        Err(std::sync::mpsc::TryRecvError::Empty) => {
+                            tokio::time::sleep(crate::simulation::checkpoint_delay()).await;
+                        }
+                        Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
+                    }
+                }
+            });
+            return Ok(Self { jobs });
+        }
         thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || thread.run(&queue))
@@ -71,35 +91,43 @@ impl Writer {
 impl Thread {
     fn run(&self, queue: &Receiver<Job>) {
         while let Ok(job) = queue.recv() {
-            match job {
-                Job::Write(writes, applied) => {
-                    if let Err(error) = self.checkpoint.write(&writes, &applied) {
-                        // The overlay stays frozen, so nothing is lost; the replica must not go on as if it were written.
-                        tracing::error!(%error, "cannot write the checkpoint, stopping");
-                        std::process::exit(1);
-                    }
-                    self.state.write().expect(NOT_POISONED).frozen = None;
-                    self.room.notify_waiters();
-                }
-                Job::Snapshot(done) => {
-                    let _ = done.send(self.snapshot());
-                }
-                Job::Install(path, done) => {
-                    let _ = done.send(self.install(path));
-                }
-                Job::Reset(done) => {
-                    let reset = self.replace(std::iter::empty(), Applied::default());
-                    let _ = done.send(reset);
-                }
-                Job::Close(done) => {
-                    let closed = self.checkpoint.flush().and_then(|()| {
-                        self.trust.closed_clean().map_err(StoreError::io("syncing the checkpoint"))
-                    });
-                    let _ = done.send(closed);
-                    return;
-                }
+            if self.do_job(job) {
+                return;
             }
         }
+    }
+
+    /// Does a job and says whether it was the last.
+    fn do_job(&self, job: Job) -> bool {
+        match job {
+            Job::Write(writes, applied) => {
+                if let Err(error) = self.checkpoint.write(&writes, &applied) {
+                    // The overlay stays frozen, so nothing is lost; the replica must not go on as if it were written.
+                    tracing::error!(%error, "cannot write the checkpoint, stopping");
+                    std::process::exit(1);
+                }
+                self.state.write().expect(NOT_POISONED).frozen = None;
+                self.room.notify_waiters();
+            }
+            Job::Snapshot(done) => {
+                let _ = done.send(self.snapshot());
+            }
+            Job::Install(path, done) => {
+                let _ = done.send(self.install(path));
+            }
+            Job::Reset(done) => {
+                let reset = self.replace(std::iter::empty(), Applied::default());
+                let _ = done.send(reset);
+            }
+            Job::Close(done) => {
+                let closed = self.checkpoint.flush().and_then(|()| {
+                    self.trust.closed_clean().map_err(StoreError::io("syncing the checkpoint"))
+                });
+                let _ = done.send(closed);
+                return true;
+            }
+        }
+        false
     }
 
     fn snapshot(&self) -> Result<SnapshotFile, StoreError> {
