@@ -2,7 +2,7 @@
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use quorate_proto::error::{ErrorCode, WireError};
-use quorate_proto::frame::{Ack, Action, DoCommand, SendMessage};
+use quorate_proto::frame::{Ack, Action, DoCommand, EditMessage, SendMessage};
 use quorate_proto::ids::ClientMessageId;
 use quorate_proto::limits::CREATE_GROUP_MEMBERS_MAX;
 use quorate_proto::rpc::{self, Command, Outcome, command, outcome, read_request, read_response};
@@ -42,6 +42,17 @@ pub fn send(identity: &Identity, send: &SendMessage) -> Command {
         reply_to: send.reply_to.unwrap_or(0),
     });
     by(identity, send.client_message_id, send.first_sent, action)
+}
+
+/// Another text for a message.
+pub fn edit(identity: &Identity, edit: &EditMessage) -> Command {
+    let action = command::Action::Edit(rpc::Edit {
+        conversation_id: edit.conversation,
+        sequence: edit.sequence,
+        text: edit.text.clone(),
+        if_revision: edit.if_revision,
+    });
+    by(identity, edit.client_message_id, edit.first_sent, action)
 }
 
 /// A `do`: user names become ids here, for the machine knows only ids.
@@ -147,6 +158,7 @@ pub fn settle(outcome: Outcome, client_message_id: ClientMessageId) -> Result<Ac
         conversation: None,
         sequence: None,
         version: None,
+        revision: None,
         index: outcome.index,
         term: outcome.term,
         log_time: outcome.log_time_ms,
@@ -159,6 +171,12 @@ pub fn settle(outcome: Outcome, client_message_id: ClientMessageId) -> Result<Ac
             ack.conversation = Some(sent.conversation_id);
             ack.sequence = Some(sent.sequence);
             ack.version = Some(sent.version);
+        }
+        Some(outcome::Result::Edited(edited)) => {
+            ack.conversation = Some(edited.conversation_id);
+            ack.sequence = Some(edited.sequence);
+            ack.version = Some(edited.version);
+            ack.revision = Some(edited.revision);
         }
         Some(outcome::Result::Done(_) | outcome::Result::User(_)) | None => {}
     }
@@ -195,10 +213,19 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_its_word_and_is_final() {
-        let rejected = Rejected { code: "forbidden".into(), message: "you are not a member".into() };
+        let message = "you are not a member".into();
+        let rejected = Rejected { code: "forbidden".into(), message, revision: None };
         let outcome = Outcome { result: Some(outcome::Result::Rejected(rejected)), ..Outcome::default() };
         let error = settle(outcome, ID).unwrap_err();
         assert_eq!((error.code, error.temporary), (ErrorCode::Forbidden, false));
+    }
+
+    #[test]
+    fn a_conflict_carries_the_revision_that_is_there() {
+        let rejected = Rejected { code: "conflict".into(), message: "changed".into(), revision: Some(3) };
+        let outcome = Outcome { result: Some(outcome::Result::Rejected(rejected)), ..Outcome::default() };
+        let error = settle(outcome, ID).unwrap_err();
+        assert_eq!((error.code, error.temporary, error.revision), (ErrorCode::Conflict, false, Some(3)));
     }
 
     #[test]

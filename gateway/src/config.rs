@@ -53,6 +53,8 @@ pub struct Config {
     pub sockets_max: usize,
     /// Sockets of one user on this gateway; 0 for no limit.
     pub sockets_per_user_max: usize,
+    /// One command in this many is traced through gateway, leader and followers (spans in the logs); 0 for none.
+    pub trace_one_in: u64,
     /// What clients must keep to.
     pub limits: SessionLimits,
 }
@@ -75,6 +77,7 @@ impl Default for Config {
             pong_wait_ms: PONG_WAIT_MS,
             sockets_max: SOCKETS_MAX,
             sockets_per_user_max: SOCKETS_PER_USER_MAX,
+            trace_one_in: 0,
             limits: SessionLimits::default(),
         }
     }

@@ -53,9 +53,15 @@ impl Gateway {
         let hash = blake3::hash(config.name.as_bytes());
         let first = usize::from(hash.as_bytes()[0]);
         let replicas = Arc::new(Replicas::new(&config.cluster, &config.replicas, first)?);
+        tokio::spawn(Replicas::keep_current(Arc::downgrade(&replicas)));
         let reader = Reader::new(Arc::clone(&replicas), Arc::clone(&metrics));
         let (leader_seen, feed_leader) = watch::channel(0);
-        let leader = LeaderClient::start(Arc::clone(&replicas), Arc::clone(&metrics), feed_leader);
+        let leader = LeaderClient::start(
+            Arc::clone(&replicas),
+            Arc::clone(&metrics),
+            feed_leader,
+            config.trace_one_in,
+        );
         let hub = Hub::start(Arc::clone(&replicas), reader.clone(), Arc::clone(&metrics), leader_seen);
         let tokens = TokenVerifier::new(&config.cluster, reader.clone());
         let accounts =

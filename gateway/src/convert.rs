@@ -24,6 +24,7 @@ pub fn user(user: Option<rpc::UserRef>) -> User {
 /// A refusal; a word from a newer replica reads as `internal`.
 pub fn rejected(rejected: &rpc::Rejected) -> WireError {
     WireError::new(ErrorCode::from_word(&rejected.code), rejected.message.clone())
+        .at_revision(rejected.revision)
 }
 
 /// The topic of a conversation.
@@ -63,8 +64,15 @@ pub fn conversation_event(event: rpc::Event) -> Option<frame::Event> {
             client_message_id: ClientMessageId::from_slice(&message.client_message_id)
                 .unwrap_or(ClientMessageId(Uuid::nil())),
             text: message.text,
+            revision: message.revision,
             reply_to: (message.reply_to != 0).then_some(message.reply_to),
         }),
+        event::Kind::Edited(edited) => EventKind::Edit {
+            sequence: edited.sequence,
+            revision: edited.revision,
+            text: edited.text,
+            by: user(edited.by),
+        },
         event::Kind::Conversation(changed) => {
             EventKind::Conversation { title: changed.title, by: user(changed.by) }
         }
@@ -107,7 +115,10 @@ pub fn me_event(
             MeKind::Read { conversation: read.conversation_id, sequence: read.sequence }
         }
         event::Kind::MeSessionEnded(ended) => MeKind::SessionEnded { session: session(&ended.session_id) },
-        event::Kind::Message(_) | event::Kind::Conversation(_) | event::Kind::Member(_) => return None,
+        event::Kind::Message(_)
+        | event::Kind::Edited(_)
+        | event::Kind::Conversation(_)
+        | event::Kind::Member(_) => return None,
     };
     Some(frame::MeEvent { version: event.version, index: event.index, time: event.log_time_ms, kind })
 }
@@ -168,6 +179,7 @@ mod tests {
                 client_message_id: vec![7; 16].into(),
                 text: "hi".into(),
                 reply_to: 0,
+                revision: 0,
             })),
         };
         let text = encode(&ServerFrame::push(Body::Event(conversation_event(event).unwrap())));

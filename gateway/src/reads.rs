@@ -67,7 +67,7 @@ impl Reader {
     /// # Errors
     /// See [`ReadError`].
     pub async fn read(&self, request: ReadRequest) -> Result<ReadResponse, ReadError> {
-        // Only the leader serves a linearizable read.
+        // Any replica serves a linearizable read; the leader need not ask another for it.
         let first = if request.linearizable { self.replicas.leader() } else { None };
         self.read_at(first.unwrap_or_else(|| self.replicas.preferred()), request).await
     }
@@ -114,7 +114,9 @@ impl Reader {
         };
         let first = self.replicas.preferred();
         match self.any(first, ask).await {
-            Err(ReadError::Unauthenticated) if self.replicas.count() > 1 => self.any(first + 1, ask).await,
+            Err(ReadError::Unauthenticated) if self.replicas.count() > 1 => {
+                self.any(self.replicas.next(first), ask).await
+            }
             result => result,
         }
     }
@@ -131,12 +133,11 @@ impl Reader {
             if round > 0 {
                 sleep(Duration::from_millis(ROUND_PAUSE_MS + chance(ROUND_PAUSE_MS))).await;
             }
-            for step in 0..self.replicas.count() {
+            for at in self.replicas.order(first) {
                 let now = Instant::now();
                 if now >= end {
                     break;
                 }
-                let at = (first + step) % self.replicas.count();
                 match timeout_at((now + ATTEMPT_WAIT).min(end), ask(at)).await {
                     Ok(Ok(answer)) => return Ok(answer),
                     Ok(Err(status)) => match status.code() {

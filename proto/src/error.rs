@@ -36,6 +36,8 @@ pub enum ErrorCode {
     NameTaken,
     /// The client message id was used before with another body.
     IdConflict,
+    /// What was to be changed has been changed meanwhile: the error says its revision.
+    Conflict,
     /// First sent more than 72 h of log time ago: its id may have been forgotten, so it must not be tried.
     Expired,
     /// Too many in too short a time.
@@ -66,7 +68,7 @@ pub struct ErrorRow {
 }
 
 /// Wire code ↔ HTTP ↔ gRPC ↔ certainty ↔ retry: the one table.
-pub const ERRORS: [ErrorRow; 14] = {
+pub const ERRORS: [ErrorRow; 15] = {
     use Certainty::{NotApplied, Rejected, Unknown};
     const fn row(
         code: ErrorCode,
@@ -88,6 +90,7 @@ pub const ERRORS: [ErrorRow; 14] = {
         row(ErrorCode::NotFound, "not_found", Rejected, false, 404, 5),
         row(ErrorCode::NameTaken, "name_taken", Rejected, false, 409, 6),
         row(ErrorCode::IdConflict, "id_conflict", Rejected, false, 409, 6),
+        row(ErrorCode::Conflict, "conflict", Rejected, false, 409, 10),
         row(ErrorCode::Expired, "expired", Rejected, false, 410, 9),
         row(ErrorCode::RateLimited, "rate_limited", NotApplied, true, 429, 8),
         row(ErrorCode::Overloaded, "overloaded", NotApplied, true, 503, 8),
@@ -126,12 +129,28 @@ pub struct WireError {
     /// When to try again, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_ms: Option<u64>,
+    /// With `conflict`: the revision that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
 }
 
 impl WireError {
     /// An error with the table's word on whether it is temporary.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), temporary: code.row().temporary, retry_ms: None }
+        Self {
+            code,
+            message: message.into(),
+            temporary: code.row().temporary,
+            retry_ms: None,
+            revision: None,
+        }
+    }
+
+    /// The same, with the revision that is there.
+    #[must_use]
+    pub fn at_revision(mut self, revision: Option<u64>) -> Self {
+        self.revision = revision;
+        self
     }
 
     /// The same, with a time to wait before the next attempt.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::WireError;
-use crate::ids::{ClientMessageId, ConversationId, Index, Sequence, TopicRef, UserId, Version};
+use crate::ids::{ClientMessageId, ConversationId, Index, Revision, Sequence, TopicRef, UserId, Version};
 use crate::limits::SessionLimits;
 
 // ---- client to server ----
@@ -37,6 +37,8 @@ pub enum Request {
     },
     /// A new message. Answered by `ack`.
     Send(SendMessage),
+    /// Another text for a message, by who wrote it. Answered by `ack`.
+    Edit(EditMessage),
     /// A command without a frame of its own. Answered by `ack`.
     Do(DoCommand),
     /// The reader has read up to here. Not answered; confirmed by `me`.
@@ -69,8 +71,8 @@ pub enum Request {
 }
 
 /// The types of [`Request`], to tell an unknown type from a malformed frame.
-pub const REQUEST_TYPES: [&str; 9] =
-    ["hello", "auth", "send", "do", "read", "history", "since", "open", "pong"];
+pub const REQUEST_TYPES: [&str; 10] =
+    ["hello", "auth", "send", "edit", "do", "read", "history", "since", "open", "pong"];
 
 /// The first frame of a socket.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -116,6 +118,25 @@ pub struct SendMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Sequence>,
     /// Log time when this id was first sent, learnt from `welcome`, `ping` and `ack`; ms.
+    #[serde(default)]
+    pub first_sent: u64,
+}
+
+/// Another text for a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditMessage {
+    /// Where it is.
+    pub conversation: ConversationId,
+    /// Which message.
+    pub sequence: Sequence,
+    /// One id makes one edit, whatever is retried.
+    pub client_message_id: ClientMessageId,
+    /// Up to 12 KiB of UTF-8.
+    pub text: String,
+    /// The revision that the writer saw; when another one is there the answer is `conflict`. Without it: whatever is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_revision: Option<Revision>,
+    /// As in [`SendMessage::first_sent`].
     #[serde(default)]
     pub first_sent: u64,
 }
@@ -430,12 +451,15 @@ pub struct Ack {
     /// The conversation concerned, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<ConversationId>,
-    /// The message's sequence, for a send.
+    /// The message's sequence, for a send or an edit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<Sequence>,
-    /// The event's version, for a send.
+    /// The event's version, for a send or an edit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
+    /// The message's revision, for an edit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
     /// Where in the log it stands.
     pub index: Index,
     /// Under which term.
@@ -470,6 +494,17 @@ pub struct Event {
 pub enum EventKind {
     /// A new message.
     Message(Message),
+    /// A message has another text. Text and revision are the newest when the event is sent, perhaps newer than the event.
+    Edit {
+        /// Which message.
+        sequence: Sequence,
+        /// Its revision now.
+        revision: Revision,
+        /// Its text now.
+        text: String,
+        /// By whom.
+        by: User,
+    },
     /// Somebody joined or left.
     Member {
         /// Who.
@@ -497,11 +532,18 @@ pub struct Message {
     pub from: User,
     /// The id under which it was sent; lets the sender's devices match their pending copy.
     pub client_message_id: ClientMessageId,
-    /// The text, as typed.
+    /// The text, as typed; the newest, if it was edited.
     pub text: String,
+    /// How often it was edited.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub revision: Revision,
     /// The message answered to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Sequence>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A durable event of the reader's own topic.
@@ -609,6 +651,7 @@ mod tests {
                 from: User { id: 1, name: "ana".into(), display_name: "Ana".into() },
                 client_message_id: id(),
                 text: "hé".into(),
+                revision: 0,
                 reply_to: None,
             }),
         };
@@ -616,6 +659,32 @@ mod tests {
         let json = serde_json::to_string(&frame).expect("json");
         assert!(json.contains(r#""type":"event""#) && json.contains(r#""kind":"message""#), "{json}");
         assert_eq!(serde_json::from_str::<ServerFrame>(&json).expect("reads back"), frame);
+    }
+
+    #[test]
+    fn an_edit_and_its_event_read_as_the_specification_writes_them() {
+        let json = r#"{"type":"edit","id":8,"conversation":3,"sequence":5,"client_message_id":"0191e2b8-4c6f-7000-8000-000000000001","text":"ho","if_revision":1,"first_sent":0}"#;
+        let frame: ClientFrame = serde_json::from_str(json).expect("an edit");
+        let Request::Edit(edit) = &frame.request else { panic!("not an edit: {frame:?}") };
+        assert_eq!((edit.sequence, edit.if_revision, edit.text.as_str()), (5, Some(1), "ho"));
+        let again: serde_json::Value = serde_json::to_value(&frame).expect("json");
+        assert_eq!(again, serde_json::from_str::<serde_json::Value>(json).expect("json"));
+        let json = serde_json::json!({"type":"event","conversation":3,"version":9,"index":100,"time":1,"kind":"edit",
+            "sequence":5,"revision":2,"text":"ho","by":{"id":1,"name":"ana","display_name":"Ana"}});
+        let by = User { id: 1, name: "ana".into(), display_name: "Ana".into() };
+        let kind = EventKind::Edit { sequence: 5, revision: 2, text: "ho".into(), by };
+        let event = Event { conversation: 3, version: 9, index: 100, time: 1, kind };
+        let frame = ServerFrame::push(Body::Event(event));
+        assert_eq!(serde_json::to_value(&frame).expect("json"), json);
+        assert_eq!(serde_json::from_value::<ServerFrame>(json).expect("reads back"), frame);
+    }
+
+    #[test]
+    fn a_conflict_says_which_revision_is_there() {
+        let error = WireError::new(crate::error::ErrorCode::Conflict, "changed").at_revision(Some(4));
+        let json = serde_json::to_value(ServerFrame::error(8, error)).expect("json");
+        let error = serde_json::json!({"code":"conflict","message":"changed","temporary":false,"revision":4});
+        assert_eq!(json, serde_json::json!({"reply":8,"type":"error","error":error}));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub type Version = u64;
 
 /// Position of a message within its conversation, dense from 1.
 pub type Sequence = u64;
+/// How often a message was edited.
+pub type Revision = u64;
 
 /// The id under which a client's command takes effect at most once: a UUID, best a version 7 one (RFC 9562).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

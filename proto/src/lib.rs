@@ -15,6 +15,7 @@ pub mod limits;
 pub mod rest;
 pub mod text;
 pub mod token;
+pub mod trace;
 
 /// Messages and services between processes, generated from `quorate/v1/*.proto`.
 #[cfg(feature = "grpc")]
@@ -34,6 +35,10 @@ pub const CLUSTER_METADATA: &str = "quorate-cluster";
 
 /// gRPC metadata key that carries the calling replica's id on calls between replicas.
 pub const NODE_METADATA: &str = "quorate-node";
+
+/// gRPC metadata key that carries the id of the replica that a call is meant for, on calls between replicas: an address may
+/// belong to another replica by now.
+pub const TARGET_METADATA: &str = "quorate-target";
 
 /// WebSocket subprotocol of version 1.
 pub const SUBPROTOCOL: &str = "quorate.v1.json";

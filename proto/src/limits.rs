@@ -42,6 +42,13 @@ pub const SOCKETS_PER_USER_MAX: usize = 20;
 pub const SUBMIT_WAIT_MS: u64 = 10_000;
 /// Command ids are remembered for this much log time.
 pub const DEDUP_MS: u64 = 72 * 3_600 * 1_000;
+/// Command ids of one user that are remembered at a time; beyond it new commands are refused until the oldest are 72 h old.
+/// One a second, day and night, fits; the memory of one user ends at some 60 MB on disk.
+pub const COMMANDS_REMEMBERED_PER_USER_MAX: u64 = 250_000;
+/// The same for all sign-ups and sign-ins together, which have no user yet.
+pub const SIGN_INS_REMEMBERED_MAX: u64 = 4_000_000;
+/// Earlier texts kept of a message.
+pub const REVISIONS_KEPT_MAX: u64 = 64;
 /// Items older than this in a client's outbox need a person's tap.
 pub const OUTBOX_AGE_MS_MAX: u64 = 24 * 3_600 * 1_000;
 /// Sends in [`SENDS_WINDOW_MS`] per user and conversation.

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::machine;
+
 /// Where the kernel says which boot this is.
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 /// Default interval of a leader's heartbeats.
@@ -41,6 +43,12 @@ pub struct Flags {
     /// File with at least 32 random bytes, the same on every replica
     #[arg(long, env = "QUORATE_REPLICA_CLUSTER_SECRET_FILE")]
     pub cluster_secret_file: Option<PathBuf>,
+    /// Join a running cluster: form none, wait until `replica member add` adds this replica
+    #[arg(long, env = "QUORATE_REPLICA_JOIN")]
+    pub join: bool,
+    /// Highest machine version to support; default: the highest that this program knows. Lower it to run as the version before
+    #[arg(long, env = "QUORATE_REPLICA_MACHINE_VERSION_MAX")]
+    pub machine_version_max: Option<u32>,
     /// Print the effective configuration and exit
     #[arg(long)]
     pub print_config: bool,
@@ -78,11 +86,17 @@ struct FileConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     boot_id_file: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    clock_offset_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     heartbeat_interval_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     election_timeout_min_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     election_timeout_max_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    join: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine_version_max: Option<u32>,
     #[serde(default)]
     replicas: Vec<Replica>,
 }
@@ -104,13 +118,19 @@ pub struct Settings {
     pub cluster_secret_file: PathBuf,
     /// The kernel's boot id.
     pub boot_id_file: PathBuf,
+    /// Added to this machine's clock: for tests of wrong clocks.
+    pub clock_offset_ms: i64,
     /// Interval of a leader's heartbeats.
     pub heartbeat_interval_ms: u64,
     /// Shortest wait before an election.
     pub election_timeout_min_ms: u64,
     /// Longest wait before an election.
     pub election_timeout_max_ms: u64,
-    /// The first membership: id → address.
+    /// Whether this replica waits to be added to a running cluster.
+    pub join: bool,
+    /// Highest machine version that this replica supports.
+    pub machine_version_max: u32,
+    /// The first membership: id → address. A replica that joins asks these for the cluster.
     pub replicas: BTreeMap<u64, String>,
 }
 
@@ -135,15 +155,18 @@ impl Settings {
                 return Err(format!("[[replicas]] lists id {} twice: every replica has its own", replica.id));
             }
         }
-        let own = replicas.get(&id).ok_or_else(|| {
-            format!(
-                "replica {id} is not listed under [[replicas]]: add it, or use one of {:?}",
+        let join = flags.join || file.join;
+        let own = replicas.get(&id);
+        if own.is_none() && !join {
+            return Err(format!(
+                "replica {id} is not listed under [[replicas]]: use one of {:?}, or --join to add it to a running cluster",
                 replicas.keys()
-            )
-        })?;
-        let listen = match flags.listen.or(file.listen) {
-            Some(listen) => listen,
-            None => own.parse().map_err(|_| {
+            ));
+        }
+        let listen = match (flags.listen.or(file.listen), own) {
+            (Some(listen), _) => listen,
+            (None, None) => return Err(need("--listen")),
+            (None, Some(own)) => own.parse().map_err(|_| {
                 format!("address {own:?} of replica {id} is no ip:port to listen on: set --listen as well")
             })?,
         };
@@ -155,9 +178,15 @@ impl Settings {
             http_listen: flags.http_listen.or(file.http_listen),
             cluster_secret_file: secret.ok_or_else(|| need("--cluster-secret-file"))?,
             boot_id_file: file.boot_id_file.unwrap_or_else(|| BOOT_ID_FILE.into()),
+            clock_offset_ms: file.clock_offset_ms.unwrap_or(0),
             heartbeat_interval_ms: file.heartbeat_interval_ms.unwrap_or(HEARTBEAT_INTERVAL_MS),
             election_timeout_min_ms: file.election_timeout_min_ms.unwrap_or(ELECTION_TIMEOUT_MIN_MS),
             election_timeout_max_ms: file.election_timeout_max_ms.unwrap_or(ELECTION_TIMEOUT_MAX_MS),
+            join,
+            machine_version_max: flags
+                .machine_version_max
+                .or(file.machine_version_max)
+                .unwrap_or(machine::VERSION_MAX),
             replicas,
         };
         settings.check()?;
@@ -182,6 +211,13 @@ impl Settings {
             if port.is_none_or(|port| port == 0) {
                 return Err(format!("address {address:?} of replica {id} is no host:port"));
             }
+        }
+        if !(1..=machine::VERSION_MAX).contains(&self.machine_version_max) {
+            return Err(format!(
+                "machine_version_max {} is none that this program knows: give 1 to {}",
+                self.machine_version_max,
+                machine::VERSION_MAX
+            ));
         }
         let (min, max) = (self.election_timeout_min_ms, self.election_timeout_max_ms);
         if self.heartbeat_interval_ms == 0 || min >= max || self.heartbeat_interval_ms * 2 > min {
@@ -208,13 +244,28 @@ impl Settings {
             http_listen: self.http_listen,
             cluster_secret_file: Some(self.cluster_secret_file.clone()),
             boot_id_file: Some(self.boot_id_file.clone()),
+            clock_offset_ms: Some(self.clock_offset_ms).filter(|offset| *offset != 0),
             heartbeat_interval_ms: Some(self.heartbeat_interval_ms),
             election_timeout_min_ms: Some(self.election_timeout_min_ms),
             election_timeout_max_ms: Some(self.election_timeout_max_ms),
+            join: self.join,
+            machine_version_max: Some(self.machine_version_max),
             replicas: replicas.map(|(id, address)| Replica { id: *id, address: address.clone() }).collect(),
         };
         toml::to_string(&file).map_err(|error| format!("cannot print the configuration: {error}"))
     }
+}
+
+/// The cluster id and the replicas' addresses of a configuration file, for commands to a running cluster.
+///
+/// # Errors
+/// One line that says what is wrong and what to do.
+pub fn cluster_of(path: &Path) -> Result<(String, Vec<String>), String> {
+    let file = read_file(path)?;
+    let name = path.display();
+    let cluster =
+        file.cluster.ok_or_else(|| format!("configuration {name} names no cluster: add --cluster"))?;
+    Ok((cluster, file.replicas.into_iter().map(|replica| replica.address).collect()))
 }
 
 fn read_file(path: &Path) -> Result<FileConfig, String> {
@@ -256,8 +307,10 @@ mod tests {
             (GOOD.replace("id = 2", "id = 1"), "twice"),
             (GOOD.replace("127.0.0.1:7102", "nowhere"), "no host:port"),
             (GOOD.replace("127.0.0.1:7101", "10.0.0.1:7101"), "loopback"),
+            (GOOD.replace("id = 1\ncluster", "id = 7\njoin = true\ncluster"), "--listen is not set"),
             (format!("heartbeat_interval_ms = 400\n{GOOD}"), "timers contradict"),
             (GOOD.replace("cluster = \"c\"\n", ""), "--cluster is not set"),
+            (format!("machine_version_max = 99\n{GOOD}"), "machine_version_max 99"),
             ("][".to_owned(), "line 1"),
         ];
         for (text, expected) in cases {

@@ -40,8 +40,30 @@ async fn ask(address: &str, identity: Identity) -> Peer {
     }
 }
 
-/// Forms the cluster, or returns once it has been formed by others.
+/// A replica that joins forms nothing: it says what is to be done and waits.
+async fn wait_to_join(node: &Node, settings: &Settings) {
+    if node.is_formed().await {
+        return;
+    }
+    let at = settings.replicas.values().next().map_or("HOST:PORT", String::as_str);
+    tracing::info!(
+        "waiting to be added to the cluster: `replica member add --id {} --address {} --at {at} --cluster {}`",
+        settings.id,
+        settings.listen,
+        settings.cluster
+    );
+    let mut looks = tokio::time::interval(ROUND_INTERVAL);
+    while !node.is_formed().await {
+        looks.tick().await;
+    }
+    tracing::info!("this replica was added and follows the leader");
+}
+
+/// Forms the cluster, or returns once it has been formed by others, or once this replica was added to it.
 pub async fn run(node: Arc<Node>, settings: Settings, identity: Identity) {
+    if settings.join {
+        return wait_to_join(&node, &settings).await;
+    }
     let mut rounds = tokio::time::interval(ROUND_INTERVAL);
     let majority = settings.replicas.len() / 2 + 1;
     loop {

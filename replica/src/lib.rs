@@ -6,7 +6,9 @@
 //!                   └───────────── feed ◀──────────────┘ events
 //! ```
 
+mod cell;
 pub mod config;
+mod failure;
 pub mod feed;
 mod formation;
 #[cfg(feature = "simulation")]
@@ -16,10 +18,12 @@ pub mod machine;
 pub mod metrics;
 pub mod node;
 pub mod planted;
+mod removal;
 pub mod service;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod store;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +31,7 @@ use std::time::Duration;
 
 use quorate_proto::rpc::admin_server::AdminServer;
 use quorate_proto::rpc::chat_server::ChatServer;
+use quorate_proto::rpc::operator_server::OperatorServer;
 use quorate_proto::rpc::raft_server::RaftServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -36,9 +41,10 @@ use tonic::transport::server::TcpIncoming;
 
 use config::Settings;
 use metrics::Metrics;
-use node::{Identity, MESSAGE_BYTES_MAX, Node};
+use node::{Ending, Identity, MESSAGE_BYTES_MAX, Node};
 use service::admin::AdminService;
 use service::chat::ChatService;
+use service::operator::OperatorService;
 use service::token::Signer;
 use service::{ClusterGuard, http};
 
@@ -90,14 +96,24 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
         tokio::spawn(serve_grpc(grpc, node.clone(), signer.clone(), settings.clone(), serving.clone()));
     let own = Identity::new(&settings.cluster, settings.id)
         .map_err(|_| RunError::Usage("the cluster id must be printable ASCII".to_owned()))?;
-    let formation = tokio::spawn(formation::run(node.clone(), settings.clone(), own));
+    let formation = tokio::spawn(formation::run(node.clone(), settings.clone(), own.clone()));
+    let finishing = tokio::spawn({
+        let node = node.clone();
+        async move { node.finish_changes().await }
+    });
     let keys = tokio::spawn(signer.keep_keys(node.clone()));
+    node.watch_peers(&settings).map_err(|error| RunError::Usage(error.to_string()))?;
 
     let result = tokio::select! {
         () = stop.cancelled() => Ok(()),
-        reason = node.failed() => Err(RunError::Failed(format!("this replica stops: {reason}"))),
+        ending = node.failed() => Err(match ending {
+            Ending::Refused(line) => RunError::Usage(line),
+            Ending::Failed(reason) => RunError::Failed(format!("this replica stops: {reason}")),
+        }),
+        line = removal::noticed(&node, &settings, &own) => Err(RunError::Usage(line)),
     };
     formation.abort();
+    finishing.abort();
     keys.abort();
     // Leadership moves while peers can still be answered; then the doors close.
     let stopped = node.stop().await.map_err(|error| RunError::Failed(error.to_string()));
@@ -123,7 +139,8 @@ async fn serve_grpc(
     let chat = ChatServer::new(ChatService::new(node.clone(), signer))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let admin = AdminServer::new(AdminService::new(node, &settings.cluster));
+    let admin = AdminServer::new(AdminService::new(node.clone(), &settings.cluster));
+    let operator = OperatorServer::new(OperatorService::new(node));
     // The builder's own setting does not reach a listener that is handed in; without it Nagle and delayed ACKs together hold
     // answers back for 40 ms.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -132,9 +149,10 @@ async fn serve_grpc(
         .http2_keepalive_timeout(Some(Duration::from_secs(2)))
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(8 * 1024 * 1024)
-        .add_service(InterceptedService::new(peers, guard.clone()))
+        .add_service(InterceptedService::new(peers, guard.clone().of_replica(settings.id)))
         .add_service(InterceptedService::new(chat, guard.clone()))
-        .add_service(InterceptedService::new(admin, guard))
+        .add_service(InterceptedService::new(admin, guard.clone()))
+        .add_service(InterceptedService::new(operator, guard))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;
     if let Err(error) = served {

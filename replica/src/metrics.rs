@@ -20,6 +20,7 @@ struct Gauges {
     log_bytes: Gauge,
     checkpoint_bytes: Gauge,
     overlay_bytes: Gauge,
+    machine_version: Gauge,
 }
 
 /// All metrics of one replica. Clones share them.
@@ -32,6 +33,7 @@ pub struct Metrics {
     commands: Counter,
     refused_not_leader: Counter,
     refused_overloaded: Counter,
+    disagreements: Counter,
     feeds: Gauge,
 }
 
@@ -50,6 +52,7 @@ impl Default for Metrics {
             ("log_bytes", "Raft log on disk", &gauges.log_bytes),
             ("checkpoint_bytes", "Checkpoint on disk", &gauges.checkpoint_bytes),
             ("overlay_bytes", "State in memory that is not in the checkpoint yet", &gauges.overlay_bytes),
+            ("machine_version", "What apply does is selected by this", &gauges.machine_version),
         ];
         for (name, help, gauge) in listed {
             registry.register(name, help, gauge.clone());
@@ -70,6 +73,8 @@ impl Default for Metrics {
             "refused_overloaded_commands",
             "Commands refused: the checkpoint is behind",
         );
+        let disagreements =
+            counter(&mut registry, "disagreements", "Times another replica had another state at one index");
         let feeds = Gauge::default();
         registry.register("feeds", "Open feeds", feeds.clone());
         Self {
@@ -80,6 +85,7 @@ impl Default for Metrics {
             commands,
             refused_not_leader,
             refused_overloaded,
+            disagreements,
             feeds,
         }
     }
@@ -107,6 +113,16 @@ impl Metrics {
         self.refused_overloaded.inc_by(commands as u64);
     }
 
+    /// Another replica has another state at one index.
+    pub fn disagreed(&self) {
+        self.disagreements.inc();
+    }
+
+    /// How often that was so.
+    pub fn disagreements(&self) -> u64 {
+        self.disagreements.get()
+    }
+
     /// A feed was opened (1) or has ended (-1).
     pub fn feeds(&self, change: i64) {
         self.feeds.inc_by(change);
@@ -125,6 +141,7 @@ impl Metrics {
         set(&self.gauges.log_bytes, log);
         set(&self.gauges.checkpoint_bytes, checkpoint);
         set(&self.gauges.overlay_bytes, overlay as u64);
+        set(&self.gauges.machine_version, status.machine_version.into());
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,

@@ -96,3 +96,14 @@ pub fn target_dir() -> PathBuf {
 pub fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
+
+/// A number from the environment, for the long forms of tests.
+///
+/// # Panics
+/// When the variable is set to something else: a long form that silently ran short would prove nothing.
+pub fn number(variable: &str, default: usize) -> usize {
+    match std::env::var(variable) {
+        Err(_) => default,
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")),
+    }
+}

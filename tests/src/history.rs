@@ -156,7 +156,7 @@ pub fn row(event: &Event) -> Option<Row> {
             from: message.from.id,
             text: message.text.clone(),
         }),
-        EventKind::Member { .. } | EventKind::Conversation { .. } => None,
+        EventKind::Edit { .. } | EventKind::Member { .. } | EventKind::Conversation { .. } => None,
     }
 }
 

@@ -15,4 +15,5 @@ pub mod harness;
 pub mod history;
 pub mod load;
 pub mod oracle;
+pub mod scene;
 pub mod skip;

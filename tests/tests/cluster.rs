@@ -1,149 +1,19 @@
 //! Real binaries, sockets and disks: twenty people talk while replicas die.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use anyhow::{Context, bail, ensure};
 use quorate_cluster::{Member, wait_until};
 use quorate_proto::frame::{Body, Request, SendMessage};
 use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rest::SessionGrant;
-use quorate_tests::client::{Person, PersonHandle, Socket, Tally, rest};
+use quorate_tests::client::Socket;
 use quorate_tests::harness::TestCluster;
-use quorate_tests::history::{FinalPages, Micros};
-use quorate_tests::{load, oracle};
+use quorate_tests::history::FinalPages;
+use quorate_tests::scene::{
+    WAIT, acks_since, caught_up, judge, leader, read_finals, set_the_scene, states_agree,
+};
 use uuid::Uuid;
-
-const PEOPLE: usize = 20;
-const CONVERSATIONS: usize = 5;
-/// One message per person in this time: about 200 a second in all.
-const PACE: Duration = Duration::from_millis(100);
-/// Acks that each phase of the load must see, or the run proves nothing.
-const ACKS_PER_PHASE: usize = 200;
-/// Every wait of this test that is no phase of its own.
-const WAIT: Duration = Duration::from_secs(60);
-
-/// Everybody, and where they talk.
-struct Scene {
-    grants: Vec<SessionGrant>,
-    conversations: Vec<ConversationId>,
-    people: Vec<PersonHandle>,
-}
-
-/// Person `person` belongs to three of the five conversations; each has twelve members.
-fn belongs(person: usize, conversation: usize) -> bool {
-    (person + conversation) % CONVERSATIONS < 3
-}
-
-async fn set_the_scene(test: &TestCluster) -> anyhow::Result<Scene> {
-    let front = test.cluster.front();
-    let grants = load::sign_up_many(front, "p", PEOPLE).await?;
-    let mut conversations = Vec::new();
-    for conversation in 0..CONVERSATIONS {
-        let members: Vec<&SessionGrant> = grants
-            .iter()
-            .enumerate()
-            .filter(|(person, _)| belongs(*person, conversation))
-            .map(|(_, g)| g)
-            .collect();
-        conversations.push(load::make_group(front, &format!("room {conversation}"), &members).await?);
-    }
-    let start = |grant: &SessionGrant| {
-        Person::start(front, grant.user.id, &grant.user.name, &grant.access_token, &test.recorder)
-    };
-    let people: Vec<PersonHandle> = grants.iter().map(start).collect();
-    wait_until("everybody to be connected", WAIT, || async {
-        let missing = people.iter().filter(|person| person.tally().gateway.is_empty()).count();
-        if missing == 0 { Ok(()) } else { Err(format!("{missing} are not")) }
-    })
-    .await?;
-    test.recorder.mark(format!("{PEOPLE} people are connected"));
-    Ok(Scene { grants, conversations, people })
-}
-
-impl Scene {
-    fn gateways(&self) -> BTreeMap<String, usize> {
-        let mut spread = BTreeMap::new();
-        for person in &self.people {
-            *spread.entry(person.tally().gateway).or_default() += 1;
-        }
-        spread
-    }
-
-    fn rooms_of(&self, person: usize) -> Vec<ConversationId> {
-        let rooms = self.conversations.iter().enumerate();
-        rooms.filter(|(conversation, _)| belongs(person, *conversation)).map(|(_, id)| *id).collect()
-    }
-
-    async fn talk(&self) {
-        for (place, person) in self.people.iter().enumerate() {
-            person.pace(self.rooms_of(place), PACE).await;
-        }
-    }
-
-    /// Ends the load and waits until every send is decided and everybody has everything.
-    async fn settle(&self) -> anyhow::Result<()> {
-        for person in &self.people {
-            person.quiet().await;
-        }
-        wait_until("every send to be decided", WAIT, || async {
-            let open: usize = self.people.iter().map(|person| person.tally().open).sum();
-            if open == 0 { Ok(()) } else { Err(format!("{open} are open")) }
-        })
-        .await?;
-        wait_until("everybody to have everything", WAIT, || async {
-            let tallies: Vec<Tally> = self.people.iter().map(PersonHandle::tally).collect();
-            for (number, room) in self.conversations.iter().enumerate() {
-                let members = || tallies.iter().enumerate().filter(|(person, _)| belongs(*person, number));
-                let version = |tally: &Tally| tally.versions.get(room).copied().unwrap_or(0);
-                let newest = members().map(|(_, tally)| version(tally)).max().unwrap_or(0);
-                if let Some((person, tally)) = members().find(|(_, tally)| version(tally) < newest) {
-                    return Err(format!("p{person} has {} of {newest} in room {number}", version(tally)));
-                }
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// Everybody leaves; nobody may have seen anything that the protocol does not allow.
-    async fn leave(self) -> anyhow::Result<(Vec<Tally>, Vec<SessionGrant>, Vec<ConversationId>)> {
-        let mut tallies = Vec::new();
-        for person in self.people {
-            tallies.push(person.leave().await);
-        }
-        let defects: Vec<String> = tallies.iter().flat_map(|tally| tally.defects.clone()).collect();
-        ensure!(defects.is_empty(), "clients saw what the protocol does not allow:\n{}", defects.join("\n"));
-        Ok((tallies, self.grants, self.conversations))
-    }
-}
-
-/// Waits for acks of messages that were sent after `since`.
-async fn acks_since(test: &TestCluster, since: Micros, what: &str) -> anyhow::Result<()> {
-    wait_until(&format!("{ACKS_PER_PHASE} acks {what}"), WAIT, || async {
-        let acks = test.recorder.acks_between(since, u64::MAX);
-        if acks >= ACKS_PER_PHASE { Ok(()) } else { Err(format!("{acks} so far")) }
-    })
-    .await?;
-    Ok(())
-}
-
-async fn leader(test: &TestCluster) -> anyhow::Result<(u16, u64)> {
-    Ok(wait_until("a leader", WAIT, || test.cluster.leader()).await?)
-}
-
-/// A restarted replica is back when it has applied what was committed when it came.
-async fn caught_up(test: &TestCluster, id: u16) -> anyhow::Result<()> {
-    let (leading, _) = leader(test).await?;
-    let target = test.cluster.replica_status(leading, 0).await.map_err(anyhow::Error::msg)?.commit_index;
-    wait_until(&format!("replica {id} to apply {target}"), WAIT, || async {
-        let applied = test.cluster.replica_status(id, 0).await?.applied_index;
-        if applied >= target { Ok(()) } else { Err(format!("it has applied {applied}")) }
-    })
-    .await?;
-    Ok(())
-}
 
 async fn kill_and_restart(test: &TestCluster, victims: &[u16], what: &str) -> anyhow::Result<()> {
     let names = victims.iter().map(u16::to_string).collect::<Vec<_>>().join(" and ");
@@ -162,66 +32,6 @@ async fn kill_and_restart(test: &TestCluster, victims: &[u16], what: &str) -> an
     }
     let back = test.recorder.mark(format!("replica {names} is back"));
     acks_since(test, back, &format!("after the restart of {what}")).await
-}
-
-/// Reads every conversation through every gateway and adds the pages to the history.
-async fn read_finals(
-    test: &TestCluster,
-    users: &[String],
-    rooms: &[ConversationId],
-    when: &str,
-) -> anyhow::Result<()> {
-    for gateway in test.cluster.gateways() {
-        let address = test.cluster.gateway_address(&gateway)?;
-        for (number, room) in rooms.iter().enumerate() {
-            let member = (0..PEOPLE).find(|person| belongs(*person, number)).context("a room has members")?;
-            let grant = rest::sign_in(address, &users[member]).await?;
-            let mut pages = rest::whole_history(
-                address,
-                &grant.access_token,
-                *room,
-                &format!("gateway {gateway} {when}"),
-            )
-            .await?;
-            pages.version = newest_version(address, &grant.access_token, *room).await?;
-            test.recorder.history().finals.push(pages);
-        }
-    }
-    Ok(())
-}
-
-async fn newest_version(at: std::net::SocketAddr, token: &str, room: ConversationId) -> anyhow::Result<u64> {
-    let mut socket = Socket::open(at, None).await?;
-    let welcome = socket.hello(token, None).await?;
-    socket.close().await;
-    let summary = welcome.conversations.iter().find(|each| each.id == room);
-    Ok(summary.with_context(|| format!("room {room} is missing from the welcome"))?.version)
-}
-
-fn judge(test: &TestCluster) -> anyhow::Result<()> {
-    let history = test.recorder.history().clone();
-    let violations = oracle::check(&history);
-    let listed: Vec<String> = violations.iter().take(20).map(ToString::to_string).collect();
-    ensure!(violations.is_empty(), "{} violations:\n{}", violations.len(), listed.join("\n"));
-    let messages: usize = history.finals.iter().map(|pages| pages.rows.len()).sum();
-    let deliveries: usize = history.readers.iter().map(|reader| reader.events.len()).sum();
-    test.recorder.mark(format!(
-        "judged {} sends, {deliveries} deliveries, {messages} final rows: nothing lost, doubled or out of order",
-        history.sends.len()
-    ));
-    Ok(())
-}
-
-async fn states_agree(test: &TestCluster) -> anyhow::Result<()> {
-    wait_until("all replicas to show one state at one index", WAIT, || async {
-        let status = test.cluster.status().await.map_err(|error| error.to_string())?;
-        let hashes: Vec<_> =
-            status.replicas.iter().map(|row| (row.id, row.hash_index, row.hash.clone())).collect();
-        let all = hashes.iter().all(|(_, _, hash)| hash.is_some());
-        if all && status.agree == Some(true) { Ok(()) } else { Err(format!("{hashes:?}")) }
-    })
-    .await?;
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::config::{self, GATEWAY_TOML, HAPROXY_CFG, REPLICA_TOML};
+use crate::config::{self, GATEWAY_TOML, HAPROXY_CFG, REPLICA_TOML, replica_toml_of};
 use crate::error::{Attempt, Error, Result};
 use crate::http::Call;
 use crate::layout::{Identity, Layout};
 use crate::ports::{PortPlan, PortRange, check_free};
 use crate::process::{self, Activity, Bond, ProcessId, Send};
+use crate::roster::Roster;
 use crate::spec::{Balancer, Ports, Spec, gateway_place};
 use crate::state::{Member, RunnerState};
 use crate::wait::wait_until;
@@ -335,7 +336,109 @@ impl Cluster {
 
     /// Number of replicas.
     pub fn replicas(&self) -> u16 {
-        self.identity.replicas
+        u16::try_from(self.replica_ids().len()).unwrap_or(u16::MAX)
+    }
+
+    /// Ids of the replicas, in order: the first membership, and what was added and removed since.
+    pub fn replica_ids(&self) -> Vec<u16> {
+        self.roster().ids().collect()
+    }
+
+    /// gRPC address of a replica.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is none of that id.
+    pub fn replica_grpc(&self, id: u16) -> Result<SocketAddr> {
+        let address = self.roster().grpc(self.plan, id);
+        address.ok_or_else(|| Error::Usage(format!("there is no replica-{id}")))
+    }
+
+    /// What the data directory says; a file that cannot be read counts as none, for whoever writes it says so.
+    fn roster(&self) -> Roster {
+        Roster::load(&self.layout, &self.identity).unwrap_or_else(|_| Roster::first(&self.identity))
+    }
+
+    /// Runs one of the operator's commands, `replica <arguments> --config <this cluster's>`, and returns what it printed.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with its line when it does not succeed.
+    pub async fn operate(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = tokio::process::Command::new(&self.blank.binaries.replica);
+        command.args(arguments).arg("--config").arg(self.layout.config(REPLICA_TOML)).kill_on_drop(true);
+        let output = command.output().await.attempt(|| "run the replica program".to_owned())?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let line = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(Error::Failed(format!("{}: {line}", arguments.join(" "))))
+    }
+
+    /// Starts a further replica, which waits to be added, under an id that was never used.
+    ///
+    /// # Errors
+    /// See [`Self::start_member`].
+    pub async fn start_newcomer(&self) -> Result<u16> {
+        let id = {
+            let _guard = self.layout.lock()?;
+            let mut roster = Roster::load(&self.layout, &self.identity)?;
+            let id = roster.next_id();
+            roster.enlist(id)?;
+            roster.save(&self.layout)?;
+            id
+        };
+        let member = Member::Replica(id);
+        self.start_member(&member)?;
+        self.wait_ready(&member, START_WAIT).await?;
+        Ok(id)
+    }
+
+    /// Starts a further replica and makes it a voter; returns its id.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with the command's line when it is refused or does not catch up.
+    pub async fn add_replica(&self) -> Result<u16> {
+        let id = self.start_newcomer().await?;
+        let (name, address) = (id.to_string(), self.replica_grpc(id)?.to_string());
+        self.operate(&["member", "add", "--id", &name, "--address", &address, "--wait"]).await?;
+        self.operate(&["member", "promote", &name]).await?;
+        Ok(id)
+    }
+
+    /// Removes a replica for ever and waits until its process has ended.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with the command's line when it is refused.
+    pub async fn remove_replica(&self, id: u16) -> Result<()> {
+        self.operate(&["member", "remove", &id.to_string()]).await?;
+        self.dismiss(id).await
+    }
+
+    /// Replaces a replica, dead or alive, by a new one; returns the new one's id.
+    ///
+    /// # Errors
+    /// As [`Self::add_replica`].
+    pub async fn replace_replica(&self, old: u16) -> Result<u16> {
+        let id = self.start_newcomer().await?;
+        let (name, address) = (id.to_string(), self.replica_grpc(id)?.to_string());
+        self.operate(&["member", "replace", &old.to_string(), "--by", &name, "--address", &address]).await?;
+        self.dismiss(old).await?;
+        Ok(id)
+    }
+
+    /// Takes a removed replica off the list once its process, if it ran, has ended by itself.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when it goes on running.
+    pub async fn dismiss(&self, id: u16) -> Result<()> {
+        let member = Member::Replica(id);
+        if let Some(process) = self.state()?.alive(&member) {
+            self.wait_gone(&member, process, START_WAIT).await?;
+        }
+        self.forget(&member)?;
+        let _guard = self.layout.lock()?;
+        let mut roster = Roster::load(&self.layout, &self.identity)?;
+        roster.strike(id);
+        roster.save(&self.layout)
     }
 
     /// Names of the gateways.
@@ -383,7 +486,7 @@ impl Cluster {
     }
 
     fn members(&self) -> Vec<Member> {
-        self.blank.members(self.identity.replicas)
+        self.blank.members(self.roster().ids())
     }
 
     fn check_member(&self, member: &Member) -> Result<()> {
@@ -399,7 +502,9 @@ impl Cluster {
         let name = member.to_string();
         match member {
             Member::Replica(id) => {
-                vec![(name.clone(), self.plan.replica_grpc(*id)), (name, self.plan.replica_http(*id))]
+                let roster = self.roster();
+                let both = [roster.grpc(self.plan, *id), roster.http(self.plan, *id)];
+                both.into_iter().flatten().map(|address| (name.clone(), address)).collect()
             }
             Member::Gateway(gateway) => {
                 let place = gateway_place(gateway, self.blank.gateways);
@@ -414,11 +519,22 @@ impl Cluster {
         let mut command = match member {
             Member::Replica(id) => {
                 let mut command = Command::new(&binaries.replica);
-                command.arg("run").arg("--config").arg(self.layout.config(REPLICA_TOML));
-                command.arg("--id").arg(id.to_string());
-                command.arg("--data-dir").arg(self.layout.replica(*id));
-                command.arg("--listen").arg(self.plan.replica_grpc(*id).to_string());
-                command.arg("--http-listen").arg(self.plan.replica_http(*id).to_string());
+                let own = self.layout.config(&replica_toml_of(*id));
+                command.arg("run").arg("--id").arg(id.to_string());
+                if own.exists() {
+                    command.arg("--config").arg(own);
+                } else {
+                    command.arg("--config").arg(self.layout.config(REPLICA_TOML));
+                    command.arg("--data-dir").arg(self.layout.replica(*id));
+                }
+                command.arg("--listen").arg(self.replica_grpc(*id)?.to_string());
+                if let Some(http) = self.roster().http(self.plan, *id) {
+                    command.arg("--http-listen").arg(http.to_string());
+                }
+                // The first membership forms the cluster, whoever came later joins it.
+                if *id > self.identity.replicas {
+                    command.arg("--join");
+                }
                 command
             }
             Member::Gateway(name) => {

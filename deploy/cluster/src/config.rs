@@ -10,10 +10,15 @@ use toml::{Table, Value};
 use crate::error::{Attempt, Result};
 use crate::layout::{Identity, Layout, write_atomically};
 use crate::ports::PortPlan;
+use crate::roster::Roster;
 use crate::spec::{Spec, gateway_name};
 
 /// Read by every replica; what differs is given by flags.
 pub(crate) const REPLICA_TOML: &str = "replica.toml";
+/// Read by one replica instead, when the specification has keys for it alone. Names the data directory as well.
+pub(crate) fn replica_toml_of(id: u16) -> String {
+    format!("replica-{id}.toml")
+}
 /// Read by every gateway; what differs is given by flags.
 pub(crate) const GATEWAY_TOML: &str = "gateway.toml";
 /// Read by the balancer.
@@ -31,27 +36,46 @@ struct ReplicaPlace {
 /// Writes all of them.
 pub(crate) fn write_all(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<()> {
     let write = |name: &str, text: &str| write_atomically(&layout.config(name), text.as_bytes());
-    write(REPLICA_TOML, &replica(spec, layout, identity)?)?;
-    write(GATEWAY_TOML, &gateway(spec, identity)?)?;
+    write(REPLICA_TOML, &finish(replica(layout, identity)?, &spec.replica_keys)?)?;
+    for id in 1..=identity.replicas {
+        let own = layout.config(&replica_toml_of(id));
+        match spec.replica_keys_of.get(&id) {
+            Some(keys) => write_atomically(&own, replica_of(spec, layout, identity, id, keys)?.as_bytes())?,
+            // One of an earlier start must not stay in force.
+            None if own.exists() => {
+                std::fs::remove_file(&own).attempt(|| format!("remove {}", own.display()))?;
+            }
+            None => {}
+        }
+    }
+    write(GATEWAY_TOML, &gateway(spec, layout, identity)?)?;
     write(HAPROXY_CFG, &haproxy(spec, PortPlan { first: identity.port }))
 }
 
-fn replica(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<String> {
+fn replica_of(spec: &Spec, layout: &Layout, identity: &Identity, id: u16, keys: &Table) -> Result<String> {
+    let mut table = replica(layout, identity)?;
+    table.insert("data_dir".into(), path(&layout.replica(id)));
+    table.extend(spec.replica_keys.clone());
+    finish(table, keys)
+}
+
+fn replica(layout: &Layout, identity: &Identity) -> Result<Table> {
     let plan = PortPlan { first: identity.port };
-    let replicas: Vec<ReplicaPlace> = (1..=identity.replicas)
-        .map(|id| ReplicaPlace { id, address: plan.replica_grpc(id).to_string() })
-        .collect();
+    let roster = Roster::load(layout, identity)?;
+    let place = |id| Some(ReplicaPlace { id, address: roster.grpc(plan, id)?.to_string() });
+    let replicas: Vec<ReplicaPlace> = roster.ids().filter_map(place).collect();
     let mut table = Table::new();
     table.insert("cluster".into(), identity.cluster.clone().into());
     table.insert("cluster_secret_file".into(), path(&layout.secret()));
     table.insert("replicas".into(), Value::try_from(replicas).attempt(|| "write the replicas down".into())?);
-    finish(table, &spec.replica_keys)
+    Ok(table)
 }
 
-fn gateway(spec: &Spec, identity: &Identity) -> Result<String> {
+fn gateway(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<String> {
     let plan = PortPlan { first: identity.port };
-    let replicas: Vec<Value> =
-        (1..=identity.replicas).map(|id| plan.replica_grpc(id).to_string().into()).collect();
+    let roster = Roster::load(layout, identity)?;
+    let addresses = roster.ids().filter_map(|id| roster.grpc(plan, id));
+    let replicas: Vec<Value> = addresses.map(|address| address.to_string().into()).collect();
     let origins: Vec<Value> = origins(plan, spec.gateways).into_iter().map(Value::from).collect();
     let mut table = Table::new();
     table.insert("cluster".into(), identity.cluster.clone().into());
@@ -112,16 +136,30 @@ mod tests {
     #[test]
     fn both_configurations_are_toml_with_the_specifications_keys_over_them() {
         let (spec, layout, identity) = case();
-        let replica: Table = toml::from_str(&replica(&spec, &layout, &identity).unwrap()).unwrap();
+        let replica: Table = replica(&layout, &identity).unwrap();
         assert_eq!(replica["replicas"][2]["address"].as_str(), Some("127.0.0.1:9023"));
         assert_eq!(replica["cluster_secret_file"].as_str(), Some("data/cluster.secret"));
-        let gateway: Table = toml::from_str(&gateway(&spec, &identity).unwrap()).unwrap();
+        let gateway: Table = toml::from_str(&gateway(&spec, &layout, &identity).unwrap()).unwrap();
         assert_eq!(gateway["drain_grace_ms"].as_integer(), Some(700));
         assert_eq!(gateway["limits"]["sends_per_window_max"].as_integer(), Some(0));
         assert_eq!(gateway["replicas"].as_array().map(Vec::len), Some(3));
         let origins = gateway["origins"].as_array().unwrap();
         assert_eq!(origins.len(), 6);
         assert!(origins.iter().any(|origin| origin.as_str() == Some("http://localhost:9002")));
+    }
+
+    #[test]
+    fn one_replica_may_have_keys_and_a_disk_of_its_own() {
+        let (mut spec, layout, identity) = case();
+        spec.replica_keys.insert("boot_id_file".into(), "all".into());
+        spec.replica_keys.insert("heartbeat_interval_ms".into(), 70.into());
+        let own = Table::from_iter([("boot_id_file".to_owned(), "own".into())]);
+        let text = replica_of(&spec, &layout, &identity, 2, &own).unwrap();
+        let table: Table = toml::from_str(&text).unwrap();
+        assert_eq!(table["boot_id_file"].as_str(), Some("own"));
+        assert_eq!(table["heartbeat_interval_ms"].as_integer(), Some(70));
+        assert_eq!(table["data_dir"].as_str(), Some("data/replica-2"));
+        assert_eq!(table["replicas"].as_array().map(Vec::len), Some(3));
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl Layout {
         self.dir.join("runner.json")
     }
 
+    /// Which replicas there are now.
+    pub(crate) fn roster_json(&self) -> PathBuf {
+        self.dir.join("replicas.json")
+    }
+
     fn identity_json(&self) -> PathBuf {
         self.dir.join("identity.json")
     }

@@ -17,6 +17,7 @@ pub mod http;
 mod layout;
 mod ports;
 pub mod process;
+mod roster;
 mod spec;
 mod state;
 pub mod status;

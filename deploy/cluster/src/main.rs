@@ -50,12 +50,12 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Starts, stops, kills, pauses or resumes one replica
+    /// Starts, stops, kills, pauses, resumes, removes or replaces one replica; or adds a new one
     Replica {
-        /// Its id, from 1, or `leader` for whoever leads now
+        /// Its id, from 1, `leader` for whoever leads now, or `add` for a new one
         which: String,
         /// What to do
-        verb: Act,
+        verb: Option<ReplicaAct>,
         #[command(flatten)]
         place: Where,
     },
@@ -127,6 +127,24 @@ enum Act {
     Resume,
 }
 
+/// What can be done to a replica.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ReplicaAct {
+    Start,
+    /// SIGTERM: orderly, a leader hands over first
+    Stop,
+    /// SIGKILL: as if the machine died
+    Kill,
+    /// SIGSTOP: as if the machine hung
+    Pause,
+    /// SIGCONT
+    Resume,
+    /// Out of the cluster, for ever; its id is never used again
+    Remove,
+    /// By a new one under a new id; works for a dead one
+    Replace,
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -174,7 +192,7 @@ async fn run(verb: Verb) -> Result<ExitCode, Error> {
                 show(&status::table(&status));
             }
         }
-        Verb::Replica { which, verb, place } => act(&replica(&which, &place).await?, verb, &place).await?,
+        Verb::Replica { which, verb, place } => replica_act(&which, verb, &place).await?,
         Verb::Gateway { name, verb, place } => act(&Member::Gateway(name), verb, &place).await?,
         Verb::Balancer { verb, place } => act(&Member::Balancer, verb, &place).await?,
     }
@@ -192,6 +210,40 @@ async fn replica(which: &str, place: &Where) -> Result<Member, Error> {
     let (id, term) = wait_until("a leader", LEADER_WAIT, || cluster.leader()).await?;
     say!("replica-{id} leads in term {term}");
     Ok(Member::Replica(id))
+}
+
+async fn replica_act(which: &str, verb: Option<ReplicaAct>, place: &Where) -> Result<(), Error> {
+    if which == "add" {
+        let cluster = Cluster::attach(&place.dir()?)?;
+        let id = cluster.add_replica().await?;
+        say!("replica-{id} runs and is a voter");
+        return Ok(());
+    }
+    let Some(verb) = verb else {
+        return Err(Error::Usage(format!(
+            "what to do with replica {which}? start, stop, kill, pause, resume, remove, replace"
+        )));
+    };
+    let member = replica(which, place).await?;
+    let verb = match (verb, &member) {
+        (ReplicaAct::Start, _) => Act::Start,
+        (ReplicaAct::Stop, _) => Act::Stop,
+        (ReplicaAct::Kill, _) => Act::Kill,
+        (ReplicaAct::Pause, _) => Act::Pause,
+        (ReplicaAct::Resume, _) => Act::Resume,
+        (ReplicaAct::Remove, Member::Replica(id)) => {
+            Cluster::attach(&place.dir()?)?.remove_replica(*id).await?;
+            say!("{member} is removed and has ended");
+            return Ok(());
+        }
+        (ReplicaAct::Replace, Member::Replica(id)) => {
+            let new = Cluster::attach(&place.dir()?)?.replace_replica(*id).await?;
+            say!("replica-{new} is a voter in the place of {member}, which is removed for ever");
+            return Ok(());
+        }
+        (_, other) => return Err(Error::Usage(format!("{other} is no replica"))),
+    };
+    act(&member, verb, place).await
 }
 
 async fn act(member: &Member, verb: Act, place: &Where) -> Result<(), Error> {

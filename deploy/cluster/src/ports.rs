@@ -11,6 +11,8 @@ use crate::error::{Attempt, Error, Result};
 pub const GATEWAYS_MAX: u16 = 19;
 /// Most replicas of one cluster.
 pub const REPLICAS_MAX: u16 = 9;
+/// Places for replicas, those that come and go included.
+pub(crate) const PLACES_MAX: u16 = 19;
 /// Ports that one cluster may use, from its first.
 const PLAN_PORTS: u16 = 64;
 /// Free ports are looked for below the system's range for outgoing connections (from 32768), or a connection of some
@@ -52,14 +54,14 @@ impl PortPlan {
         loopback(self.first + 1 + place)
     }
 
-    /// gRPC of a replica, its id counted from 1.
-    pub fn replica_grpc(self, id: u16) -> SocketAddr {
-        loopback(self.first + 20 + id)
+    /// gRPC of the replica at `place`, counted from 1: in the first membership the place is its id.
+    pub fn replica_grpc(self, place: u16) -> SocketAddr {
+        loopback(self.first + 20 + place)
     }
 
-    /// Health and metrics of a replica.
-    pub fn replica_http(self, id: u16) -> SocketAddr {
-        loopback(self.first + 40 + id)
+    /// Health and metrics of the replica at `place`.
+    pub fn replica_http(self, place: u16) -> SocketAddr {
+        loopback(self.first + 40 + place)
     }
 
     /// A port of the plan that nothing of the cluster uses.
@@ -143,7 +145,7 @@ mod tests {
         let mut ports = vec![plan.balancer().port()];
         ports.extend((0..GATEWAYS_MAX).map(|place| plan.gateway(place).port()));
         ports.extend(
-            (1..=REPLICAS_MAX).flat_map(|id| [plan.replica_grpc(id).port(), plan.replica_http(id).port()]),
+            (1..=PLACES_MAX).flat_map(|id| [plan.replica_grpc(id).port(), plan.replica_http(id).port()]),
         );
         ports.extend((0..4).map(|place| plan.spare(place).port()));
         let count = ports.len();

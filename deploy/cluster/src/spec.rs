@@ -87,6 +87,8 @@ pub struct Spec {
     pub gateway_keys: toml::Table,
     /// Keys laid over the replicas' configuration, for instance timers.
     pub replica_keys: toml::Table,
+    /// Keys laid over one replica's configuration, for instance a `data_dir` on a disk of its own.
+    pub replica_keys_of: BTreeMap<u16, toml::Table>,
     /// Environment of all processes, for instance `RUST_LOG`.
     pub environment: BTreeMap<String, String>,
     /// Whether the processes may outlive this program.
@@ -106,6 +108,7 @@ impl Spec {
             balancer: Balancer::if_installed(),
             gateway_keys: toml::Table::new(),
             replica_keys: toml::Table::new(),
+            replica_keys_of: BTreeMap::new(),
             environment: BTreeMap::new(),
             bond: Bond::Free,
         }

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::layout::{Identity, Layout, write_atomically};
 use crate::ports::PortPlan;
 use crate::process::ProcessId;
+use crate::roster::Roster;
 use crate::spec::{Balancer, Binaries, gateway_name};
 
 /// One process of a cluster.
@@ -117,8 +118,8 @@ impl RunnerState {
     }
 
     /// Every member there should be, in the order in which they start.
-    pub fn members(&self, replicas: u16) -> Vec<Member> {
-        let mut members: Vec<Member> = (1..=replicas).map(Member::Replica).collect();
+    pub fn members(&self, replicas: impl Iterator<Item = u16>) -> Vec<Member> {
+        let mut members: Vec<Member> = replicas.map(Member::Replica).collect();
         members.extend((0..self.gateways).map(|place| Member::Gateway(gateway_name(place))));
         if self.balancer != Balancer::None {
             members.push(Member::Balancer);
@@ -130,20 +131,21 @@ impl RunnerState {
     pub(crate) fn save(&self, layout: &Layout, identity: &Identity) -> Result<()> {
         let text = serde_json::to_vec_pretty(self).expect("plain fields serialize");
         write_atomically(&layout.runner_json(), &text)?;
-        let text =
-            serde_json::to_vec_pretty(&self.cluster_json(layout, identity)).expect("a JSON value serializes");
+        let roster = Roster::load(layout, identity)?;
+        let value = self.cluster_json(layout, identity, &roster);
+        let text = serde_json::to_vec_pretty(&value).expect("a JSON value serializes");
         write_atomically(&layout.cluster_json(), &text)
     }
 
-    fn cluster_json(&self, layout: &Layout, identity: &Identity) -> Value {
+    fn cluster_json(&self, layout: &Layout, identity: &Identity, roster: &Roster) -> Value {
         let plan = PortPlan { first: identity.port };
-        let rows = self.members(identity.replicas).into_iter().filter_map(|member| {
+        let rows = self.members(roster.ids()).into_iter().filter_map(|member| {
             let process = self.alive(&member)?;
             let text = |address: SocketAddr| address.to_string();
             let log = layout.log(&member.to_string());
             let (role, id, grpc, http) = match &member {
                 Member::Replica(id) => {
-                    ("replica", json!(id), Some(text(plan.replica_grpc(*id))), text(plan.replica_http(*id)))
+                    ("replica", json!(id), Some(text(roster.grpc(plan, *id)?)), text(roster.http(plan, *id)?))
                 }
                 Member::Gateway(name) => {
                     let place = crate::spec::gateway_place(name, self.gateways)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::rpc::admin_client::AdminClient;
-use quorate_proto::rpc::{StatusRequest, StatusResponse};
+use quorate_proto::rpc::{Membership, StatusRequest, StatusResponse};
 use serde::Serialize;
 use serde_json::Value;
 use tonic::transport::Endpoint;
@@ -27,6 +27,8 @@ pub struct ClusterStatus {
     pub cluster: String,
     /// In order of id.
     pub replicas: Vec<ReplicaRow>,
+    /// Ids that were removed and are never used again.
+    pub former: Vec<u64>,
     /// In order of name.
     pub gateways: Vec<GatewayRow>,
     /// Whether all hashes at the common index are the same; absent when fewer than two are known.
@@ -40,6 +42,8 @@ pub struct ReplicaRow {
     pub id: u16,
     /// leader, follower, candidate, learner; or down, paused, silent.
     pub role: String,
+    /// voter, learner, changing (in one half of a change) or none, as the leader says; absent without a leader.
+    pub member: Option<&'static str>,
     /// The term it is in.
     pub term: Option<u64>,
     /// Whom it follows.
@@ -115,7 +119,8 @@ impl Cluster {
         id: u16,
         hash_index: u64,
     ) -> std::result::Result<StatusResponse, String> {
-        let answer = ask_replica(self.plan().replica_grpc(id), self.id(), hash_index).await;
+        let address = self.replica_grpc(id).map_err(|error| error.to_string())?;
+        let answer = ask_replica(address, self.id(), hash_index).await;
         answer.map_err(|status| format!("replica {id}: {}", status.message()))
     }
 
@@ -124,9 +129,10 @@ impl Cluster {
         &self,
         hash_index: u64,
     ) -> Vec<std::result::Result<StatusResponse, String>> {
-        let asked = (1..=self.replicas()).map(|id| {
-            let (address, cluster) = (self.plan().replica_grpc(id), self.id().to_owned());
+        let asked = self.replica_ids().into_iter().map(|id| {
+            let (address, cluster) = (self.replica_grpc(id), self.id().to_owned());
             tokio::spawn(async move {
+                let address = address.map_err(|error| error.to_string())?;
                 let answer = ask_replica(address, &cluster, hash_index).await;
                 answer.map_err(|status| format!("replica {id}: {}", status.message()))
             })
@@ -147,9 +153,20 @@ impl Cluster {
         let answers = self.replica_statuses(0).await;
         let known: Vec<&StatusResponse> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
         for leader in known.iter().filter(|status| status.role == "leader") {
-            let followers =
-                known.iter().filter(|status| status.leader_id == leader.id && status.term == leader.term);
-            if followers.count() > usize::from(self.replicas()) / 2
+            let membership =
+                leader.membership.clone().and_then(|stored| stored.membership).unwrap_or_default();
+            let follows = |id: &u64| {
+                let mut all = known.iter();
+                all.any(|status| {
+                    status.id == *id && status.leader_id == leader.id && status.term == leader.term
+                })
+            };
+            let is_followed = membership
+                .voters
+                .iter()
+                .all(|set| set.node_ids.iter().filter(|id| follows(id)).count() > set.node_ids.len() / 2);
+            if is_followed
+                && !membership.voters.is_empty()
                 && let Ok(id) = u16::try_from(leader.id)
             {
                 return Ok((id, leader.term));
@@ -175,9 +192,17 @@ impl Cluster {
         let commit =
             answers.iter().filter_map(|answer| answer.as_ref().ok()).map(|status| status.commit_index).max();
         let mut replicas = Vec::new();
-        for (answer, id) in answers.into_iter().zip(1..) {
+        let leader =
+            answers.iter().flatten().filter(|status| status.role == "leader").max_by_key(|each| each.term);
+        let membership = leader.and_then(|status| status.membership.clone()?.membership);
+        let former = answers.iter().flatten().max_by_key(|status| status.applied_index);
+        let former = former.map(|status| status.former_ids.clone()).unwrap_or_default();
+        for (answer, id) in answers.into_iter().zip(self.replica_ids()) {
             let (activity, pid) = self.activity(&Member::Replica(id))?;
-            replicas.push(replica_row(id, self.plan().replica_grpc(id), activity, pid, answer.ok(), commit));
+            let grpc = self.replica_grpc(id)?;
+            let mut row = replica_row(id, grpc, activity, pid, answer.ok(), commit);
+            row.member = membership.as_ref().map(|membership| kind(membership, u64::from(id)));
+            replicas.push(row);
         }
         let mut gateways = Vec::new();
         for name in self.gateways() {
@@ -186,7 +211,19 @@ impl Cluster {
         }
         let hashes: Vec<&String> = replicas.iter().filter_map(|row: &ReplicaRow| row.hash.as_ref()).collect();
         let agree = (hashes.len() >= 2).then(|| hashes.windows(2).all(|pair| pair[0] == pair[1]));
-        Ok(ClusterStatus { cluster: self.id().to_owned(), replicas, gateways, agree })
+        Ok(ClusterStatus { cluster: self.id().to_owned(), replicas, former, gateways, agree })
+    }
+}
+
+/// What a replica is in a membership.
+fn kind(membership: &Membership, id: u64) -> &'static str {
+    if !membership.nodes.contains_key(&id) {
+        return "none";
+    }
+    match membership.voters.iter().filter(|set| set.node_ids.contains(&id)).count() {
+        0 => "learner",
+        votes if votes < membership.voters.len() => "changing",
+        _ => "voter",
     }
 }
 
@@ -209,6 +246,7 @@ fn replica_row(
     let mut row = ReplicaRow {
         id,
         role: word(activity).to_owned(),
+        member: None,
         term: None,
         leader: None,
         last_log: None,
@@ -275,8 +313,17 @@ pub fn table(status: &ClusterStatus) -> String {
         let _ = writeln!(text, "{}", row.trim_end());
     };
     line(format!(
-        "{:<8} {:<10} {:>6} {:>9} {:>9} {:>9} {:>6}  {:<24} {:>8}",
-        "replica", "role", "term", "last log", "commit", "applied", "lag", "state hash @ index", "pid"
+        "{:<8} {:<10} {:<8} {:>6} {:>9} {:>9} {:>9} {:>6}  {:<24} {:>8}",
+        "replica",
+        "role",
+        "member",
+        "term",
+        "last log",
+        "commit",
+        "applied",
+        "lag",
+        "state hash @ index",
+        "pid"
     ));
     for row in &status.replicas {
         let hash = match (&row.hash, row.hash_index) {
@@ -284,9 +331,10 @@ pub fn table(status: &ClusterStatus) -> String {
             _ => "-".to_owned(),
         };
         line(format!(
-            "{:<8} {:<10} {:>6} {:>9} {:>9} {:>9} {:>6}  {:<24} {:>8}",
+            "{:<8} {:<10} {:<8} {:>6} {:>9} {:>9} {:>9} {:>6}  {:<24} {:>8}",
             row.id,
             row.role,
+            row.member.unwrap_or("-"),
             number(row.term),
             number(row.last_log),
             number(row.commit),
@@ -338,6 +386,7 @@ mod tests {
         };
         let status = ClusterStatus {
             cluster: "c".into(),
+            former: Vec::new(),
             replicas: vec![
                 replica_row(1, address, Activity::Running, Some(9), Some(alive), Some(9)),
                 replica_row(2, address, Activity::Gone, None, None, Some(9)),

@@ -218,6 +218,12 @@ impl Conversation {
                     self.unread += 1;
                 }
             }
+            EventKind::Edit { sequence, revision, text, .. } => {
+                self.timeline.edit(*sequence, *revision, text);
+                if let Some(preview) = self.preview.as_mut().filter(|preview| preview.sequence == *sequence) {
+                    preview.text.clone_from(text);
+                }
+            }
             EventKind::Member { user, joined, by } => {
                 let was = self.members.iter().position(|member| member.id == user.id);
                 match (joined, was) {
@@ -366,6 +372,7 @@ mod tests {
             from: user(from),
             client_message_id: ClientMessageId::from_slice(&u128::from(version).to_be_bytes()).expect("16"),
             text: sequence.to_string(),
+            revision: 0,
             reply_to: None,
         });
         Event { conversation: 1, version, index: version, time: version, kind }

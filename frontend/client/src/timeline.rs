@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorate_proto::frame::{Ack, Event, EventKind, Message, User};
-use quorate_proto::ids::{ClientMessageId, Index, Sequence, Version};
+use quorate_proto::ids::{ClientMessageId, Index, Revision, Sequence, Version};
 
 use crate::outbox::StoredItem;
 
@@ -136,6 +136,7 @@ impl Timeline {
         });
         if let Some(held) = self.messages.get_mut(&sequence) {
             held.index = held.index.max(event.index);
+            self.edit(sequence, message.revision, &message.text);
             return false;
         }
         let entry = Entry { message: Arc::new(message.clone()), time: event.time, index: event.index, term };
@@ -145,6 +146,17 @@ impl Timeline {
             self.more_before = true;
         }
         true
+    }
+
+    /// A message has another text. An older revision than the one held changes nothing.
+    pub fn edit(&mut self, sequence: Sequence, revision: Revision, text: &str) {
+        if let Some(held) = self.messages.get_mut(&sequence)
+            && held.message.revision < revision
+        {
+            let message = Arc::make_mut(&mut held.message);
+            message.revision = revision;
+            text.clone_into(&mut message.text);
+        }
     }
 
     /// Takes a page of history.
@@ -268,6 +280,7 @@ mod tests {
                 from: User { id: 1, name: "ana".into(), display_name: String::new() },
                 client_message_id: id(sequence),
                 text: sequence.to_string(),
+                revision: 0,
                 reply_to: None,
             }),
         }
@@ -296,6 +309,7 @@ mod tests {
             conversation: Some(1),
             sequence: Some(n),
             version: Some(n + 1),
+            revision: None,
             index: n * 10,
             term: 3,
             log_time: n,
@@ -347,6 +361,23 @@ mod tests {
         timeline.echo(item(2), &ack(2));
         assert!(timeline.echoes().is_empty());
         assert_eq!(timeline.get(2).map(|entry| entry.term), Some(3));
+    }
+
+    #[test]
+    fn an_edit_replaces_the_text_and_an_older_one_does_not() {
+        let mut timeline = Timeline::default();
+        timeline.page(Page::Newest, &[event(1), event(2)], false);
+        let text = |timeline: &Timeline| timeline.get(1).map(|entry| entry.message.text.clone());
+        timeline.edit(1, 2, "second");
+        timeline.edit(1, 1, "first");
+        assert_eq!(text(&timeline).as_deref(), Some("second"));
+        let mut paged = event(1);
+        if let EventKind::Message(message) = &mut paged.kind {
+            (message.revision, message.text) = (3, "third".to_owned());
+        }
+        timeline.page(Page::Older, &[paged], false);
+        assert_eq!(text(&timeline).as_deref(), Some("third"), "a page may be ahead of the events");
+        timeline.edit(9, 1, "of a message that is not held");
     }
 
     #[test]

@@ -236,14 +236,13 @@ impl Actor {
     // ---- the feed ----
 
     fn reopen(&mut self, reason: &str, at: Option<usize>) {
-        let count = self.parts.replicas.count();
         let next = match &self.feed {
             Some(feed) => {
                 let replica = self.parts.replicas.address(feed.replica);
-                tracing::info!(replica, reason, "left the feed");
-                at.unwrap_or((feed.replica + 1) % count)
+                tracing::info!(%replica, reason, "left the feed");
+                at.unwrap_or(self.parts.replicas.next(feed.replica))
             }
-            None => at.unwrap_or((self.parts.replicas.preferred() + 1) % count),
+            None => at.unwrap_or(self.parts.replicas.next(self.parts.replicas.preferred())),
         };
         self.parts.state.live.store(false, Ordering::Relaxed);
         self.feed = None;
@@ -261,7 +260,7 @@ impl Actor {
         match opened {
             Ok(feed) => {
                 let replica = self.parts.replicas.address(feed.replica);
-                tracing::info!(replica, topics = self.topics.len(), "the feed comes from here");
+                tracing::info!(%replica, topics = self.topics.len(), "the feed comes from here");
                 self.parts.metrics.feed_switches.inc();
                 self.parts.replicas.prefer(feed.replica);
                 self.parts.state.replica.store(feed.replica, Ordering::Relaxed);

@@ -107,7 +107,8 @@ pub(super) async fn run(parts: Parts) {
                     return;
                 }
                 for submission in taken.drain(..) {
-                    actor.pending.insert(submission.command, submission.deadline, submission.reply);
+                    let Submission { command, traceparent, deadline, reply } = submission;
+                    actor.pending.insert(command, traceparent, deadline, reply);
                 }
             }
             opened = optional(&mut actor.connecting) => actor.opened(opened),
@@ -210,7 +211,7 @@ impl Actor {
             self.left = Some(link.replica);
             let replica = self.replicas.address(link.replica);
             if self.attempts == 0 || self.attempts.is_power_of_two() {
-                tracing::info!(replica, reason, pending = self.pending.len(), "left the leader");
+                tracing::info!(%replica, reason, pending = self.pending.len(), "left the leader");
             }
             // A replica that never answered on this stream counts as a failed attempt, so that two replicas that
             // name each other are asked at the pace of the backoff.
@@ -235,7 +236,7 @@ impl Actor {
             Ok(link) => {
                 let replica = self.replicas.address(link.replica);
                 if self.attempts == 0 || self.attempts.is_power_of_two() {
-                    tracing::info!(replica, pending = self.pending.len(), "submits go here");
+                    tracing::info!(%replica, pending = self.pending.len(), "submits go here");
                 }
                 self.metrics.leader_switches.inc();
                 self.replicas.set_leader(Some(link.replica));

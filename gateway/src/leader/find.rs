@@ -85,7 +85,7 @@ async fn choose(replicas: &Arc<Replicas>, left: Option<usize>, number: u32) -> R
     match named {
         Some((_, replica)) => Ok(replica),
         // Nobody answers the question at all: perhaps only that question is not answered.
-        None if heard == 0 => Ok(number as usize % replicas.count()),
+        None if heard == 0 => Ok(replicas.next(number as usize)),
         None => Err("no replica knows a leader".to_owned()),
     }
 }

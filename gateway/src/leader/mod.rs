@@ -15,14 +15,19 @@ mod pending;
 mod write_state;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message as _;
 use quorate_proto::limits::SUBMIT_WAIT_MS;
 use quorate_proto::rpc::{Command, Outcome};
+use quorate_proto::trace::TraceContext;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
+
+use tracing::Span;
+use uuid::Uuid;
 
 pub use write_state::WriteStatus;
 
@@ -48,6 +53,7 @@ pub enum SubmitError {
 
 pub(crate) struct Submission {
     command: Bytes,
+    traceparent: String,
     deadline: Instant,
     reply: oneshot::Sender<Result<Outcome, SubmitError>>,
 }
@@ -58,11 +64,19 @@ pub struct LeaderClient {
     queue: mpsc::Sender<Submission>,
     write: watch::Receiver<WriteStatus>,
     metrics: Arc<Metrics>,
+    /// One command in this many is traced; 0 for none.
+    trace_one_in: u64,
+    submitted: Arc<AtomicU64>,
 }
 
 impl LeaderClient {
     /// Starts the actor; it ends when the last handle is gone. `feed_leader` is the feed's word on who leads.
-    pub fn start(replicas: Arc<Replicas>, metrics: Arc<Metrics>, feed_leader: watch::Receiver<u64>) -> Self {
+    pub fn start(
+        replicas: Arc<Replicas>,
+        metrics: Arc<Metrics>,
+        feed_leader: watch::Receiver<u64>,
+        trace_one_in: u64,
+    ) -> Self {
         let (queue, commands) = mpsc::channel(QUEUE_COMMANDS_MAX);
         let (state, write) = watch::channel(WriteStatus::starting(Instant::now()));
         tokio::spawn(actor::run(actor::Parts {
@@ -72,7 +86,7 @@ impl LeaderClient {
             state,
             feed_leader,
         }));
-        Self { queue, write, metrics }
+        Self { queue, write, metrics, trace_one_in, submitted: Arc::default() }
     }
 
     /// Whether writes are possible; changes wake the receiver.
@@ -87,8 +101,14 @@ impl LeaderClient {
     pub async fn submit(&self, command: &Command) -> Result<Outcome, SubmitError> {
         let (reply, outcome) = oneshot::channel();
         let since = Instant::now();
+        let trace = self.trace();
+        let span = trace.map_or_else(Span::none, |TraceContext { trace_id, span_id }| {
+            let (trace_id, span_id) = (format!("{trace_id:032x}"), format!("{span_id:016x}"));
+            tracing::info_span!("submit", trace_id, span_id, index = tracing::field::Empty)
+        });
         let submission = Submission {
             command: Bytes::from(command.encode_to_vec()),
+            traceparent: trace.map_or_else(String::new, |trace| trace.to_string()),
             deadline: since + Duration::from_millis(SUBMIT_WAIT_MS),
             reply,
         };
@@ -97,6 +117,9 @@ impl LeaderClient {
             // The actor drops a reply unanswered only when the process ends.
             Ok(()) => outcome.await.unwrap_or(Err(SubmitError::Unavailable)),
         };
+        if let Ok(outcome) = &result {
+            span.record("index", outcome.index);
+        }
         let kind = match &result {
             Ok(Outcome { result: Some(quorate_proto::rpc::outcome::Result::Rejected(_)), .. }) => "rejected",
             Ok(Outcome { replay: true, .. }) => "replayed",
@@ -110,6 +133,20 @@ impl LeaderClient {
             self.metrics.submit_seconds.observe(since.elapsed().as_secs_f64());
         }
         result
+    }
+}
+
+impl LeaderClient {
+    /// A new trace, if it is this command's turn.
+    fn trace(&self) -> Option<TraceContext> {
+        if self.trace_one_in == 0 {
+            return None;
+        }
+        let number = self.submitted.fetch_add(1, Ordering::Relaxed);
+        number.is_multiple_of(self.trace_one_in).then(|| {
+            let (half, _) = Uuid::new_v4().as_u64_pair();
+            TraceContext { trace_id: Uuid::new_v4().as_u128(), span_id: half.max(1) }
+        })
     }
 }
 

@@ -12,6 +12,8 @@ use quorate_proto::rpc::SubmitItem;
 #[derive(Debug)]
 pub(super) struct Entry<R> {
     pub(super) command: Bytes,
+    /// W3C trace context, empty for most.
+    pub(super) traceparent: String,
     pub(super) deadline: Instant,
     /// How often it was sent: after a second time "not applied" says nothing about the first.
     pub(super) sends: u32,
@@ -36,8 +38,8 @@ impl<R> Pending<R> {
         self.entries.len()
     }
 
-    pub(super) fn insert(&mut self, command: Bytes, deadline: Instant, reply: R) {
-        self.entries.insert(self.next_id, Entry { command, deadline, sends: 0, reply });
+    pub(super) fn insert(&mut self, command: Bytes, traceparent: String, deadline: Instant, reply: R) {
+        self.entries.insert(self.next_id, Entry { command, traceparent, deadline, sends: 0, reply });
         self.next_id += 1;
     }
 
@@ -61,7 +63,8 @@ impl<R> Pending<R> {
                 break;
             }
             entry.sends += 1;
-            batch.push(SubmitItem { request_id: *id, command: entry.command.clone() });
+            let (command, traceparent) = (entry.command.clone(), entry.traceparent.clone());
+            batch.push(SubmitItem { request_id: *id, command, traceparent });
         }
         if let Some(last) = batch.last() {
             self.unsent_from = last.request_id + 1;
@@ -106,7 +109,7 @@ mod tests {
         let now = Instant::now();
         let mut pending = Pending::new();
         for (at, name) in ["a", "b", "c"].into_iter().enumerate() {
-            pending.insert(Bytes::from(name), now + Duration::from_secs(at as u64 + 1), name);
+            pending.insert(Bytes::from(name), String::new(), now + Duration::from_secs(at as u64 + 1), name);
         }
         (pending, now)
     }
@@ -133,7 +136,7 @@ mod tests {
         let (mut pending, now) = three();
         pending.next_batch(10, 100);
         assert_eq!(pending.take(2).map(|entry| entry.reply), Some("b"));
-        pending.insert(Bytes::from("d"), now, "d");
+        pending.insert(Bytes::from("d"), String::new(), now, "d");
         pending.rewind();
         let batch = pending.next_batch(10, 100);
         assert_eq!(ids(&batch), [1, 3, 4]);

@@ -37,14 +37,14 @@ fn ready(gateway: &Gateway) -> Response {
 fn status(gateway: &Gateway) -> Response {
     let hub = gateway.hub.state();
     let write = gateway.leader.write().borrow().frame(Instant::now());
-    let leader = gateway.replicas.leader().map(|at| gateway.replicas.address(at));
+    let leader = gateway.replicas.leader().map(|at| gateway.replicas.address(at).to_string());
     let body = json!({
         "name": gateway.config.name,
         "cluster": gateway.config.cluster,
         "version": env!("CARGO_PKG_VERSION"),
         "sessions": gateway.metrics.sessions.get(),
         "sockets": gateway.metrics.sockets.get(),
-        "feed_replica": hub.is_live().then(|| gateway.replicas.address(hub.replica())),
+        "feed_replica": hub.is_live().then(|| gateway.replicas.address(hub.replica()).to_string()),
         "applied_index": hub.delivered_index(),
         "leader": leader,
         "leader_id": write.leader,

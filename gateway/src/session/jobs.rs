@@ -15,7 +15,7 @@ use super::opening::Opened;
 use super::protocol::{Farewell, Lane, Query, Task};
 use crate::auth::{self, Identity};
 use crate::clock;
-use crate::command::{action, by, read_error, send, settle, submit_error};
+use crate::command::{action, by, edit, read_error, send, settle, submit_error};
 use crate::context::Gateway;
 use crate::convert::{self, conversation_topic};
 use crate::hub::{Item, Subscribed};
@@ -41,6 +41,7 @@ pub(super) fn submit(gateway: Arc<Gateway>, identity: Identity, seen: u64, lane:
     Box::pin(async move {
         let (command, id) = match &task {
             Task::Send(message) => (send(&identity, message), message.client_message_id),
+            Task::Edit(asked) => (edit(&identity, asked), asked.client_message_id),
             Task::Do(asked) => match action(&gateway.reader, &identity, seen, asked).await {
                 Ok(command) => (command, asked.client_message_id),
                 Err(error) => return Done::Settled(lane, Err(error)),

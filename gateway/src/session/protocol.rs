@@ -12,7 +12,8 @@ use std::collections::{HashMap, VecDeque};
 
 use quorate_proto::error::{CloseCode, ErrorCode, WireError};
 use quorate_proto::frame::{
-    Ack, Body, ClientFrame, DoCommand, Hello, History, Request, SendMessage, ServerFrame, SincePair,
+    Ack, Body, ClientFrame, DoCommand, EditMessage, Hello, History, Request, SendMessage, ServerFrame,
+    SincePair,
 };
 use quorate_proto::ids::{ConversationId, Sequence};
 use quorate_proto::limits::{SINCE_PAIRS_MAX, SessionLimits, TOKEN_LEEWAY_MS};
@@ -35,7 +36,7 @@ const BUSY_RETRY_MS: u64 = 250;
 /// Commands of one lane go one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// Sends into one conversation.
+    /// Sends into one conversation, and edits there.
     Conversation(ConversationId),
     /// Everything else.
     Commands,
@@ -46,6 +47,8 @@ pub enum Lane {
 pub enum Task {
     /// A message.
     Send(SendMessage),
+    /// Another text for one.
+    Edit(EditMessage),
     /// A `do`.
     Do(DoCommand),
 }
@@ -279,7 +282,10 @@ impl Protocol {
         }
         let free = matches!(
             &parsed,
-            Parsed::Frame(ClientFrame { request: Request::Send(_) | Request::Pong { .. }, .. })
+            Parsed::Frame(ClientFrame {
+                request: Request::Send(_) | Request::Edit(_) | Request::Pong { .. },
+                ..
+            })
         );
         if !free
             && let Some(rate) = Rate::per_second(self.limits.frames_per_second, self.limits.frames_burst)
@@ -310,31 +316,9 @@ impl Protocol {
         match frame.request {
             Request::Hello(_) => Some(self.malformed("`hello` was said already".to_owned())),
             Request::Auth { token } => Some(Effect::Renew { id, token }),
-            Request::Send(send) => {
-                if let Err(problem) = text::check_message(&send.text) {
-                    let code = match problem {
-                        text::TextError::TooLong => ErrorCode::TooLarge,
-                        _ => ErrorCode::Invalid,
-                    };
-                    return Some(error(id, code, &problem.to_string(), None));
-                }
-                if send.text.len() > self.limits.text_bytes_max {
-                    let message = format!("a message has at most {} bytes here", self.limits.text_bytes_max);
-                    return Some(error(id, ErrorCode::TooLarge, &message, None));
-                }
-                if self.commands >= COMMANDS_QUEUED_MAX {
-                    return Some(error(
-                        id,
-                        ErrorCode::RateLimited,
-                        "too many commands wait",
-                        Some(BUSY_RETRY_MS),
-                    ));
-                }
-                if let Err(retry_ms) = admit_send(send.conversation) {
-                    return Some(error(id, ErrorCode::RateLimited, "too many messages", Some(retry_ms)));
-                }
-                self.enqueue(Lane::Conversation(send.conversation), id, Task::Send(send))
-            }
+            Request::Send(send) => self.written(id, send.conversation, Task::Send(send), admit_send),
+            // A text like any other: it counts as a send, and goes in the same lane.
+            Request::Edit(edit) => self.written(id, edit.conversation, Task::Edit(edit), admit_send),
             Request::Do(command) => {
                 if self.commands >= COMMANDS_QUEUED_MAX {
                     return Some(error(
@@ -376,6 +360,39 @@ impl Protocol {
     }
 
     // ---- commands ----
+
+    /// A text for a conversation.
+    fn written(
+        &mut self,
+        id: u64,
+        conversation: ConversationId,
+        task: Task,
+        admit_send: impl FnOnce(ConversationId) -> Result<(), u64>,
+    ) -> Option<Effect> {
+        let text = match &task {
+            Task::Send(send) => &send.text,
+            Task::Edit(edit) => &edit.text,
+            Task::Do(_) => "",
+        };
+        if let Err(problem) = text::check_message(text) {
+            let code = match problem {
+                text::TextError::TooLong => ErrorCode::TooLarge,
+                _ => ErrorCode::Invalid,
+            };
+            return Some(error(id, code, &problem.to_string(), None));
+        }
+        if text.len() > self.limits.text_bytes_max {
+            let message = format!("a message has at most {} bytes here", self.limits.text_bytes_max);
+            return Some(error(id, ErrorCode::TooLarge, &message, None));
+        }
+        if self.commands >= COMMANDS_QUEUED_MAX {
+            return Some(error(id, ErrorCode::RateLimited, "too many commands wait", Some(BUSY_RETRY_MS)));
+        }
+        if let Err(retry_ms) = admit_send(conversation) {
+            return Some(error(id, ErrorCode::RateLimited, "too many messages", Some(retry_ms)));
+        }
+        self.enqueue(Lane::Conversation(conversation), id, task)
+    }
 
     fn enqueue(&mut self, lane: Lane, id: u64, task: Task) -> Option<Effect> {
         self.commands += 1;

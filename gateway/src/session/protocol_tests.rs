@@ -40,6 +40,7 @@ fn ack(id: u64) -> Ack {
         conversation: Some(1),
         sequence: Some(1),
         version: Some(1),
+        revision: None,
         index: 9,
         term: 1,
         log_time: 0,

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use quorate_proto::error::ErrorCode;
-use quorate_proto::limits::DEDUP_MS;
+use quorate_proto::error::{Certainty, ErrorCode};
+use quorate_proto::limits::{COMMANDS_REMEMBERED_PER_USER_MAX, DEDUP_MS, SIGN_INS_REMEMBERED_MAX};
 use quorate_proto::rpc::command::Action;
 use quorate_proto::rpc::{Command, Outcome};
 
@@ -32,6 +32,12 @@ fn fingerprint(command: &Command) -> Bytes {
 
 fn id_of(command: &Command) -> Option<&[u8; 16]> {
     command.command_id.as_ref().try_into().ok()
+}
+
+/// Whether a refusal is remembered: one that is final, so that no late copy of the command can still have an effect after
+/// its sender was told. The two that speak of the id itself would be repeated anyway.
+pub(super) fn is_final(code: ErrorCode) -> bool {
+    code.row().certainty == Certainty::Rejected && !matches!(code, ErrorCode::IdConflict | ErrorCode::Expired)
 }
 
 /// Whether a command is remembered. Read marks are not: taking the maximum twice is taking it once.
@@ -63,6 +69,8 @@ impl<V: View> Step<'_, V> {
         let Some(id) = id_of(command).filter(|_| is_remembered(command)) else { return Ok(()) };
         let record = Dedup { fingerprint: fingerprint(command), outcome: Some(outcome.clone()) };
         self.state.put_dedup(command.user_id, id, &record);
+        let count = self.state.dedup_count(command.user_id)?;
+        self.state.put_dedup_count(command.user_id, count + 1);
         let mut queue = self.state.dedup_queue()?;
         let expiry = DedupExpiry {
             log_time_ms: self.context.log_time_ms,
@@ -86,7 +94,7 @@ impl<V: View> Step<'_, V> {
             return Ok(());
         }
         let oldest = self.state.dedup_expiries(queue.head, EXPIRIES_PER_ENTRY_MAX + 1)?;
-        for (at, (number, expiry)) in oldest.into_iter().enumerate() {
+        for (at, (number, expiry, bytes)) in oldest.into_iter().enumerate() {
             queue.oldest_ms = expiry.log_time_ms;
             if expiry.log_time_ms + DEDUP_MS > now || at == EXPIRIES_PER_ENTRY_MAX {
                 break;
@@ -94,10 +102,27 @@ impl<V: View> Step<'_, V> {
             if let Ok(id) = expiry.command_id.as_ref().try_into() {
                 self.state.delete_dedup(expiry.user_id, id);
             }
-            self.state.delete_dedup_expiry(number);
+            let count = self.state.dedup_count(expiry.user_id)?;
+            self.state.put_dedup_count(expiry.user_id, count.saturating_sub(1));
+            self.state.delete_dedup_expiry(number, bytes);
             queue.head = number + 1;
         }
         self.state.put_dedup_queue(&queue);
+        Ok(())
+    }
+
+    /// Refuses a command that could not be remembered: nothing is forgotten early to make room for it.
+    pub(super) fn check_quota(&self, command: &Command) -> Decision<()> {
+        let max = match command.user_id {
+            0 => SIGN_INS_REMEMBERED_MAX,
+            _ => COMMANDS_REMEMBERED_PER_USER_MAX,
+        };
+        if is_remembered(command) && self.state.dedup_count(command.user_id)? >= max {
+            return rejected(
+                ErrorCode::RateLimited,
+                "too many commands in the last 72 hours: wait until the oldest are forgotten",
+            );
+        }
         Ok(())
     }
 

@@ -34,10 +34,18 @@ pub fn event(
         None => None,
         Some(EventKind::Message(sequence)) => {
             let message = state.message(topic.id, sequence)?;
-            let message = message.ok_or_else(|| {
-                StoreError::damaged(&format!("message {sequence} of conversation {} is missing", topic.id))
-            })?;
+            let message = message.ok_or_else(|| missing(topic.id, sequence))?;
             Some(Kind::Message(message_kind(state, sequence, message)?))
+        }
+        Some(EventKind::Edited(edited)) => {
+            let sequence = edited.sequence;
+            let message = state.message(topic.id, sequence)?.ok_or_else(|| missing(topic.id, sequence))?;
+            Some(Kind::Edited(rpc::EditedMessage {
+                sequence,
+                revision: message.revision,
+                text: message.text,
+                by: Some(user(state, edited.by)?),
+            }))
         }
         Some(EventKind::Member(change)) => Some(Kind::Member(rpc::MemberChanged {
             user: Some(user(state, change.user_id)?),
@@ -60,6 +68,10 @@ pub fn event(
     Ok(rpc::Event { topic: Some(topic), version, index, log_time_ms, kind })
 }
 
+fn missing(conversation_id: u64, sequence: u64) -> StoreError {
+    StoreError::damaged(&format!("message {sequence} of conversation {conversation_id} is missing"))
+}
+
 fn message_kind(
     state: &impl Tables,
     sequence: u64,
@@ -71,6 +83,7 @@ fn message_kind(
         client_message_id: message.client_message_id,
         text: message.text,
         reply_to: message.reply_to,
+        revision: message.revision,
     })
 }
 

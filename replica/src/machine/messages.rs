@@ -32,8 +32,9 @@ impl<V: View> Step<'_, V> {
             client_message_id: client_message_id.clone(),
             text: send.text.clone(),
             reply_to: send.reply_to,
+            ..StoredMessage::default()
         };
-        self.state.put_message(id, sequence, &message);
+        self.state.put_new_message(id, sequence, &message);
         self.push_event(id, &mut conversation, EventKind::Message(sequence))?;
         // Who writes has read: her own message is never unread to her.
         member.read_sequence = sequence;

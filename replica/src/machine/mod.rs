@@ -7,6 +7,7 @@
 mod accounts;
 mod conversations;
 mod dedup;
+mod edits;
 pub mod join;
 mod messages;
 pub mod records;
@@ -17,9 +18,12 @@ use quorate_proto::error::ErrorCode;
 use quorate_proto::rpc::command::Action;
 use quorate_proto::rpc::{Command, Done, Event, Outcome, Rejected, outcome};
 
-use crate::store::{StoreError, Transaction, View, Writes};
+use crate::store::{Before, StoreError, Transaction, View, Writes};
 
 pub use tables::Tables;
+
+/// The highest machine version that this build supports. 1 is the first; 2 edits messages.
+pub const VERSION_MAX: u32 = 2;
 
 /// What an entry is: where it stands and when it was proposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Context {
     pub term: u64,
     /// Log time, ms since the Unix epoch; never less than the entry's before.
     pub log_time_ms: u64,
+    /// The rules to apply by: as the state before says.
+    pub machine_version: u32,
 }
 
 /// What an entry did.
@@ -39,8 +45,12 @@ pub struct Applied {
     pub outcome: Outcome,
     /// What changes in the state.
     pub writes: Writes,
+    /// What is known of what the writes replace.
+    pub before: Before,
     /// What is pushed to those concerned, in order.
     pub events: Vec<Event>,
+    /// The machine version from the next entry on, if this one raised it.
+    pub machine_version: Option<u32>,
 }
 
 /// Why a command was refused: becomes an outcome, the same everywhere.
@@ -48,6 +58,8 @@ pub struct Applied {
 enum Refusal {
     /// Not to be done.
     Rejected(ErrorCode, String),
+    /// Something else is there than was expected: at this revision.
+    Conflict(u64),
     /// The disk below failed.
     Store(StoreError),
 }
@@ -75,6 +87,7 @@ struct Step<'a, V> {
     context: Context,
     state: Transaction<'a, V>,
     events: Vec<Event>,
+    machine_version: Option<u32>,
 }
 
 /// Applies one command to a view of the state before it.
@@ -82,10 +95,8 @@ struct Step<'a, V> {
 /// # Errors
 /// Only when the view's disk fails.
 pub fn apply<V: View>(view: &V, context: Context, command: &Command) -> Result<Applied, StoreError> {
-    let mut step = Step { context, state: Transaction::new(view), events: Vec::new() };
-    step.forget_expired()?;
-    let known = step.known_outcome(command)?;
-    let outcome = match known {
+    let mut step = Step::begin(view, context)?;
+    let outcome = match step.known_outcome(command)? {
         Some(outcome) => outcome,
         None => match step.act(command) {
             Ok(result) => {
@@ -93,37 +104,74 @@ pub fn apply<V: View>(view: &V, context: Context, command: &Command) -> Result<A
                 step.remember(command, &outcome)?;
                 outcome
             }
-            Err(Refusal::Store(error)) => return Err(error),
-            Err(Refusal::Rejected(code, message)) => {
-                // A refused command leaves no trace but the expiries that were due anyway.
-                step = Step { context, state: Transaction::new(view), events: Vec::new() };
-                step.forget_expired()?;
-                step.outcome(rejection(code, message))
+            Err(refusal) => {
+                let (code, rejected) = refusal.told()?;
+                // A refused command leaves no trace but that it was refused for good, and the expiries that were due anyway.
+                step = Step::begin(view, context)?;
+                let outcome = step.outcome(outcome::Result::Rejected(rejected));
+                if dedup::is_final(code) {
+                    step.remember(command, &outcome)?;
+                }
+                outcome
             }
         },
     };
-    Ok(Applied { outcome, writes: step.state.into_writes(), events: step.events })
+    let (writes, before) = step.state.into_parts();
+    Ok(Applied { outcome, writes, before, events: step.events, machine_version: step.machine_version })
+}
+
+/// Applies an entry without a command: time moves on, and what is due with it is done.
+///
+/// # Errors
+/// Only when the view's disk fails.
+pub fn tick<V: View>(view: &V, context: Context) -> Result<(Writes, Before), StoreError> {
+    let step = Step::begin(view, context)?;
+    Ok(step.state.into_parts())
 }
 
 /// What an entry with undecodable bytes comes to. The leader refuses such bytes before it proposes them.
-pub fn undecodable(context: Context) -> Outcome {
-    let result = rejection(ErrorCode::Malformed, "the entry's bytes are no command".to_owned());
-    Outcome {
-        index: context.index,
-        term: context.term,
-        log_time_ms: context.log_time_ms,
-        replay: false,
-        result: Some(result),
+pub fn undecodable(context: Context) -> Applied {
+    let Context { index, term, log_time_ms, .. } = context;
+    let result = Some(rejection(ErrorCode::Malformed, "the entry's bytes are no command".to_owned()));
+    Applied {
+        outcome: Outcome { index, term, log_time_ms, replay: false, result },
+        writes: Writes::new(),
+        before: Before::new(),
+        events: Vec::new(),
+        machine_version: None,
     }
 }
 
 fn rejection(code: ErrorCode, message: String) -> outcome::Result {
-    outcome::Result::Rejected(Rejected { code: code.word().to_owned(), message })
+    outcome::Result::Rejected(Rejected { code: code.word().to_owned(), message, revision: None })
 }
 
-impl<V: View> Step<'_, V> {
+impl Refusal {
+    /// What the caller is told.
+    fn told(self) -> Result<(ErrorCode, Rejected), StoreError> {
+        let (code, message, revision) = match self {
+            Refusal::Rejected(code, message) => (code, message, None),
+            Refusal::Conflict(revision) => {
+                let message = format!("it was changed meanwhile and is at revision {revision}");
+                (ErrorCode::Conflict, message, Some(revision))
+            }
+            Refusal::Store(error) => return Err(error),
+        };
+        Ok((code, Rejected { code: code.word().to_owned(), message, revision }))
+    }
+}
+
+impl<'a, V: View> Step<'a, V> {
+    /// An entry's own transaction, with what is due at its log time done.
+    fn begin(view: &'a V, context: Context) -> Result<Self, StoreError> {
+        let state = Transaction::new(view);
+        let mut step = Self { context, state, events: Vec::new(), machine_version: None };
+        step.forget_expired()?;
+        Ok(step)
+    }
+
     fn outcome(&self, result: outcome::Result) -> Outcome {
-        let Context { index, term, log_time_ms } = self.context;
+        let Context { index, term, log_time_ms, .. } = self.context;
         Outcome { index, term, log_time_ms, replay: false, result: Some(result) }
     }
 
@@ -132,10 +180,12 @@ impl<V: View> Step<'_, V> {
             return rejected(ErrorCode::Unsupported, "this replica does not know the command");
         };
         self.check_age(command)?;
+        self.check_quota(command)?;
         match action {
             Action::CreateUser(create) => self.create_user(create),
             Action::CreateSession(create) => self.create_session(create),
             Action::AddSigningKey(add) => self.add_signing_key(add),
+            Action::SetMachineVersion(set) => self.set_machine_version(set.version),
             _ => {
                 self.check_session(command)?;
                 let by = command.user_id;
@@ -149,13 +199,33 @@ impl<V: View> Step<'_, V> {
                     }
                     Action::Send(send) => self.send(by, &command.command_id, send),
                     Action::MarkRead(mark) => self.mark_read(by, mark.conversation_id, mark.sequence),
-                    Action::CreateUser(_) | Action::CreateSession(_) | Action::AddSigningKey(_) => {
-                        unreachable!("matched above")
-                    }
+                    Action::Edit(edit) => self.edit(by, edit),
+                    Action::CreateUser(_)
+                    | Action::CreateSession(_)
+                    | Action::AddSigningKey(_)
+                    | Action::SetMachineVersion(_) => unreachable!("matched above"),
                 }
             }
         }
     }
+}
+
+impl<V: View> Step<'_, V> {
+    /// One at a time, so that each step was agreed to by itself.
+    fn set_machine_version(&mut self, version: u32) -> Decision<outcome::Result> {
+        let now = self.context.machine_version;
+        if version != now.saturating_add(1) {
+            let message = format!("the machine version is {now}: it rises by one at a time");
+            return Err(Refusal::Rejected(ErrorCode::Invalid, message));
+        }
+        self.machine_version = Some(version);
+        Ok(done())
+    }
+}
+
+/// Whether only a leader may propose this, never a gateway.
+pub fn is_internal(command: &Command) -> bool {
+    matches!(command.action, Some(Action::AddSigningKey(_) | Action::SetMachineVersion(_)))
 }
 
 fn done() -> outcome::Result {

@@ -140,7 +140,7 @@ pub struct Event {
     #[prost(uint64, tag = "2")]
     pub log_time_ms: u64,
     /// What happened.
-    #[prost(oneof = "EventKind", tags = "3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "EventKind", tags = "3, 4, 5, 6, 7, 8, 9, 10")]
     pub kind: Option<EventKind>,
 }
 
@@ -168,6 +168,23 @@ pub enum EventKind {
     /// A sign-in of hers was ended: 16 bytes.
     #[prost(bytes = "bytes", tag = "9")]
     MeSessionEnded(Bytes),
+    /// A message got another text.
+    #[prost(message, tag = "10")]
+    Edited(EditedEvent),
+}
+
+/// A message got another text: which is in its own record.
+#[derive(Clone, PartialEq, Message)]
+pub struct EditedEvent {
+    /// Which message.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// Its revision then.
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    /// By whom.
+    #[prost(uint64, tag = "3")]
+    pub by: u64,
 }
 
 /// Somebody joined or left.
@@ -219,6 +236,29 @@ pub struct StoredMessage {
     /// Sequence of the message answered to; 0 for none.
     #[prost(uint64, tag = "7")]
     pub reply_to: u64,
+    /// How often it was edited; the text is the newest.
+    #[prost(uint64, tag = "8")]
+    pub revision: u64,
+    /// Log index of the newest edit; 0 before the first.
+    #[prost(uint64, tag = "9")]
+    pub edited_index: u64,
+    /// Log time of the newest edit, ms; 0 before the first.
+    #[prost(uint64, tag = "10")]
+    pub edited_ms: u64,
+}
+
+/// An earlier text of a message, by its revision.
+#[derive(Clone, PartialEq, Message)]
+pub struct Revision {
+    /// As typed.
+    #[prost(string, tag = "1")]
+    pub text: String,
+    /// Log index at which it became the text.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// Log time then, ms.
+    #[prost(uint64, tag = "3")]
+    pub log_time_ms: u64,
 }
 
 /// What a command id did: enough to answer it again.

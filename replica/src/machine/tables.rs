@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::records::{
-    Conversation, Counters, Dedup, DedupExpiry, DedupQueue, Event, Me, Member, Session, SigningKey,
+    Conversation, Counters, Dedup, DedupExpiry, DedupQueue, Event, Me, Member, Revision, Session, SigningKey,
     StoredMessage, User,
 };
 use crate::store::{Key, Space, StoreError, Transaction, View};
@@ -124,14 +124,32 @@ pub trait Tables: View + Sized {
         load(self, &Key::with_id(Space::Dedup, user_id, command_id))
     }
 
-    /// The oldest remembered command ids, from `head`.
-    fn dedup_expiries(&self, head: u64, limit: usize) -> Result<Vec<(u64, DedupExpiry)>, StoreError> {
+    /// How many command ids of a user are remembered.
+    fn dedup_count(&self, user_id: u64) -> Result<u64, StoreError> {
+        let Some(bytes) = self.get(&Key::one(Space::DedupCount, user_id))? else { return Ok(0) };
+        let number = bytes.as_ref().try_into().map_err(|_| StoreError::damaged("a count is no number"))?;
+        Ok(u64::from_be_bytes(number))
+    }
+
+    /// An earlier text of a message.
+    fn revision(
+        &self,
+        conversation_id: u64,
+        sequence: u64,
+        revision: u64,
+    ) -> Result<Option<Revision>, StoreError> {
+        load(self, &Key::three(Space::Revisions, conversation_id, sequence, revision))
+    }
+
+    /// The oldest remembered command ids, from `head`, with their records' bytes.
+    fn dedup_expiries(&self, head: u64, limit: usize) -> Result<Vec<(u64, DedupExpiry, Bytes)>, StoreError> {
         let pairs = self.range(
             &Key::two(Space::DedupExpiry, 0, head),
             &Key::two(Space::DedupExpiry, 0, u64::MAX),
             limit,
         )?;
-        pairs.into_iter().map(|(key, bytes)| Ok((key.ordinal(), decode(&key, bytes)?))).collect()
+        let record = |(key, bytes): (Key, Bytes)| Ok((key.ordinal(), decode(&key, bytes.clone())?, bytes));
+        pairs.into_iter().map(record).collect()
     }
 
     fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
@@ -199,15 +217,38 @@ impl<V: View> Transaction<'_, V> {
     }
 
     pub fn put_event(&mut self, space: Space, id: u64, version: u64, record: &Event) {
-        self.put(Key::two(space, id, version), record.encode_to_vec());
+        self.put_new(Key::two(space, id, version), record.encode_to_vec());
+    }
+
+    /// The next message: its sequence was never used.
+    pub fn put_new_message(&mut self, conversation_id: u64, sequence: u64, record: &StoredMessage) {
+        self.put_new(Key::two(Space::Messages, conversation_id, sequence), record.encode_to_vec());
     }
 
     pub fn put_message(&mut self, conversation_id: u64, sequence: u64, record: &StoredMessage) {
         self.put(Key::two(Space::Messages, conversation_id, sequence), record.encode_to_vec());
     }
 
+    pub fn put_revision(&mut self, conversation_id: u64, sequence: u64, revision: u64, record: &Revision) {
+        let key = Key::three(Space::Revisions, conversation_id, sequence, revision);
+        self.put_new(key, record.encode_to_vec());
+    }
+
+    pub fn delete_revision(&mut self, conversation_id: u64, sequence: u64, revision: u64) {
+        self.delete(Key::three(Space::Revisions, conversation_id, sequence, revision));
+    }
+
+    /// An id that was looked up and not found.
     pub fn put_dedup(&mut self, user_id: u64, command_id: &[u8; 16], record: &Dedup) {
-        self.put(Key::with_id(Space::Dedup, user_id, command_id), record.encode_to_vec());
+        self.put_new(Key::with_id(Space::Dedup, user_id, command_id), record.encode_to_vec());
+    }
+
+    pub fn put_dedup_count(&mut self, user_id: u64, count: u64) {
+        let key = Key::one(Space::DedupCount, user_id);
+        match count {
+            0 => self.delete(key),
+            count => self.put(key, count.to_be_bytes().to_vec()),
+        }
     }
 
     pub fn delete_dedup(&mut self, user_id: u64, command_id: &[u8; 16]) {
@@ -215,11 +256,12 @@ impl<V: View> Transaction<'_, V> {
     }
 
     pub fn put_dedup_expiry(&mut self, number: u64, record: &DedupExpiry) {
-        self.put(Key::two(Space::DedupExpiry, 0, number), record.encode_to_vec());
+        self.put_new(Key::two(Space::DedupExpiry, 0, number), record.encode_to_vec());
     }
 
-    pub fn delete_dedup_expiry(&mut self, number: u64) {
-        self.delete(Key::two(Space::DedupExpiry, 0, number));
+    /// `record` are the bytes that were read there.
+    pub fn delete_dedup_expiry(&mut self, number: u64, record: Bytes) {
+        self.delete_known(Key::two(Space::DedupExpiry, 0, number), record);
     }
 
     /// Keys sort by log time, so the last one is the newest.

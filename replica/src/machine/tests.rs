@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quorate_proto::rpc::{self, event};
 
 use super::*;
-use crate::store::Key;
+use crate::store::{Key, Space};
 
 #[derive(Default)]
 struct World {
@@ -14,11 +14,12 @@ struct World {
     index: u64,
     now: u64,
     next_id: u128,
+    machine_version: u32,
 }
 
 impl World {
     fn new() -> Self {
-        Self { now: 1_000_000, ..Self::default() }
+        Self { now: 1_000_000, machine_version: VERSION_MAX, ..Self::default() }
     }
 
     fn command(&mut self, user_id: u64, action: Action) -> Command {
@@ -30,8 +31,17 @@ impl World {
 
     fn apply(&mut self, command: &Command) -> (Outcome, Vec<Event>) {
         self.index += 1;
-        let context = Context { index: self.index, term: 1, log_time_ms: self.now };
+        let context = Context {
+            index: self.index,
+            term: 1,
+            log_time_ms: self.now,
+            machine_version: self.machine_version,
+        };
         let applied = apply(&self.state, context, command).expect("a map does not fail");
+        for (key, value) in &applied.before {
+            assert_eq!(self.state.get(key), value.as_ref(), "what is said to be replaced is what is there");
+        }
+        self.machine_version = applied.machine_version.unwrap_or(self.machine_version);
         for (key, value) in applied.writes {
             match value {
                 Some(value) => self.state.insert(key, value),
@@ -99,6 +109,17 @@ fn conversation_of(outcome: &Outcome) -> u64 {
     }
 }
 
+fn edit(conversation_id: u64, sequence: u64, text: &str, if_revision: Option<u64>) -> Action {
+    Action::Edit(rpc::Edit { conversation_id, sequence, text: text.into(), if_revision })
+}
+
+fn edited(outcome: &Outcome) -> &rpc::MessageEdited {
+    match &outcome.result {
+        Some(outcome::Result::Edited(edited)) => edited,
+        other => panic!("not edited: {other:?}"),
+    }
+}
+
 fn sent(outcome: &Outcome) -> &rpc::MessageSent {
     match &outcome.result {
         Some(outcome::Result::Message(sent)) => sent,
@@ -151,19 +172,160 @@ fn ids_are_forgotten_after_72_hours_and_old_commands_refused() {
 }
 
 #[test]
-fn a_refusal_leaves_no_trace() {
+fn a_refusal_leaves_no_trace_but_that_it_was_refused() {
     let mut world = World::new();
     let (ana, bob, eve) = (world.user("ana"), world.user("bob"), world.user("eve"));
     let conversation = world.direct(ana, bob);
-    let before = world.state.clone();
+    let kept = |world: &World| -> BTreeMap<Key, Bytes> {
+        let memory = [Space::Dedup, Space::DedupExpiry, Space::DedupCount].map(|space| space as u8);
+        let queue = Key::one(Space::Counters, 1);
+        let others = |key: &Key| !memory.contains(&key.space()) && *key != queue;
+        world.state.iter().filter(|(key, _)| others(key)).map(|(key, value)| (*key, value.clone())).collect()
+    };
+    let before = kept(&world);
     assert_eq!(code(&world.send(eve, conversation, "let me in")), "not_found");
     assert_eq!(code(&world.send(ana, 99, "nowhere")), "not_found");
     assert_eq!(code(&world.send(ana, conversation, "  ")), "invalid");
     assert_eq!(code(&world.act(ana, Action::CreateDirect(rpc::CreateDirect { peer_id: ana }))), "invalid");
     let mut foreign = world.command(ana, send(conversation, "as ana"));
     foreign.session_id = session_of(eve);
+    let whole = world.state.clone();
     assert_eq!(code(&world.apply(&foreign).0), "unauthenticated");
-    assert_eq!(world.state, before);
+    assert_eq!(world.state, whole, "what is not final is not remembered");
+    assert_eq!(kept(&world), before);
+}
+
+#[test]
+fn a_final_refusal_is_repeated_though_the_state_would_now_allow_it() {
+    let mut world = World::new();
+    let (ana, bob, eve) = (world.user("ana"), world.user("bob"), world.user("eve"));
+    let create = rpc::CreateGroup { title: "team".into(), member_ids: vec![bob] };
+    let group = conversation_of(&world.act(ana, Action::CreateGroup(create)));
+    let command = world.command(eve, send(group, "let me in"));
+    let (refused, _) = world.apply(&command);
+    assert_eq!(code(&refused), "not_found");
+    accepted(&world.act(ana, Action::AddMember(rpc::AddMember { conversation_id: group, user_id: eve })));
+    let (again, events) = world.apply(&command);
+    assert_eq!((code(&again), again.replay, again.index), ("not_found", true, refused.index));
+    assert!(events.is_empty(), "a late copy of a refused command has no effect");
+    accepted(&world.send(eve, group, "thanks"));
+}
+
+#[test]
+fn a_temporary_refusal_is_not_remembered() {
+    let mut world = World::new();
+    let (ana, bob) = (world.user("ana"), world.user("bob"));
+    let conversation = world.direct(ana, bob);
+    world.machine_version = 1;
+    sent(&world.send(ana, conversation, "hi"));
+    let command = world.command(ana, edit(conversation, 1, "ho", Some(0)));
+    assert_eq!(code(&world.apply(&command).0), "unsupported", "version 1 does not edit");
+    accepted(&world.act(0, Action::SetMachineVersion(rpc::SetMachineVersion { version: 2 })));
+    assert_eq!(edited(&world.apply(&command).0).revision, 1, "the same command under version 2");
+}
+
+#[test]
+fn the_machine_version_rises_by_one() {
+    let mut world = World::new();
+    world.machine_version = 1;
+    let set = |version| Action::SetMachineVersion(rpc::SetMachineVersion { version });
+    for version in [0, 1, 3, u32::MAX] {
+        assert_eq!(code(&world.act(0, set(version))), "invalid");
+        assert_eq!(world.machine_version, 1);
+    }
+    accepted(&world.act(0, set(2)));
+    assert_eq!(world.machine_version, 2);
+    assert_eq!(code(&world.act(0, set(2))), "invalid", "raised already");
+}
+
+#[test]
+fn an_edit_compares_and_sets() {
+    let mut world = World::new();
+    let (ana, bob) = (world.user("ana"), world.user("bob"));
+    let conversation = world.direct(ana, bob);
+    let before = sent(&world.send(ana, conversation, "zero")).version;
+    let command = world.command(ana, edit(conversation, 1, "one", Some(0)));
+    let (outcome, events) = world.apply(&command);
+    let first = *edited(&outcome);
+    assert_eq!((first.sequence, first.revision, first.version), (1, 1, before + 1));
+    let Some(event::Kind::Edited(told)) = &events[0].kind else { panic!("{events:?}") };
+    assert_eq!((told.sequence, told.revision, told.text.as_str()), (1, 1, "one"));
+    let (again, events) = world.apply(&command);
+    assert!(again.replay && events.is_empty() && *edited(&again) == first);
+
+    let late = world.act(ana, edit(conversation, 1, "also one", Some(0)));
+    let Some(outcome::Result::Rejected(rejected)) = &late.result else { panic!("{late:?}") };
+    assert_eq!((rejected.code.as_str(), rejected.revision), ("conflict", Some(1)));
+    assert_eq!(edited(&world.act(ana, edit(conversation, 1, "two", None))).revision, 2, "whatever is there");
+
+    let message = world.state.message(conversation, 1).expect("a map").expect("there");
+    assert_eq!((message.text.as_str(), message.revision, message.version), ("two", 2, before));
+    let old = |n| world.state.revision(conversation, 1, n).expect("a map").map(|revision| revision.text);
+    assert_eq!((old(0).as_deref(), old(1).as_deref(), old(2)), (Some("zero"), Some("one"), None));
+    let topic = topics::conversation_topic(conversation);
+    let read =
+        world.state.events(Space::ConversationEvents, conversation, first.version, first.version + 1, 9);
+    let (version, record) = read.expect("a map").remove(0);
+    let event = join::event(&world.state, topic, version, record).expect("a map");
+    let Some(event::Kind::Edited(joined)) = event.kind else { panic!("{event:?}") };
+    assert_eq!((joined.revision, joined.text.as_str()), (2, "two"), "read later: the newest, both of them");
+}
+
+#[test]
+fn only_who_wrote_a_message_edits_it() {
+    let mut world = World::new();
+    let (ana, bob, eve) = (world.user("ana"), world.user("bob"), world.user("eve"));
+    let create = rpc::CreateGroup { title: "team".into(), member_ids: vec![bob] };
+    let group = conversation_of(&world.act(ana, Action::CreateGroup(create)));
+    sent(&world.send(bob, group, "mine"));
+    assert_eq!(code(&world.act(ana, edit(group, 1, "yours", None))), "forbidden");
+    assert_eq!(code(&world.act(eve, edit(group, 1, "whose", None))), "not_found");
+    assert_eq!(code(&world.act(bob, edit(group, 2, "later", None))), "not_found");
+    assert_eq!(code(&world.act(bob, edit(group, 1, "  ", None))), "invalid");
+    let both = rpc::RemoveMember { conversation_id: group, user_id: bob };
+    accepted(&world.act(ana, Action::RemoveMember(both)));
+    assert_eq!(code(&world.act(bob, edit(group, 1, "gone", None))), "not_found");
+    accepted(&world.act(ana, Action::AddMember(rpc::AddMember { conversation_id: group, user_id: bob })));
+    assert_eq!(code(&world.act(bob, edit(group, 1, "before", None))), "not_found", "of a former membership");
+}
+
+#[test]
+fn earlier_texts_are_kept_within_their_bound() {
+    use quorate_proto::limits::REVISIONS_KEPT_MAX;
+    let mut world = World::new();
+    let (ana, bob) = (world.user("ana"), world.user("bob"));
+    let conversation = world.direct(ana, bob);
+    world.send(ana, conversation, "0");
+    for n in 1..=200 {
+        let outcome = world.act(ana, edit(conversation, 1, &n.to_string(), Some(n - 1)));
+        assert_eq!(edited(&outcome).revision, n);
+        let kept = world.state.keys().filter(|key| key.space() == Space::Revisions as u8).count() as u64;
+        assert_eq!(kept, n.min(REVISIONS_KEPT_MAX));
+    }
+    let oldest = world.state.revision(conversation, 1, 200 - REVISIONS_KEPT_MAX).expect("a map");
+    assert_eq!(oldest.expect("kept").text, (200 - REVISIONS_KEPT_MAX).to_string());
+}
+
+#[test]
+fn a_full_memory_refuses_new_commands_and_forgets_nothing_early() {
+    use quorate_proto::limits::{COMMANDS_REMEMBERED_PER_USER_MAX, DEDUP_MS};
+    let mut world = World::new();
+    let (ana, bob) = (world.user("ana"), world.user("bob"));
+    let conversation = world.direct(ana, bob);
+    let first = world.command(ana, send(conversation, "first"));
+    world.apply(&first);
+    let count = Key::one(Space::DedupCount, ana);
+    let had = world.state.insert(count, COMMANDS_REMEMBERED_PER_USER_MAX.to_be_bytes().to_vec().into());
+    let before = world.state.clone();
+    assert_eq!(code(&world.send(ana, conversation, "one more")), "rate_limited");
+    assert_eq!(world.state, before, "it may be tried again");
+    assert!(world.apply(&first).0.replay, "what is remembered is still answered");
+    accepted(&world.act(ana, Action::MarkRead(rpc::MarkRead { conversation_id: conversation, sequence: 1 })));
+    accepted(&world.send(bob, conversation, "others go on"));
+    world.state.insert(count, had.expect("counted"));
+    world.now += DEDUP_MS;
+    accepted(&world.send(ana, conversation, "a new day"));
+    assert_eq!(world.state.dedup_count(ana).expect("a map"), 1, "the old ones are no longer counted");
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! The Raft log, vote and committed index: a write-ahead log with real fsync and group commit.
 //!
 //! Built on `raft-log`: one writer thread, one fdatasync for everything queued meanwhile, callbacks in order, a checksum a
-//! record. What is appended is readable at once and acknowledged after the sync.
+//! record. What is appended is readable at once and acknowledged after the sync. What a start makes of the files is decided in
+//! [`super::log_check`]; a write or sync that fails is told once and ends the process.
 
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
 use std::ops::{Bound, RangeBounds};
-use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,14 +20,17 @@ use prost::Message as _;
 use quorate_proto::rpc;
 #[cfg(not(feature = "simulation"))]
 use raft_log::api::raft_log_writer::RaftLogWriter as _;
-use raft_log::codeq::{Decode, Encode};
+use raft_log::codeq::{Decode, Encode, OffsetSize as _};
 use raft_log::{Config, RaftLog};
 use tokio::sync::oneshot;
 
+use super::log_check::{self, LogError};
 use super::types::{
     Entry, LogId, Types, Vote, entry_from_wire, entry_to_wire, log_id_from_wire, log_id_to_wire,
     vote_from_wire, vote_to_wire,
 };
+use crate::cell::{Cell, CellError};
+use crate::failure::{Failure, describe};
 use crate::planted::{self, Bug};
 
 /// Entries kept decoded for followers that are close behind; the rest is read from disk.
@@ -35,9 +42,17 @@ const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest record believed when reading: far above any entry, far below what a damaged length could claim.
 const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// A protobuf message as a record: length, then bytes. The log adds the checksum.
+/// How often the mark is brought up to what has been synced. It bounds what [`log_check`] cannot prove without later entries,
+/// and costs one fdatasync each time, only while something is appended.
+const MARK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A protobuf message as a record: length, how far the log had been synced before, then bytes. The log adds the checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record(Bytes);
+pub struct Record {
+    /// All bytes of the log before this place were on disk when this record was written.
+    pub synced_before: u64,
+    message: Bytes,
+}
 
 /// A log id as a record, ordered as Raft orders it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +65,7 @@ pub struct VoteRecord(Vote);
 #[cfg(feature = "simulation")]
 impl Record {
     pub(crate) fn bytes(&self) -> usize {
-        self.0.len()
+        self.message.len()
     }
 }
 
@@ -86,13 +101,17 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
 
 impl Encode for Record {
     fn encode<W: Write>(&self, mut writer: W) -> io::Result<usize> {
-        encode_bytes(&self.0, &mut writer)
+        writer.write_all(&self.synced_before.to_be_bytes())?;
+        Ok(8 + encode_bytes(&self.message, &mut writer)?)
     }
 }
 
 impl Decode for Record {
     fn decode<R: Read>(mut reader: R) -> io::Result<Self> {
-        decode_bytes(&mut reader).map(Self)
+        let mut synced_before = [0; 8];
+        reader.read_exact(&mut synced_before)?;
+        let synced_before = u64::from_be_bytes(synced_before);
+        Ok(Self { synced_before, message: decode_bytes(&mut reader)? })
     }
 }
 
@@ -123,19 +142,48 @@ impl Decode for VoteRecord {
 }
 
 /// Who is told when a write is on disk.
-pub enum Flushed {
+enum Waiting {
     /// openraft, about an append.
     Append(IOFlushed<Types>),
     /// A task that waits.
-    Waiter(oneshot::Sender<io::Result<()>>),
+    Task(oneshot::Sender<io::Result<()>>),
+    /// Nobody: the write goes to disk with the next one that is waited for.
+    Nobody,
+}
+
+/// What becomes of a write. Dropped without a word from the log's writer it counts as failed, so nobody waits for ever.
+pub struct Flushed {
+    waiting: Option<Waiting>,
+    /// Where the log ends with this write, when it is synced.
+    synced_to: Option<u64>,
+    shared: Arc<Shared>,
+}
+
+impl Flushed {
+    fn finish(&mut self, result: io::Result<()>) {
+        let Some(waiting) = self.waiting.take() else { return };
+        match (&result, self.synced_to) {
+            (Ok(()), Some(end)) => drop(self.shared.synced.fetch_max(end, Ordering::AcqRel)),
+            (Ok(()), None) => {}
+            (Err(error), _) => self.shared.fail("writing the Raft log", error),
+        }
+        match waiting {
+            Waiting::Append(callback) => callback.io_completed(result),
+            Waiting::Task(task) => drop(task.send(result)),
+            Waiting::Nobody => {}
+        }
+    }
+}
+
+impl Drop for Flushed {
+    fn drop(&mut self) {
+        self.finish(Err(io::Error::other("the log's writer has stopped")));
+    }
 }
 
 impl raft_log::Callback for Flushed {
-    fn send(self, result: io::Result<()>) {
-        match self {
-            Flushed::Append(callback) => callback.io_completed(result),
-            Flushed::Waiter(waiter) => drop(waiter.send(result)),
-        }
+    fn send(mut self, result: io::Result<()>) {
+        self.finish(result);
     }
 }
 
@@ -155,7 +203,22 @@ impl raft_log::Types for WalTypes {
     }
 
     fn payload_size(payload: &Record) -> u64 {
-        payload.0.len() as u64
+        payload.message.len() as u64
+    }
+}
+
+/// What the log's writer, its mark and its users share.
+#[derive(Debug)]
+struct Shared {
+    dir: PathBuf,
+    /// All bytes of the log before this place are on disk.
+    synced: AtomicU64,
+    failure: Failure,
+}
+
+impl Shared {
+    fn fail(&self, attempted: &str, error: &io::Error) {
+        self.failure.tell(describe(attempted, &self.dir, error));
     }
 }
 
@@ -167,7 +230,11 @@ type Wal = RaftLog<WalTypes>;
 /// The log. Clones share it.
 #[derive(Clone)]
 pub struct LogStore {
+    // Before the mark: when both are dropped, the log's last writes are marked too.
     log: Arc<RwLock<Wal>>,
+    /// Absent where the log is simulated: there is no file to mark.
+    mark: Option<Arc<Mark>>,
+    shared: Arc<Shared>,
 }
 
 impl Debug for LogStore {
@@ -178,29 +245,165 @@ impl Debug for LogStore {
 
 const NOT_POISONED: &str = "no code panics while it holds the log";
 
+/// Where a log of this folder is marked.
+fn mark_path(dir: &Path) -> PathBuf {
+    dir.with_extension("synced")
+}
+
+/// Opens the mark, and says how far the log had been synced.
+fn open_mark(dir: &Path) -> Result<(Cell, u64), LogError> {
+    let path = mark_path(dir);
+    let failed = |source| LogError::Io { dir: dir.to_owned(), source };
+    match Cell::open(&path) {
+        Ok(Some((cell, content))) => match content.try_into() {
+            Ok(bytes) => Ok((cell, u64::from_be_bytes(bytes))),
+            Err(_) => Err(LogError::Damaged { file: path, what: "it holds no position".to_owned() }),
+        },
+        Ok(None) => {
+            // The mark is made before the log's first file: a log without one has lost it.
+            let begun = std::fs::read_dir(dir).map_err(failed)?;
+            let begun = begun.flatten().any(|entry| entry.path().extension().is_some_and(|end| end == "wal"));
+            if begun {
+                return Err(LogError::Damaged { file: path, what: "it is missing".to_owned() });
+            }
+            Ok((Cell::create(&path, &0_u64.to_be_bytes()).map_err(failed)?, 0))
+        }
+        Err(CellError::Damaged(file)) => {
+            Err(LogError::Damaged { file, what: "neither copy of it can be read".to_owned() })
+        }
+        Err(CellError::Io { source, .. }) => Err(failed(source)),
+    }
+}
+
+/// Keeps the mark up to date on a thread of its own: its sync never stands before an append's.
+#[derive(Debug)]
+struct Mark {
+    state: Arc<Mutex<MarkState>>,
+    /// Dropped to end the thread.
+    running: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct MarkState {
+    cell: Cell,
+    written: u64,
+    shared: Arc<Shared>,
+}
+
+impl MarkState {
+    fn bring_up(&mut self) {
+        let synced = self.shared.synced.load(Ordering::Acquire);
+        if synced <= self.written || self.shared.failure.told().is_some() {
+            return;
+        }
+        match self.cell.write(&synced.to_be_bytes()) {
+            Ok(()) => self.written = synced,
+            Err(error) => self.shared.fail("marking how far the Raft log is synced", &error),
+        }
+    }
+}
+
+impl Mark {
+    fn start(cell: Cell, written: u64, shared: Arc<Shared>) -> io::Result<Self> {
+        let state = Arc::new(Mutex::new(MarkState { cell, written, shared }));
+        let (running, ended) = sync_channel::<()>(1);
+        let of_thread = state.clone();
+        let thread = std::thread::Builder::new().name("log-mark".to_owned()).spawn(move || {
+            while ended.recv_timeout(MARK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                of_thread.lock().expect(MARK_NOT_POISONED).bring_up();
+            }
+        })?;
+        Ok(Self { state, running: Some(running), thread: Some(thread) })
+    }
+
+    fn bring_up(&self) {
+        self.state.lock().expect(MARK_NOT_POISONED).bring_up();
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        drop(self.running.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.bring_up();
+    }
+}
+
+const MARK_NOT_POISONED: &str = "writing the mark does not panic";
+
 impl LogStore {
-    /// Opens the log under a directory, cutting a torn tail.
+    /// Opens the log under a directory, cutting a torn tail. Its mark is the file beside the directory that ends in `.synced`.
     ///
     /// # Errors
-    /// When the directory cannot be used, or a record in the middle is damaged.
-    pub fn open(dir: &Path) -> io::Result<Self> {
+    /// When the directory cannot be used, or anything but a torn tail is damaged.
+    pub fn open(dir: &Path) -> Result<Self, LogError> {
+        Self::open_with(dir, SEGMENT_BYTES)
+    }
+
+    fn open_with(dir: &Path, segment_bytes: usize) -> Result<Self, LogError> {
+        let failed = |source| LogError::Io { dir: dir.to_owned(), source };
         #[cfg(feature = "simulation")]
         if let Some(log) = Wal::simulated(dir) {
-            return Ok(Self { log: Arc::new(RwLock::new(log)) });
+            let shared =
+                Shared { dir: dir.to_owned(), synced: AtomicU64::new(0), failure: Failure::default() };
+            return Ok(Self { log: Arc::new(RwLock::new(log)), mark: None, shared: Arc::new(shared) });
         }
-        std::fs::create_dir_all(dir)?;
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        let (cell, marked) = open_mark(dir)?;
+        log_check::check(dir, marked)?;
         let mut config = Config::new(dir.display());
         config.log_cache_capacity = Some(CACHE_BYTES);
-        config.wal.chunk_max_size = Some(SEGMENT_BYTES);
+        config.wal.chunk_max_size = Some(segment_bytes);
         config.wal.flush_queue_max_bytes = Some(QUEUE_BYTES_MAX);
         config.wal.read_buffer_size = Some(4 * 1024 * 1024);
-        config.wal.truncate_incomplete_record = Some(true);
+        // A torn tail has been cut already; whatever else is wrong must not be.
+        config.wal.truncate_incomplete_record = Some(false);
         // No linger: the group forms while the last sync runs.
         config.wal.flush_batch_wait = Some(Duration::ZERO);
-        let log = RaftLog::open(Arc::new(config))?;
+        let log = RaftLog::open(Arc::new(config)).map_err(|source| {
+            match (log_check::locate(dir), source.kind()) {
+                (Some(damage), _) => damage,
+                (None, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+                    LogError::Damaged { file: dir.to_owned(), what: source.to_string() }
+                }
+                (None, _) => failed(source),
+            }
+        })?;
+        check_beginning(dir, &log)?;
         #[cfg(feature = "simulation")]
         let log = Wal::Files(log);
-        Ok(Self { log: Arc::new(RwLock::new(log)) })
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            synced: AtomicU64::new(marked),
+            failure: Failure::default(),
+        });
+        let mark = Mark::start(cell, marked, shared.clone()).map_err(failed)?;
+        Ok(Self { log: Arc::new(RwLock::new(log)), mark: Some(Arc::new(mark)), shared })
+    }
+
+    /// Where failures of the log are told.
+    pub fn failure(&self) -> &Failure {
+        &self.shared.failure
+    }
+
+    /// Brings the mark up to what has been synced: for an orderly stop.
+    pub fn mark_synced(&self) {
+        if let Some(mark) = &self.mark {
+            mark.bring_up();
+        }
+    }
+
+    /// The last entry, on disk or on its way there.
+    pub fn last_log_id(&self) -> Option<LogId> {
+        self.log.read().expect(NOT_POISONED).log_state().last().map(|id| id.0)
+    }
+
+    /// The vote, on disk or on its way there.
+    pub fn vote(&self) -> Option<Vote> {
+        self.log.read().expect(NOT_POISONED).log_state().vote().map(|vote| vote.0)
     }
 
     /// Index of the last entry, 0 before the first.
@@ -214,24 +417,58 @@ impl LogStore {
         self.log.read().expect(NOT_POISONED).on_disk_size()
     }
 
-    fn write<T>(&self, write: impl FnOnce(&mut Wal) -> io::Result<T>) -> io::Result<T> {
-        write(&mut self.log.write().expect(NOT_POISONED))
+    /// Writes, and hands what was written to the log's writer; `sync` also puts it on disk before `waiting` is told.
+    fn write(
+        &self,
+        sync: bool,
+        waiting: Waiting,
+        write: impl FnOnce(&mut Wal) -> io::Result<raft_log::Segment>,
+    ) -> io::Result<()> {
+        let mut log = self.log.write().expect(NOT_POISONED);
+        let written = write(&mut log).and_then(|segment| {
+            let synced_to = sync.then(|| segment.end().0);
+            let flushed = Flushed { waiting: Some(waiting), synced_to, shared: self.shared.clone() };
+            log.flush(sync, Some(flushed))
+        });
+        if let Err(error) = &written {
+            self.shared.fail("writing the Raft log", error);
+        }
+        written
     }
 
     /// Writes and waits until it is on disk.
-    async fn write_synced<T>(&self, write: impl FnOnce(&mut Wal) -> io::Result<T>) -> io::Result<()> {
+    async fn write_synced(
+        &self,
+        write: impl FnOnce(&mut Wal) -> io::Result<raft_log::Segment>,
+    ) -> io::Result<()> {
         let (done, synced) = oneshot::channel();
-        self.write(|log| {
-            write(log)?;
-            log.flush(true, Some(Flushed::Waiter(done)))
-        })?;
+        self.write(true, Waiting::Task(done), write)?;
         synced.await.map_err(|_| io::Error::other("the log's writer has stopped"))?
     }
 }
 
-fn payload(entry: Entry) -> (LogIdRecord, Record) {
+/// Files missing at the front leave entries unaccounted for: the first one after what was purged must be there.
+fn check_beginning(dir: &Path, log: &RaftLog<WalTypes>) -> Result<(), LogError> {
+    let state = log.log_state();
+    let Some(last) = state.last().map(|id| id.0.index()) else { return Ok(()) };
+    let first = state.purged().map_or(0, |id| id.0.index() + 1);
+    if first > last {
+        return Ok(());
+    }
+    let found = log.read(first, first + 1).next();
+    match found {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(source)) => Err(LogError::Io { dir: dir.to_owned(), source }),
+        None => Err(LogError::Damaged {
+            file: dir.to_owned(),
+            what: format!("entry {first} is missing, although only what comes before it was purged"),
+        }),
+    }
+}
+
+fn payload(entry: Entry, synced_before: u64) -> (LogIdRecord, Record) {
     let id = LogIdRecord(entry.log_id);
-    (id, Record(Bytes::from(entry_to_wire(entry).encode_to_vec())))
+    (id, Record { synced_before, message: Bytes::from(entry_to_wire(entry).encode_to_vec()) })
 }
 
 impl RaftLogReader<Types> for LogStore {
@@ -260,7 +497,7 @@ impl RaftLogReader<Types> for LogStore {
         let mut entries = Vec::new();
         for found in log.read(from, to) {
             let (_, record) = found?;
-            let wire = rpc::Entry::decode(record.0).map_err(invalid)?;
+            let wire = rpc::Entry::decode(record.message).map_err(invalid)?;
             entries.push(entry_from_wire(wire).map_err(invalid)?);
         }
         Ok(entries)
@@ -290,7 +527,7 @@ impl RaftLogStorage<Types> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let vote = VoteRecord(*vote);
         if planted::is(Bug::VoteNotSynced) {
-            return self.write(|log| log.save_vote(vote).map(drop));
+            return self.write(false, Waiting::Nobody, |log| log.save_vote(vote));
         }
         self.write_synced(|log| log.save_vote(vote)).await
     }
@@ -298,10 +535,7 @@ impl RaftLogStorage<Types> for LogStore {
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         // Not synced: a commit index that is lost is learnt again. The next append carries it to disk.
         let Some(committed) = committed else { return Ok(()) };
-        self.write(|log| {
-            log.commit(LogIdRecord(committed))?;
-            log.flush(false, None)
-        })
+        self.write(false, Waiting::Nobody, |log| log.commit(LogIdRecord(committed)))
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
@@ -314,15 +548,13 @@ impl RaftLogStorage<Types> for LogStore {
         I::IntoIter: openraft::OptionalSend,
     {
         // Encoded before the lock is taken: readers of the log wait for no encoding.
-        let records: Vec<_> = entries.into_iter().map(payload).collect();
+        let synced_before = self.shared.synced.load(Ordering::Acquire);
+        let records: Vec<_> = entries.into_iter().map(|entry| payload(entry, synced_before)).collect();
         if planted::is(Bug::AckBeforeFsync) {
             callback.io_completed(Ok(()));
-            return self.write(|log| log.append(records).map(drop));
+            return self.write(false, Waiting::Nobody, |log| log.append(records));
         }
-        self.write(|log| {
-            log.append(records)?;
-            log.flush(true, Some(Flushed::Append(callback)))
-        })
+        self.write(true, Waiting::Append(callback), |log| log.append(records))
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
@@ -338,3 +570,6 @@ impl RaftLogStorage<Types> for LogStore {
         self.write_synced(|log| log.purge(LogIdRecord(log_id))).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,17 +4,27 @@
 //!   submit ──▶ Node ──▶ openraft ──▶ log (fsync) ──▶ peers ──▶ commit ──▶ machine over store ──▶ feed, answer
 //! ```
 
+mod admission;
+mod agreement;
+mod clock;
+mod halt;
+mod leader_loss;
+mod log_check;
 pub(crate) mod log_store;
+mod membership;
 mod network;
 mod peer_service;
+mod peers;
+mod recall;
+mod roster;
 mod state_machine;
 mod types;
+mod upgrade;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -25,10 +35,18 @@ use openraft::{Config, ServerState, SnapshotPolicy};
 use quorate_proto::rpc;
 use tokio::time::Instant;
 
+use admission::Gate;
+use clock::Clocks;
+use halt::Halt;
+use leader_loss::Evidence;
+use log_check::LogError;
 use log_store::LogStore;
-use network::Network;
+use network::{Network, Refusals};
+use peers::Peers;
+use recall::Memory;
 use state_machine::StateMachine;
 use types::{Peer, Proposal, stored_membership_to_wire};
+use upgrade::TooNew;
 
 use crate::config::Settings;
 use crate::feed::Publisher;
@@ -36,6 +54,7 @@ use crate::metrics::Metrics;
 use crate::planted::{self, Bug};
 use crate::store::{Store, StoreError};
 
+pub use membership::{ChangeError, PROMOTE_LAG_ENTRIES_MAX};
 pub use network::{Identity, MESSAGE_BYTES_MAX, channel};
 pub use peer_service::PeerService;
 
@@ -49,18 +68,12 @@ const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const LOGS_BEHIND_SNAPSHOT: u64 = 10_000;
 /// Entries in one append to a follower.
 const APPEND_ENTRIES_MAX: u64 = 2048;
-/// Longest wait for a successor when the leader stops in order.
-const TRANSFER_WAIT: Duration = Duration::from_millis(1_000);
-
-/// Wall clock, ms since the Unix epoch.
-pub fn now_ms() -> u64 {
-    #[cfg(feature = "simulation")]
-    if let Some(now_ms) = crate::simulation::wall_ms() {
-        return now_ms;
-    }
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
-}
+/// Longest wait for a leader to confirm itself before a linearizable read is refused.
+const READ_INDEX_WAIT: Duration = Duration::from_secs(2);
+/// How often the leader looks whether log time lags.
+const TICK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// An idle leader moves log time on when it lags by this much, so that what is due comes to pass.
+const TICK_LAG_MS: u64 = 60_000;
 
 /// When this replica last heard from a leader. Monotonic: a wall clock that is set must not look like silence.
 #[derive(Debug, Clone)]
@@ -96,16 +109,9 @@ impl LeaderContact {
 /// Why a node could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data directory does not serve.
-    #[error(
-        "cannot open the log in {dir}: {source}. If the disk was damaged, replace this replica under a new id"
-    )]
-    Log {
-        /// Where.
-        dir: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// The log does not serve.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The state does not serve.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -124,6 +130,21 @@ pub enum ProposeError {
     NotLeader,
     /// Proposed, but its fate was not seen.
     Unknown,
+}
+
+/// A command to propose.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    /// An encoded `quorate.v1.Command`.
+    pub command: Bytes,
+    /// W3C trace context of a traced command; empty otherwise.
+    pub traceparent: String,
+}
+
+impl From<Bytes> for Submitted {
+    fn from(command: Bytes) -> Self {
+        Self { command, traceparent: String::new() }
+    }
 }
 
 /// Runs what blocks on a thread that may; in a simulation at once, so that a run replays.
@@ -146,7 +167,29 @@ pub struct Node {
     log: LogStore,
     publisher: Publisher,
     contact: LeaderContact,
+    clocks: Clocks,
+    evidence: Evidence,
+    network: Network,
+    memory: Memory,
+    gate: Gate,
     metrics: Metrics,
+    identity: Identity,
+    refusals: Refusals,
+    /// Set once this replica stops: it takes no leadership any more.
+    stopping: Arc<AtomicBool>,
+    /// Held by the one change of the membership that is under way.
+    changing: tokio::sync::Mutex<()>,
+    machine_version_max: u32,
+    halt: Halt,
+}
+
+/// Why a replica must end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Its data directory must not be used; the operator replaces it.
+    Refused(String),
+    /// Consensus or storage has failed.
+    Failed(String),
 }
 
 impl Node {
@@ -156,28 +199,99 @@ impl Node {
     /// When the directory cannot be used, is damaged, or the settings are wrong.
     pub async fn start(settings: &Settings, metrics: Metrics) -> Result<Self, StartError> {
         planted::this_is_replica(settings.id);
+        agreement::check(&settings.data_dir).map_err(StartError::Settings)?;
         let log_dir = settings.data_dir.join("log");
-        let log =
-            LogStore::open(&log_dir).map_err(|source| StartError::Log { dir: log_dir.clone(), source })?;
+        let log = LogStore::open(&log_dir)?;
+        let begun = log.last_log_id().is_some() || log.vote().is_some();
+        let memory = Memory::open(&settings.data_dir, settings.id, begun)?;
         let store = Arc::new(Store::open(&settings.data_dir, &settings.boot_id_file)?);
         discard_unprovable(&store, &log).await?;
         let publisher = Publisher::new(store.read().applied());
-        let machine = StateMachine::new(store.clone(), publisher.clone(), metrics.clone());
+        let machine_version_max = settings.machine_version_max;
+        TooNew::check(store.read().applied().machine_version, machine_version_max)
+            .map_err(|error| StartError::Settings(error.to_string()))?;
+        let halt = Halt::default();
+        let machine = StateMachine::new(store.clone(), publisher.clone(), metrics.clone())
+            .supporting(machine_version_max, halt.clone());
         let identity = Identity::new(&settings.cluster, settings.id)
             .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
         let config = raft_config(settings).map_err(StartError::Settings)?;
-        let raft = Raft::new(settings.id, Arc::new(config), Network::new(identity), log.clone(), machine)
+        let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
+        let refusals = Refusals::default();
+        let network = Network::new(identity.clone(), clocks.clone(), memory.clone(), refusals.clone());
+        let last = log.last_log_id().max(snapshot_log_id(&store)?);
+        let found = memory.found(log.vote().as_ref(), last.as_ref());
+        let raft = Raft::new(settings.id, Arc::new(config), network.clone(), log.clone(), machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
-        let contact = LeaderContact::new();
-        let node = Self { id: settings.id, raft, store, log, publisher, contact, metrics };
+        let node = Self {
+            id: settings.id,
+            raft,
+            store,
+            log,
+            publisher,
+            contact: LeaderContact::new(),
+            clocks,
+            evidence: Evidence::default(),
+            network,
+            memory,
+            gate: Gate::default(),
+            metrics,
+            identity,
+            refusals,
+            stopping: Arc::default(),
+            changing: tokio::sync::Mutex::default(),
+            machine_version_max,
+            halt,
+        };
+        node.spawn_admission(settings.replicas.clone(), found);
         node.spawn_snapshots();
+        node.spawn_ticks();
         Ok(node)
+    }
+
+    /// Compares states and versions with the other members until the node is dropped or has to stop.
+    ///
+    /// # Errors
+    /// When the cluster id is not printable ASCII.
+    pub fn watch_peers(self: &Arc<Self>, settings: &Settings) -> Result<(), StartError> {
+        let identity = Identity::new(&settings.cluster, settings.id)
+            .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
+        let peers = Peers::new(identity, settings.data_dir.clone());
+        tokio::spawn(peers.run(Arc::downgrade(self)));
+        Ok(())
+    }
+
+    /// Asks what this replica has acknowledged; it takes part only then.
+    fn spawn_admission(&self, replicas: BTreeMap<u64, String>, found: rpc::Acknowledged) {
+        let (id, raft, metrics) = (self.id, self.raft.clone(), self.raft.metrics());
+        self.memory.learn_from(Box::new(move || {
+            let metrics = metrics.borrow_watched();
+            metrics.replication.as_ref().map_or_else(Vec::new, |matched| recall::led(&metrics.vote, matched))
+        }));
+        let (network, memory, gate) = (self.network.clone(), self.memory.clone(), self.gate.clone());
+        let evidence = self.evidence.clone();
+        tokio::spawn(self.memory.clone().keep());
+        tokio::spawn(async move {
+            admission::run(raft.clone(), network.clone(), memory, replicas, found, gate.clone()).await;
+            if gate.is_open() {
+                leader_loss::watch(raft, network, id, evidence).await;
+            }
+        });
     }
 
     /// The service for the other replicas.
     pub fn peer_service(&self) -> PeerService {
-        PeerService::new(self.raft.clone(), self.store.clone(), self.contact.clone())
+        PeerService::new(
+            self.raft.clone(),
+            self.store.clone(),
+            self.contact.clone(),
+            self.clocks.clone(),
+            self.evidence.clone(),
+            self.memory.clone(),
+            self.gate.clone(),
+            self.stopping.clone(),
+        )
     }
 
     /// This replica's id.
@@ -210,6 +324,7 @@ impl Node {
     /// # Errors
     /// In words, when the log is not empty or the members do not include this replica.
     pub async fn form(&self, members: &BTreeMap<u64, String>) -> Result<(), String> {
+        self.gate.decided().await?;
         let members: BTreeMap<u64, Peer> =
             members.iter().map(|(id, address)| (*id, Peer { address: address.clone() })).collect();
         self.raft.initialize(members).await.map_err(|error| error.to_string())
@@ -241,19 +356,32 @@ impl Node {
         self.contact.age_ms()
     }
 
+    /// The time of day, ms since the Unix epoch: this replica's clock, unless log time shows that it is wrong.
+    pub fn wall_clock_ms(&self) -> u64 {
+        let (own, log_time_ms) = (self.clocks.now_ms(), self.publisher.position().borrow().log_time_ms);
+        if log_time_ms != 0 && own.abs_diff(log_time_ms) > 2 * TICK_LAG_MS { log_time_ms } else { own }
+    }
+
     /// Proposes commands in one append; yields what became of each, in order.
     ///
     /// # Errors
     /// [`ProposeError::NotLeader`] when nothing was proposed at all.
-    pub async fn propose(
+    pub async fn propose<C: Into<Submitted>>(
         &self,
-        commands: Vec<Bytes>,
-    ) -> Result<impl Stream<Item = Result<rpc::Outcome, ProposeError>> + Send + use<>, ProposeError> {
+        commands: Vec<C>,
+    ) -> Result<impl Stream<Item = Result<rpc::Outcome, ProposeError>> + Send + use<C>, ProposeError> {
         if !self.is_leader() {
             return Err(ProposeError::NotLeader);
         }
-        let log_time_ms = now_ms();
-        let proposals = commands.into_iter().map(|command| Proposal { log_time_ms, command });
+        let log_time_ms = log_time_ms(&self.raft, &self.clocks);
+        if log_time_ms == 0 && self.publisher.position().borrow().log_time_ms == 0 {
+            // A new cluster whose majority has not told its clock yet: an entry of 1970 would be forgotten by the next.
+            return Err(ProposeError::NotLeader);
+        }
+        let proposals = commands
+            .into_iter()
+            .map(Into::into)
+            .map(|Submitted { command, traceparent }| Proposal { log_time_ms, command, traceparent });
         let results = self.raft.client_write_many(proposals).await.map_err(|_| ProposeError::Unknown)?;
         Ok(results.map(|result| match result {
             Ok(Ok(written)) => written.response.map(|outcome| *outcome).ok_or(ProposeError::Unknown),
@@ -263,29 +391,43 @@ impl Node {
         }))
     }
 
-    /// Waits until everything committed before this call is applied here. Only the leader can (read-index).
+    /// Waits until everything acknowledged before this call is applied here (read-index, Raft dissertation, 6.4): a leader
+    /// confirms with a majority that it still leads, a follower asks the leader.
     ///
     /// # Errors
-    /// [`ProposeError::NotLeader`] when this replica cannot confirm that it leads.
+    /// [`ProposeError::NotLeader`] when no leader could confirm it.
     pub async fn linearize(&self) -> Result<(), ProposeError> {
         if planted::is(Bug::StaleRead) {
             return Ok(());
         }
-        let confirmed = self.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex).await;
-        confirmed.map(|_| ()).map_err(|_| ProposeError::NotLeader)
+        let confirmed = async {
+            let index = match self.leader() {
+                Some((id, _)) if id == self.id => read_index(&self.raft).await.ok()?,
+                Some((id, address)) => {
+                    let mut client = self.network.client(id, &address).ok()?;
+                    client.read_index(rpc::ReadIndexRequest {}).await.ok()?.into_inner().index
+                }
+                None => return None,
+            };
+            let mut position = self.publisher.position();
+            position.wait_for(|at| at.index >= index).await.ok().map(|_| ())
+        };
+        let confirmed = tokio::time::timeout(READ_INDEX_WAIT, confirmed).await;
+        confirmed.ok().flatten().ok_or(ProposeError::NotLeader)
     }
 
     /// How this replica stands.
     pub fn status(&self, hash_index: u64) -> rpc::StatusResponse {
         let watched = self.raft.metrics();
         let metrics = watched.borrow_watched().clone();
-        let (applied, hash, at) = {
+        let (applied, hash, at, former) = {
             let state = self.store.read();
             let applied = state.applied().clone();
             let at = if hash_index == 0 { applied.index().unwrap_or(0) } else { hash_index };
             let hash = state.hash_at(at).unwrap_or_default();
-            (applied, hash, at)
+            (applied, hash, at, roster::former_ids(&state).unwrap_or_default())
         };
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let index_of = |id: &Option<types::LogId>| id.as_ref().map_or(0, types::LogId::index);
         let matched = metrics.replication.iter().flatten();
         rpc::StatusResponse {
@@ -299,12 +441,19 @@ impl Node {
             snapshot_index: index_of(&metrics.snapshot),
             purged_index: index_of(&metrics.purged),
             log_time_ms: applied.log_time_ms,
-            hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: hex(&hash),
             hash_index: at,
             membership: Some(stored_membership_to_wire(&metrics.membership_config)),
             matched_index: matched.map(|(id, log_id)| (*id, index_of(log_id))).collect(),
             checkpoint_index: self.store.checkpoint_index().unwrap_or(0),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            stopping: self.stopping.load(Ordering::Relaxed),
+            former_ids: former,
+            silent_ms: if metrics.state == ServerState::Leader { self.silent_ms() } else { BTreeMap::new() },
+            machine_version: applied.machine_version.max(1),
+            machine_version_max: self.machine_version_max,
+            state: hex(&applied.state),
+            disagreements: self.metrics.disagreements(),
             ..rpc::StatusResponse::default()
         }
     }
@@ -314,15 +463,35 @@ impl Node {
         self.log.disk_bytes()
     }
 
-    /// Completes when consensus has stopped by itself, with the reason: the replica must end then.
-    pub async fn failed(&self) -> String {
-        let mut metrics = self.raft.metrics();
-        loop {
-            if let Err(fatal) = &metrics.borrow_watched().running_state {
-                return fatal.to_string();
+    /// Completes when consensus has stopped by itself or this replica must not go on, with the reason: it must end then.
+    pub async fn failed(&self) -> Ending {
+        let consensus = async {
+            let mut metrics = self.raft.metrics();
+            loop {
+                if let Err(fatal) = &metrics.borrow_watched().running_state {
+                    return fatal.to_string();
+                }
+                if metrics.changed().await.is_err() {
+                    return "consensus has stopped".to_owned();
+                }
             }
-            if metrics.changed().await.is_err() {
-                return "consensus has stopped".to_owned();
+        };
+        let refused = async {
+            match self.gate.decided().await {
+                Ok(()) => std::future::pending().await,
+                Err(line) => line,
+            }
+        };
+        // What storage says of a failure is more than what consensus repeats of it.
+        tokio::select! {
+            biased;
+            line = refused => Ending::Refused(line),
+            line = self.log.failure().happened() => Ending::Failed(line),
+            line = self.memory.failure().happened() => Ending::Failed(line),
+            reason = self.halt.reached() => Ending::Failed(reason),
+            reason = consensus => {
+                let told = self.log.failure().told().or_else(|| self.halt.reason());
+                Ending::Failed(told.unwrap_or(reason))
             }
         }
     }
@@ -332,40 +501,43 @@ impl Node {
     /// # Errors
     /// When the state cannot be written; the log still has everything.
     pub async fn stop(&self) -> Result<(), StoreError> {
+        self.stopping.store(true, Ordering::Relaxed);
         self.hand_over().await;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop in order");
         }
+        self.log.mark_synced();
         self.store.close().await
     }
 
-    /// Makes the most advanced follower the leader and waits until it is.
-    async fn hand_over(&self) {
-        if !self.is_leader() {
-            return;
-        }
-        let successor = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-            let progress = metrics.replication.iter().flatten();
-            progress
-                .filter(|(id, _)| **id != self.id && voters.contains(id))
-                .max_by_key(|(_, log_id)| log_id.as_ref().map(types::LogId::index))
-                .map(|(id, _)| *id)
-        };
-        let Some(successor) = successor else { return };
-        if self.raft.trigger().transfer_leader(successor).await.is_err() {
-            return;
-        }
-        let wait = self.raft.wait(Some(TRANSFER_WAIT));
-        let own = self.id;
-        let changed =
-            wait.metrics(move |m| m.current_leader.is_some_and(|id| id != own), "leadership has moved").await;
-        match changed {
-            Ok(_) => tracing::info!(successor, "handed leadership over"),
-            Err(_) => tracing::warn!(successor, "no successor took over in time, stopping anyway"),
-        }
+    /// Moves log time on while nobody proposes anything, and names clocks that are wrong.
+    fn spawn_ticks(&self) {
+        let (raft, clocks, publisher) = (self.raft.clone(), self.clocks.clone(), self.publisher.clone());
+        tokio::spawn(async move {
+            let position = publisher.position();
+            while raft.metrics().borrow_watched().running_state.is_ok() {
+                tokio::time::sleep(TICK_CHECK_INTERVAL).await;
+                if !raft.is_leader() {
+                    continue;
+                }
+                let log_time_ms = log_time_ms(&raft, &clocks);
+                for (id, ahead_ms) in clocks.wrong_clocks(log_time_ms) {
+                    tracing::error!(
+                        id,
+                        ahead_ms,
+                        "a replica's clock is ahead of the majority's: set it right"
+                    );
+                }
+                let known_ms = position.borrow().log_time_ms;
+                if log_time_ms >= known_ms + TICK_LAG_MS {
+                    // An entry without a command: only its time counts.
+                    let tick = Proposal { log_time_ms, command: Bytes::new(), traceparent: String::new() };
+                    if let Err(error) = raft.client_write(tick).await {
+                        tracing::debug!(%error, "log time was not moved on");
+                    }
+                }
+            }
+        });
     }
 
     /// Takes a snapshot now and removes the log before it: a simulation never writes the bytes that would cause one.
@@ -412,6 +584,28 @@ impl Node {
     }
 }
 
+/// The time to give to an entry proposed now: what a majority of the voters' clocks have reached.
+fn log_time_ms(raft: &Raft, clocks: &Clocks) -> u64 {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    clocks.majority_ms(metrics.membership_config.membership().get_joint_config())
+}
+
+/// The index that a linearizable read must have applied: confirmed with a majority by this replica, the leader.
+///
+/// # Errors
+/// In words, when it does not lead or cannot confirm it.
+async fn read_index(raft: &Raft) -> Result<u64, String> {
+    let linearizer = raft.get_read_linearizer(openraft::ReadPolicy::ReadIndex).await;
+    linearizer.map(|linearizer| linearizer.read_log_id().index()).map_err(|error| error.to_string())
+}
+
+/// The last entry that the newest snapshot contains.
+fn snapshot_log_id(store: &Store) -> Result<Option<types::LogId>, StoreError> {
+    let snapshot = store.current_snapshot()?;
+    Ok(snapshot.and_then(|file| file.applied.log_id.as_ref().map(types::log_id_from_wire)))
+}
+
 /// A checkpoint that claims more than log and snapshot can prove is not believed.
 async fn discard_unprovable(store: &Store, log: &LogStore) -> Result<(), StoreError> {
     let applied = store.read().applied().index().unwrap_or(0);
@@ -444,6 +638,8 @@ fn raft_config(settings: &Settings) -> Result<Config, String> {
         replication_lag_threshold: u64::MAX,
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: LOGS_BEHIND_SNAPSHOT,
+        // Until it is known that the disk is not an old copy.
+        enable_elect: false,
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
         allow_log_reversion: Some(false),

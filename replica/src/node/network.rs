@@ -6,6 +6,7 @@ use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -21,13 +22,15 @@ use openraft::raft::{
 use openraft::storage::Snapshot;
 use quorate_proto::rpc::raft_client::RaftClient;
 use quorate_proto::rpc::{self, append_response, snapshot_chunk, transfer_leader_response};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use super::clock::Clocks;
+use super::recall::{Memory, acknowledged};
 use super::state_machine::read_piece;
 use super::types::{
     LeaderId, LogId, Missing, Peer, Types, Vote, entry_to_wire, log_id_from_wire, log_id_to_wire,
@@ -54,13 +57,19 @@ pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Identity {
     cluster: MetadataValue<tonic::metadata::Ascii>,
     node: MetadataValue<tonic::metadata::Ascii>,
+    target: Option<MetadataValue<tonic::metadata::Ascii>>,
 }
 
 impl Identity {
     /// # Errors
     /// When the cluster id has characters that a header cannot carry.
     pub fn new(cluster: &str, node: u64) -> Result<Self, tonic::metadata::errors::InvalidMetadataValue> {
-        Ok(Self { cluster: cluster.parse()?, node: node.into() })
+        Ok(Self { cluster: cluster.parse()?, node: node.into(), target: None })
+    }
+
+    /// The same, for calls that are meant for one replica: whoever has its address now and is another refuses them.
+    fn to(&self, target: u64) -> Self {
+        Self { target: Some(target.into()), ..self.clone() }
     }
 }
 
@@ -68,6 +77,9 @@ impl Interceptor for Identity {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         request.metadata_mut().insert(quorate_proto::CLUSTER_METADATA, self.cluster.clone());
         request.metadata_mut().insert(quorate_proto::NODE_METADATA, self.node.clone());
+        if let Some(target) = &self.target {
+            request.metadata_mut().insert(quorate_proto::TARGET_METADATA, target.clone());
+        }
         Ok(request)
     }
 }
@@ -97,12 +109,55 @@ pub fn channel(address: &str) -> Result<Channel, tonic::transport::Error> {
 #[derive(Debug, Clone)]
 pub struct Network {
     identity: Identity,
+    clocks: Clocks,
+    memory: Memory,
+    refusals: Refusals,
 }
 
 impl Network {
-    /// A network that calls as this replica.
-    pub fn new(identity: Identity) -> Self {
-        Self { identity }
+    /// A network that calls as this replica and passes on what clocks peers tell and what they acknowledge.
+    pub fn new(identity: Identity, clocks: Clocks, memory: Memory, refusals: Refusals) -> Self {
+        Self { identity, clocks, memory, refusals }
+    }
+
+    /// A client to the replica with this id at an address, on a connection of its own.
+    ///
+    /// # Errors
+    /// When the address is no host:port.
+    pub fn client(&self, id: u64, address: &str) -> Result<Client, tonic::transport::Error> {
+        let client = RaftClient::with_interceptor(channel(address)?, self.identity.to(id));
+        Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+}
+
+/// Who refused to take leadership, told to whoever waits for it.
+#[derive(Debug, Clone, Default)]
+pub struct Refusals(Arc<watch::Sender<Option<u64>>>);
+
+impl Refusals {
+    fn refused(&self, by: u64) {
+        self.0.send_replace(Some(by));
+    }
+
+    /// Refusals from now on.
+    pub fn subscribe(&self) -> Refused {
+        Refused(self.0.subscribe())
+    }
+}
+
+/// See [`Refusals::subscribe`].
+#[derive(Debug)]
+pub struct Refused(watch::Receiver<Option<u64>>);
+
+impl Refused {
+    /// Completes when this replica refuses.
+    pub async fn of(&mut self, id: u64) {
+        while self.0.changed().await.is_ok() {
+            if *self.0.borrow_and_update() == Some(id) {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 }
 
@@ -110,11 +165,11 @@ impl RaftNetworkFactory<Types> for Network {
     type Network = PeerClient;
 
     async fn new_client(&mut self, target: u64, node: &Peer) -> PeerClient {
-        PeerClient::new(target, node, self.identity.clone())
+        PeerClient::new(target, node, self)
     }
 }
 
-type Client = RaftClient<InterceptedService<Channel, Identity>>;
+pub type Client = RaftClient<InterceptedService<Channel, Identity>>;
 
 /// A client to one peer, on a connection of its own.
 #[derive(Debug)]
@@ -122,6 +177,9 @@ pub struct PeerClient {
     target: u64,
     /// `None` when the peer's address is not usable; every call says so.
     client: Option<Client>,
+    clocks: Clocks,
+    memory: Memory,
+    refusals: Refusals,
 }
 
 fn unreachable(status: &Status) -> Unreachable<Types> {
@@ -133,19 +191,17 @@ fn bad_answer(missing: &Missing) -> RPCError<Types> {
 }
 
 impl PeerClient {
-    fn new(target: u64, node: &Peer, identity: Identity) -> Self {
-        let client = match channel(&node.address) {
-            Ok(channel) => Some(
-                RaftClient::with_interceptor(channel, identity)
-                    .max_decoding_message_size(MESSAGE_BYTES_MAX)
-                    .max_encoding_message_size(MESSAGE_BYTES_MAX),
-            ),
+    fn new(target: u64, node: &Peer, network: &Network) -> Self {
+        let client = match network.client(target, &node.address) {
+            Ok(client) => Some(client),
             Err(error) => {
                 tracing::error!(target, address = node.address, %error, "a replica's address cannot be used");
                 None
             }
         };
-        Self { target, client }
+        let (clocks, memory, refusals) =
+            (network.clocks.clone(), network.memory.clone(), network.refusals.clone());
+        Self { target, client, clocks, memory, refusals }
     }
 
     fn client(&self) -> Result<Client, Unreachable<Types>> {
@@ -181,6 +237,7 @@ fn append_to_wire(request: AppendEntriesRequest<Types>) -> rpc::AppendRequest {
         prev_log_id: request.prev_log_id.as_ref().map(log_id_to_wire),
         entries: request.entries.into_iter().map(entry_to_wire).collect(),
         leader_commit: request.leader_commit.as_ref().map(log_id_to_wire),
+        acknowledged: Vec::new(),
     }
 }
 
@@ -214,8 +271,10 @@ impl RaftNetworkV2<Types> for PeerClient {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        let request = append_to_wire(request);
+        let mut request = append_to_wire(request);
+        request.acknowledged = self.memory.tell();
         let answer = self.call(option, |mut client| async move { client.append_once(request).await }).await?;
+        self.clocks.told(self.target, answer.clock_ms);
         let result = append_result(answer).map_err(|missing| bad_answer(&missing))?;
         Ok(match result {
             // A heartbeat or a single append: matched up to less than was sent is a partial success.
@@ -251,8 +310,12 @@ impl RaftNetworkV2<Types> for PeerClient {
                     return Err(Unreachable::from_string("the append stream did not open in time").into());
                 }
             };
-            let results = answers.map(|answer| match answer {
-                Ok(answer) => append_result(answer).map_err(|missing| bad_answer(&missing)),
+            let (target, clocks) = (self.target, self.clocks.clone());
+            let results = answers.map(move |answer| match answer {
+                Ok(answer) => {
+                    clocks.told(target, answer.clock_ms);
+                    append_result(answer).map_err(|missing| bad_answer(&missing))
+                }
                 Err(status) => Err(unreachable(&status).into()),
             });
             Ok(results.boxed())
@@ -265,7 +328,14 @@ impl RaftNetworkV2<Types> for PeerClient {
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let request = vote_request_to_wire(&request);
-        vote_response(self.call(option, |mut client| async move { client.vote(request).await }).await?)
+        let answer = self.call(option, |mut client| async move { client.vote(request).await }).await?;
+        let answer = vote_response(answer)?;
+        if answer.vote_granted {
+            // Before the grant counts: if this replica comes to lead by it, it remembers by whom.
+            self.memory.heard(&[acknowledged(self.target, Some(&answer.vote), None)]);
+            self.memory.save().await;
+        }
+        Ok(answer)
     }
 
     async fn pre_vote(
@@ -313,8 +383,15 @@ impl RaftNetworkV2<Types> for PeerClient {
             to: *request.to_node_id(),
             last_log_id: expected_log.as_ref().map(log_id_to_wire),
         };
-        let answer =
-            self.call(option, |mut client| async move { client.transfer_leader(wire).await }).await?;
+        // Every voter is told, so that its lease does not stand in the way; only the successor can refuse.
+        let to_successor = *request.to_node_id() == self.target;
+        let answer = self.call(option, |mut client| async move { client.transfer_leader(wire).await }).await;
+        use transfer_leader_response::Result::Accepted as Taken;
+        let taken = answer.as_ref().is_ok_and(|answer| matches!(answer.result, Some(Taken(_))));
+        if to_successor && !taken {
+            self.refusals.refused(self.target);
+        }
+        let answer = answer?;
         use transfer_leader_response::Result::{Accepted, LogNotFlushed, VoteChanged};
         match answer.result {
             Some(Accepted(_)) => Ok(Ok(())),

@@ -3,9 +3,11 @@
 use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::error::RaftError;
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderError, TransferLeaderRequest,
@@ -16,13 +18,18 @@ use quorate_proto::rpc::raft_server::Raft as RaftService;
 use quorate_proto::rpc::{self, append_response, snapshot_chunk, transfer_leader_response};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::admission::Gate;
+use super::clock::Clocks;
+use super::leader_loss::{self, Evidence};
+use super::recall::Memory;
 use super::types::{
     Missing, Types, entry_from_wire, log_id_from_wire, log_id_to_wire, stored_membership_from_wire,
-    vote_from_wire, vote_to_wire,
+    stored_membership_to_wire, vote_from_wire, vote_to_wire,
 };
-use super::{LeaderContact, Raft};
+use super::{LeaderContact, Raft, read_index};
 use crate::planted::{self, Bug};
 use crate::store::{SnapshotFile, Store};
+use crate::trace::{self, Stage};
 
 /// Serves the other replicas.
 #[derive(Debug)]
@@ -30,13 +37,27 @@ pub struct PeerService {
     raft: Raft,
     store: Arc<Store>,
     contact: LeaderContact,
+    clocks: Clocks,
+    evidence: Evidence,
+    memory: Memory,
+    gate: Gate,
+    stopping: Arc<AtomicBool>,
     /// One snapshot is received at a time: they share a file.
     receiving: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl PeerService {
-    pub(super) fn new(raft: Raft, store: Arc<Store>, contact: LeaderContact) -> Self {
-        Self { raft, store, contact, receiving: Arc::default() }
+    pub(super) fn new(
+        raft: Raft,
+        store: Arc<Store>,
+        contact: LeaderContact,
+        clocks: Clocks,
+        evidence: Evidence,
+        memory: Memory,
+        gate: Gate,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
+        Self { raft, store, contact, clocks, evidence, memory, gate, stopping, receiving: Arc::default() }
     }
 
     /// [`Bug::SkipQuorum`]: says that everything was written.
@@ -44,17 +65,25 @@ impl PeerService {
         &self,
         requests: BoxStream<'static, Option<AppendEntriesRequest<Types>>>,
     ) -> BoxStream<'static, Result<rpc::AppendResponse, Status>> {
-        let raft = self.raft.clone();
+        let (raft, clocks) = (self.raft.clone(), self.clocks.clone());
         let requests = requests.take_while(|append| std::future::ready(append.is_some()));
         let answers = requests.filter_map(std::future::ready).then(move |append| {
-            let raft = raft.clone();
+            let (raft, clocks) = (raft.clone(), clocks.clone());
             async move {
                 let last = append.entries.last().map(|entry| entry.log_id).or(append.prev_log_id);
                 keep_vote_only(&raft, append).await.map_err(stopped)?;
-                Ok(append_answer(Ok(last)))
+                Ok(append_answer(Ok(last), clocks.now_ms()))
             }
         });
         answers.boxed()
+    }
+
+    /// A replica that has not been told yet what it acknowledged neither votes nor acknowledges.
+    fn admitted(&self) -> Result<(), Status> {
+        if self.gate.is_open() {
+            return Ok(());
+        }
+        Err(Status::unavailable("this replica has only just started and asks what it acknowledged"))
     }
 }
 
@@ -79,6 +108,11 @@ async fn keep_vote_only(raft: &Raft, append: AppendEntriesRequest<Types>) -> Res
 }
 
 fn append_from_wire(request: rpc::AppendRequest) -> Result<AppendEntriesRequest<Types>, Missing> {
+    for entry in &request.entries {
+        if let Some(rpc::entry::Payload::Proposal(proposal)) = &entry.payload {
+            trace::open(Stage::Append, &proposal.traceparent, entry.log_id.map(|id| id.index));
+        }
+    }
     Ok(AppendEntriesRequest {
         vote: vote_from_wire(request.vote)?,
         prev_log_id: request.prev_log_id.as_ref().map(log_id_from_wire),
@@ -87,14 +121,14 @@ fn append_from_wire(request: rpc::AppendRequest) -> Result<AppendEntriesRequest<
     })
 }
 
-fn append_answer(result: StreamAppendResult<Types>) -> rpc::AppendResponse {
+fn append_answer(result: StreamAppendResult<Types>, clock_ms: u64) -> rpc::AppendResponse {
     use append_response::{Matched, Result as Answer};
     let result = match result {
         Ok(matched) => Answer::Matched(Matched { log_id: matched.as_ref().map(log_id_to_wire) }),
         Err(StreamAppendError::Conflict(id)) => Answer::Conflict(log_id_to_wire(&id)),
         Err(StreamAppendError::HigherVote(vote)) => Answer::HigherVote(vote_to_wire(&vote)),
     };
-    rpc::AppendResponse { result: Some(result) }
+    rpc::AppendResponse { result: Some(result), clock_ms }
 }
 
 fn vote_from_request(request: rpc::VoteRequest) -> Result<VoteRequest<Types>, Missing> {
@@ -115,11 +149,13 @@ fn vote_answer(response: &VoteResponse<Types>) -> rpc::VoteResponse {
 #[tonic::async_trait]
 impl RaftService for PeerService {
     type AppendStream = Pin<Box<dyn Stream<Item = Result<rpc::AppendResponse, Status>> + Send>>;
+    type LifelineStream = futures_util::stream::Pending<Result<rpc::LifelineBeat, Status>>;
 
     async fn append(
         &self,
         request: Request<Streaming<rpc::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
+        self.admitted()?;
         let contact = self.contact.clone();
         // A broken or malformed message ends the stream; the leader opens another.
         let requests = request.into_inner().map(move |message| {
@@ -133,7 +169,9 @@ impl RaftService for PeerService {
         let requests =
             requests.take_while(|append| std::future::ready(append.is_some())).filter_map(std::future::ready);
         let answers = self.raft.stream_append(requests.boxed());
-        let answers = answers.map(|result| result.map(append_answer).map_err(stopped));
+        let clocks = self.clocks.clone();
+        let answers = answers
+            .map(move |result| result.map(|answer| append_answer(answer, clocks.now_ms())).map_err(stopped));
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -141,19 +179,23 @@ impl RaftService for PeerService {
         &self,
         request: Request<rpc::AppendRequest>,
     ) -> Result<Response<rpc::AppendResponse>, Status> {
-        let append = append_from_wire(request.into_inner()).map_err(malformed)?;
+        self.admitted()?;
+        let mut request = request.into_inner();
+        self.memory.heard(&std::mem::take(&mut request.acknowledged));
+        let append = append_from_wire(request).map_err(malformed)?;
         self.contact.heard();
         let prev = append.prev_log_id;
         let last = append.entries.last().map(|entry| entry.log_id).or(prev);
         if planted::is(Bug::SkipQuorum) {
             keep_vote_only(&self.raft, append).await.map_err(stopped)?;
-            return Ok(Response::new(append_answer(Ok(last))));
+            return Ok(Response::new(append_answer(Ok(last), self.clocks.now_ms())));
         }
         let answer = self.raft.append_entries(append).await.map_err(stopped)?;
-        Ok(Response::new(append_answer(answer.into_stream_result(prev, last))))
+        Ok(Response::new(append_answer(answer.into_stream_result(prev, last), self.clocks.now_ms())))
     }
 
     async fn vote(&self, request: Request<rpc::VoteRequest>) -> Result<Response<rpc::VoteResponse>, Status> {
+        self.admitted()?;
         let vote = vote_from_request(request.into_inner()).map_err(malformed)?;
         let answer = self.raft.vote(vote).await.map_err(stopped)?;
         Ok(Response::new(vote_answer(&answer)))
@@ -163,6 +205,7 @@ impl RaftService for PeerService {
         &self,
         request: Request<rpc::VoteRequest>,
     ) -> Result<Response<rpc::VoteResponse>, Status> {
+        self.admitted()?;
         let vote = vote_from_request(request.into_inner()).map_err(malformed)?;
         let answer = self.raft.pre_vote(vote).await.map_err(stopped)?;
         Ok(Response::new(vote_answer(&answer)))
@@ -172,7 +215,11 @@ impl RaftService for PeerService {
         &self,
         request: Request<rpc::TransferLeaderRequest>,
     ) -> Result<Response<rpc::TransferLeaderResponse>, Status> {
+        self.admitted()?;
         let request = request.into_inner();
+        if request.to == *self.raft.node_id() && self.stopping.load(Ordering::Relaxed) {
+            return Err(Status::unavailable("this replica is stopping and takes no leadership"));
+        }
         let from = vote_from_wire(request.from).map_err(malformed)?;
         let last = request.last_log_id.as_ref().map(log_id_from_wire);
         let asked = TransferLeaderRequest::new(from, request.to, last);
@@ -194,6 +241,7 @@ impl RaftService for PeerService {
         &self,
         request: Request<Streaming<rpc::SnapshotChunk>>,
     ) -> Result<Response<rpc::SnapshotResponse>, Status> {
+        self.admitted()?;
         let _one = self
             .receiving
             .try_lock()
@@ -240,5 +288,39 @@ impl RaftService for PeerService {
         };
         let answer = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(Response::new(rpc::SnapshotResponse { vote: Some(vote_to_wire(&answer.vote)) }))
+    }
+
+    async fn read_index(
+        &self,
+        _request: Request<rpc::ReadIndexRequest>,
+    ) -> Result<Response<rpc::ReadIndexResponse>, Status> {
+        let index = read_index(&self.raft).await.map_err(Status::failed_precondition)?;
+        Ok(Response::new(rpc::ReadIndexResponse { index }))
+    }
+
+    async fn recall(
+        &self,
+        request: Request<rpc::RecallRequest>,
+    ) -> Result<Response<rpc::RecallResponse>, Status> {
+        let found = request.into_inner().found.ok_or(Missing("found")).map_err(malformed)?;
+        let known = self.memory.answer(&found).await;
+        let membership = self.raft.metrics().borrow_watched().membership_config.clone();
+        let membership = Some(stored_membership_to_wire(&membership));
+        Ok(Response::new(rpc::RecallResponse { known: Some(known), membership }))
+    }
+
+    async fn lifeline(
+        &self,
+        _request: Request<rpc::LifelineRequest>,
+    ) -> Result<Response<Self::LifelineStream>, Status> {
+        Ok(Response::new(futures_util::stream::pending()))
+    }
+
+    async fn leader_lost(
+        &self,
+        request: Request<rpc::LeaderLostRequest>,
+    ) -> Result<Response<rpc::LeaderLostResponse>, Status> {
+        let agrees = leader_loss::agrees(&self.raft, &self.evidence, request.get_ref()).await;
+        Ok(Response::new(rpc::LeaderLostResponse { agrees }))
     }
 }

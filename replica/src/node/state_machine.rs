@@ -9,17 +9,22 @@ use futures_util::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
 use prost::Message as _;
-use quorate_proto::rpc::{Command, Event, Outcome};
+use quorate_proto::rpc::{Command, Event};
 
+use super::halt::Halt;
+use super::roster;
 use super::types::{
     Entry, LogId, Reply, SnapshotMeta, StoredMembership, Types, log_id_from_wire, log_id_to_wire,
-    stored_membership_from_wire, stored_membership_to_wire,
+    membership_to_wire, stored_membership_from_wire, stored_membership_to_wire,
 };
+use super::upgrade::TooNew;
 use crate::feed::{AppliedBatch, Publisher};
 use crate::machine::{self, Context};
 use crate::metrics::Metrics;
 use crate::planted::{self, Bug};
-use crate::store::{Applied, Applier, SnapshotFile, Store, StoreError, View, Writes};
+use crate::store::sum::StateSum;
+use crate::store::{Applied, Applier, Before, SnapshotFile, Store, StoreError, View, Writes};
+use crate::trace::{self, Stage};
 
 /// Entries applied under one hold of the state: bounds how long readers wait, about half a millisecond.
 const APPLY_BATCH_ENTRIES: usize = 128;
@@ -30,6 +35,8 @@ pub struct StateMachine {
     store: Arc<Store>,
     publisher: Publisher,
     metrics: Metrics,
+    machine_version_max: u32,
+    halt: Halt,
     /// Nothing was applied since the state was opened, and something before.
     resumed: bool,
 }
@@ -40,12 +47,20 @@ impl StateMachine {
     /// A state machine over a store, publishing to the feed.
     pub fn new(store: Arc<Store>, publisher: Publisher, metrics: Metrics) -> Self {
         let resumed = store.read().applied().index().is_some();
-        Self { store, publisher, metrics, resumed }
+        let (machine_version_max, halt) = (machine::VERSION_MAX, Halt::default());
+        Self { store, publisher, metrics, machine_version_max, halt, resumed }
+    }
+
+    /// The same for a build that supports machine versions up to this one; `halt` is told why it stops.
+    #[must_use]
+    pub fn supporting(self, machine_version_max: u32, halt: Halt) -> Self {
+        Self { machine_version_max, halt, ..self }
     }
 }
 
-/// The running hash after an entry: over the hash before, where the entry stands, its bytes, its outcome and its writes.
-fn fold_hash(before: &Bytes, log_id: &LogId, entry: &[u8], outcome: &[u8], writes: &Writes) -> Bytes {
+/// The running hash after an entry: over the hash before, where the entry stands, its bytes, its outcome, and the state's
+/// sum after it, which stands for every key that it wrote.
+fn fold_hash(before: &Bytes, log_id: &LogId, entry: &[u8], outcome: &[u8], sum: StateSum) -> Bytes {
     let mut hasher = blake3::Hasher::new();
     let mut field = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_be_bytes());
@@ -55,61 +70,118 @@ fn fold_hash(before: &Bytes, log_id: &LogId, entry: &[u8], outcome: &[u8], write
     field(&log_id_to_wire(log_id).encode_to_vec());
     field(entry);
     field(outcome);
-    for (key, value) in writes.iter().filter(|_| !planted::is(Bug::HashIgnoresField)) {
-        field(key.as_bytes());
-        match value {
-            Some(value) => field(value),
-            None => field(b"\0deleted"),
-        }
-    }
+    field(&sum.to_bytes());
     Bytes::copy_from_slice(hasher.finalize().as_bytes())
 }
 
+/// Why an entry was not applied: the replica stops before it.
+#[derive(Debug, thiserror::Error)]
+enum ApplyError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    TooNew(#[from] TooNew),
+}
+
+impl From<ApplyError> for io::Error {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Store(error) => error.into(),
+            ApplyError::TooNew(error) => io::Error::other(error),
+        }
+    }
+}
+
+/// What an entry comes to, before it is committed to the state.
+#[derive(Default)]
+struct Effect {
+    reply: Reply,
+    writes: Writes,
+    /// What is known of what the writes replace.
+    before: Before,
+    events: Vec<Event>,
+    /// The machine version from the next entry on, if this one raised it.
+    machine_version: Option<u32>,
+    membership: Option<quorate_proto::rpc::StoredMembership>,
+    /// What the hash is folded over.
+    body: Bytes,
+    outcome: Vec<u8>,
+}
+
 /// Applies one entry and returns the reply and the events.
-fn apply_entry(state: &mut Applier<'_>, entry: Entry) -> Result<(Reply, Vec<Event>), StoreError> {
-    let before = state.applied().clone();
+fn apply_entry(
+    state: &mut Applier<'_>,
+    entry: Entry,
+    machine_version_max: u32,
+) -> Result<(Reply, Vec<Event>), ApplyError> {
     let log_id = entry.log_id;
-    let mut applied = Applied { log_id: Some(log_id_to_wire(&log_id)), ..before.clone() };
-    let (reply, writes, events, body, outcome) = match entry.payload {
-        EntryPayload::Blank => (None, Writes::new(), Vec::new(), Bytes::new(), Vec::new()),
+    let mut log_time_ms = state.applied().log_time_ms;
+    let mut effect = match entry.payload {
+        EntryPayload::Blank => Effect::default(),
         EntryPayload::Membership(membership) => {
             let stored = StoredMembership::new(Some(log_id), membership);
             let wire = stored_membership_to_wire(&stored);
-            let body = Bytes::from(wire.encode_to_vec());
-            applied.membership = Some(wire);
-            (None, Writes::new(), Vec::new(), body, Vec::new())
+            let members = membership_to_wire(stored.membership());
+            let before = state.applied().membership.clone();
+            let writes = roster::changes(state, before.as_ref(), &members, log_id.index())?;
+            let body = wire.encode_to_vec().into();
+            Effect { body, membership: Some(wire), writes, ..Effect::default() }
         }
         EntryPayload::Normal(proposal) => {
+            let span = trace::open(Stage::Apply, &proposal.traceparent, Some(log_id.index()));
+            let _span = span.map(|(span, _)| span.entered());
             // Log time never goes back, whatever the proposer's clock says.
-            applied.log_time_ms = before.log_time_ms.max(proposal.log_time_ms);
+            log_time_ms = log_time_ms.max(proposal.log_time_ms);
             let context = Context {
                 index: log_id.index(),
                 term: log_id.committed_leader_id().term,
-                log_time_ms: applied.log_time_ms,
+                log_time_ms,
+                machine_version: state.applied().machine_version.max(1),
             };
-            let (outcome, mut writes, events) = apply_command(state, context, &proposal.command)?;
-            if planted::is(Bug::HashIgnoresField) && planted::on_replica(3) {
-                planted::alter_messages(&mut writes);
+            if proposal.command.is_empty() {
+                let (writes, before) = machine::tick(state, context)?;
+                Effect { writes, before, ..Effect::default() }
+            } else {
+                let changes = apply_command(state, context, &proposal.command, machine_version_max)?;
+                Effect {
+                    outcome: changes.outcome.encode_to_vec(),
+                    reply: Some(Box::new(changes.outcome)),
+                    writes: changes.writes,
+                    before: changes.before,
+                    events: changes.events,
+                    machine_version: changes.machine_version,
+                    body: proposal.command,
+                    membership: None,
+                }
             }
-            let encoded = outcome.encode_to_vec();
-            (Some(Box::new(outcome)), writes, events, proposal.command, encoded)
         }
     };
-    applied.hash = fold_hash(&before.hash, &log_id, &body, &outcome, &writes);
-    state.commit(writes, applied);
-    Ok((reply, events))
+    let sum = state.sum_after(&effect.writes, &effect.before)?;
+    if planted::is(Bug::HashIgnoresField) && planted::on_replica(3) {
+        planted::alter_messages(&mut effect.writes);
+    }
+    let mut applied = state.take_applied();
+    applied.log_id = Some(log_id_to_wire(&log_id));
+    applied.log_time_ms = log_time_ms;
+    applied.membership = effect.membership.or(applied.membership);
+    applied.machine_version = effect.machine_version.unwrap_or(applied.machine_version);
+    applied.hash = fold_hash(&applied.hash, &log_id, &effect.body, &effect.outcome, sum);
+    state.commit(effect.writes, sum, applied);
+    Ok((effect.reply, effect.events))
 }
 
 fn apply_command<V: View>(
     state: &V,
     context: Context,
     command: &Bytes,
-) -> Result<(Outcome, Writes, Vec<Event>), StoreError> {
+    machine_version_max: u32,
+) -> Result<machine::Applied, ApplyError> {
     let Ok(command) = Command::decode(command.clone()) else {
-        return Ok((machine::undecodable(context), Writes::new(), Vec::new()));
+        return Ok(machine::undecodable(context));
     };
-    let applied = machine::apply(state, context, &command)?;
-    Ok((applied.outcome, applied.writes, applied.events))
+    let changes = machine::apply(state, context, &command)?;
+    TooNew::check(changes.machine_version.unwrap_or(0), machine_version_max)?;
+    Ok(changes)
 }
 
 impl RaftStateMachine<Types> for StateMachine {
@@ -133,7 +205,7 @@ impl RaftStateMachine<Types> for StateMachine {
             self.store.wait_for_room().await;
             let mut replies = Vec::with_capacity(batch.len());
             let mut events = Vec::new();
-            let applied = {
+            let (applied_index, log_time_ms) = {
                 let mut state = self.store.apply();
                 for item in batch {
                     let (entry, responder) = item?;
@@ -141,21 +213,18 @@ impl RaftStateMachine<Types> for StateMachine {
                         && matches!(entry.payload, EntryPayload::Normal(_))
                         && std::mem::take(&mut self.resumed)
                     {
-                        apply_entry(&mut state, entry.clone())?;
+                        apply_entry(&mut state, entry.clone(), self.machine_version_max)?;
                     }
-                    let (reply, pushed) = apply_entry(&mut state, entry)?;
+                    let (reply, pushed) = apply_entry(&mut state, entry, self.machine_version_max)
+                        .inspect_err(|error| self.halt.because(error))?;
                     events.extend(pushed);
                     replies.extend(responder.map(|responder| (responder, reply)));
                 }
-                state.applied().clone()
+                (state.applied().index().unwrap_or(0), state.applied().log_time_ms)
             };
             self.metrics.applied(replies.len(), events.len());
             // Published before anybody is told: who reads at the answer's index finds it.
-            self.publisher.publish(AppliedBatch {
-                events,
-                applied_index: applied.index().unwrap_or(0),
-                log_time_ms: applied.log_time_ms,
-            });
+            self.publisher.publish(AppliedBatch { events, applied_index, log_time_ms });
             for (responder, reply) in replies {
                 responder.send(reply);
             }
@@ -169,6 +238,10 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotFile) -> io::Result<()> {
+        let received = Store::snapshot_header(&snapshot.path)?;
+        TooNew::check(received.machine_version, self.machine_version_max)
+            .inspect_err(|error| self.halt.because(error))
+            .map_err(io::Error::other)?;
         let installed = self.store.install_snapshot(snapshot.path).await?;
         self.publisher.publish_reset(&installed.applied);
         Ok(())

@@ -1,6 +1,7 @@
 //! openraft's own storage suite against the real log and store, and a cluster of three nodes in one process.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,21 +74,32 @@ impl Cluster {
     async fn start(&mut self, id: u64) {
         let listener = self.waiting.remove(&id).expect("not started before");
         let dir = tempfile::tempdir().expect("a folder");
-        let boot_id_file = dir.path().join("boot");
+        self.start_in(id, dir, listener).await;
+    }
+
+    fn settings(&self, id: u64, dir: &Path, listen: std::net::SocketAddr) -> Settings {
+        let boot_id_file = dir.join("boot");
         std::fs::write(&boot_id_file, "boot").expect("a file");
-        let settings = Settings {
+        Settings {
             id,
             cluster: "test".into(),
-            data_dir: dir.path().to_owned(),
-            listen: listener.local_addr().expect("bound"),
+            data_dir: dir.to_owned(),
+            listen,
             http_listen: None,
-            cluster_secret_file: dir.path().join("secret"),
+            cluster_secret_file: dir.join("secret"),
             boot_id_file,
+            clock_offset_ms: 0,
             heartbeat_interval_ms: 100,
             election_timeout_min_ms: 500,
             election_timeout_max_ms: 1_000,
+            join: false,
+            machine_version_max: crate::machine::VERSION_MAX,
             replicas: self.replicas.clone(),
-        };
+        }
+    }
+
+    async fn start_in(&mut self, id: u64, dir: TempDir, listener: tokio::net::TcpListener) {
+        let settings = self.settings(id, dir.path(), listener.local_addr().expect("bound"));
         let node = Arc::new(Node::start(&settings, Metrics::default()).await.expect("starts"));
         let service = rpc::raft_server::RaftServer::new(node.peer_service());
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
@@ -189,7 +201,13 @@ async fn three_nodes_agree_and_hand_leadership_over() {
     assert!(again[0].replay, "a retry at the next leader is answered with the original");
     assert_eq!(again[0].index, outcomes[0].index);
     assert!(!again[1].replay);
-    next.linearize().await.expect("leads");
+    for node in &cluster.nodes {
+        node.linearize().await.expect("the leader by itself, a follower through it");
+        assert!(
+            node.status(0).applied_index >= again[1].index,
+            "what was acknowledged before is applied here"
+        );
+    }
     cluster.agree(again[1].index).await;
     cluster.stop().await;
 }
@@ -225,9 +243,12 @@ async fn a_restarted_node_finds_its_data_and_replays_its_log() {
         http_listen: None,
         cluster_secret_file: dir.path().join("secret"),
         boot_id_file: boot_id_file.clone(),
+        clock_offset_ms: 0,
         heartbeat_interval_ms: 50,
         election_timeout_min_ms: 200,
         election_timeout_max_ms: 400,
+        join: false,
+        machine_version_max: crate::machine::VERSION_MAX,
         replicas: BTreeMap::from([(1, "127.0.0.1:1".to_owned())]),
     };
     let node = Node::start(&settings, Metrics::default()).await.expect("starts");
@@ -258,4 +279,131 @@ async fn a_restarted_node_finds_its_data_and_replays_its_log() {
     let again = propose_all(&node, vec![sign_up(50)]).await;
     assert!(again[0].replay);
     node.stop().await.expect("stops");
+}
+
+/// A directory as a crash at this moment leaves it.
+fn copy_of(dir: &Path) -> TempDir {
+    fn copy(from: &Path, to: &Path) {
+        for entry in std::fs::read_dir(from).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let target = to.join(path.file_name().expect("a name"));
+            if path.is_dir() {
+                std::fs::create_dir(&target).expect("a folder");
+                copy(&path, &target);
+            } else {
+                std::fs::copy(&path, &target).expect("copies");
+            }
+        }
+    }
+    let target = tempfile::tempdir().expect("a folder");
+    copy(dir, target.path());
+    target
+}
+
+/// Starts a replica of a running cluster on a directory and waits for what its peers make of it.
+async fn decision(cluster: &Cluster, id: u64, dir: &Path) -> Result<Arc<Node>, String> {
+    let settings = cluster.settings(id, dir, "127.0.0.1:1".parse().expect("an address"));
+    let node = Node::start(&settings, Metrics::default()).await.map_err(|error| error.to_string())?;
+    let decided = tokio::time::timeout(Duration::from_secs(10), node.gate.decided()).await.expect("in time");
+    if let Err(line) = decided {
+        assert_eq!(node.failed().await, Ending::Refused(line.clone()));
+        let vote = rpc::VoteRequest {
+            vote: Some(rpc::Vote { term: 1_000, node_id: 1, committed: false }),
+            ..rpc::VoteRequest::default()
+        };
+        let service = node.peer_service();
+        use rpc::raft_server::Raft as _;
+        let refused = service.vote(tonic::Request::new(vote)).await.expect_err("it must not vote");
+        assert_eq!(refused.code(), tonic::Code::Unavailable);
+        let append = rpc::AppendRequest::default();
+        let refused = service.append_once(tonic::Request::new(append)).await.expect_err("nor acknowledge");
+        assert_eq!(refused.code(), tonic::Code::Unavailable);
+        return Err(line);
+    }
+    Ok(Arc::new(node))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_copy_of_a_disk_neither_votes_nor_acknowledges() {
+    let mut cluster = cluster(3, 3).await;
+    let leader = cluster.leader().await;
+    let outcomes = propose_all(&leader, (1..=50).map(sign_up).collect()).await;
+    cluster.agree(outcomes.last().expect("some").index).await;
+    let at = cluster.nodes.iter().position(|node| !node.is_leader()).expect("two of three");
+    let id = cluster.nodes[at].id();
+    let old = copy_of(cluster.dirs[at].path());
+    let after = propose_all(&leader, (51..=100).map(sign_up).collect()).await;
+    cluster.agree(after.last().expect("some").index).await;
+    // The leader's next heartbeat tells the other follower too; then it is enough to ask either.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let stopped = cluster.nodes.remove(at);
+    cluster.servers.remove(at).abort();
+    stopped.raft.shutdown().await.expect("stops");
+    let (current, empty) = (copy_of(cluster.dirs[at].path()), tempfile::tempdir().expect("a folder"));
+
+    let line = decision(&cluster, id, old.path()).await.expect_err("an old copy");
+    let expected = format!("is older than what replica {id} acknowledged");
+    assert!(line.contains(&expected) && line.contains("replica member replace"), "{line}");
+    assert!(!line.contains('\n'), "{line}");
+    let again = decision(&cluster, id, copy_of(old.path()).path()).await.expect_err("for good");
+    assert_eq!(again, line, "however often it is started");
+    let line = decision(&cluster, id, empty.path()).await.expect_err("an emptied directory");
+    assert!(line.contains(&expected), "{line}");
+
+    let learner = decision(&cluster, 9, tempfile::tempdir().expect("a folder").path()).await;
+    learner.expect("a new replica has acknowledged nothing").raft.shutdown().await.expect("stops");
+    let began = Instant::now();
+    let back = decision(&cluster, id, current.path()).await.expect("its own disk is taken back");
+    println!("admitted after {:?}", began.elapsed());
+    back.raft.shutdown().await.expect("stops");
+    // The directory that just ran is ahead of the copy that was taken before it by one start.
+    let stale = copy_of(cluster.dirs[at].path());
+    let line = decision(&cluster, id, stale.path()).await.expect_err("a copy of before the last start");
+    assert!(line.contains("start number"), "{line}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_replicas_start_together_after_a_full_stop() {
+    let mut first = cluster(3, 3).await;
+    let leader = first.leader().await;
+    let outcomes = propose_all(&leader, (1..=50).map(sign_up).collect()).await;
+    let last = outcomes.last().expect("some").index;
+    first.agree(last).await;
+    let copies: Vec<TempDir> = first.dirs.iter().map(|dir| copy_of(dir.path())).collect();
+    let replicas = first.replicas.clone();
+    // Each server's listener is gone once its task has ended; then the ports are free for the second life.
+    for node in &first.nodes {
+        node.raft.shutdown().await.expect("stops");
+    }
+    for server in first.servers.drain(..) {
+        server.abort();
+        let _ = server.await;
+    }
+    let mut second = Cluster {
+        nodes: Vec::new(),
+        servers: Vec::new(),
+        dirs: Vec::new(),
+        replicas: replicas.clone(),
+        waiting: BTreeMap::new(),
+    };
+    for ((id, address), dir) in replicas.iter().zip(copies) {
+        let listener = until_bound(address).await;
+        second.start_in(*id, dir, listener).await;
+    }
+    let leader = second.leader().await;
+    let again = propose_all(&leader, vec![sign_up(7), sign_up(51)]).await;
+    assert!(again[0].replay && !again[1].replay);
+    second.agree(again[1].index).await;
+    second.stop().await;
+}
+
+async fn until_bound(address: &str) -> tokio::net::TcpListener {
+    for _ in 0..500 {
+        match tokio::net::TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    panic!("waited 10 s in vain for {address}");
 }

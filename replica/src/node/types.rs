@@ -16,6 +16,8 @@ pub struct Proposal {
     pub log_time_ms: u64,
     /// An encoded `quorate.v1.Command`.
     pub command: Bytes,
+    /// W3C trace context of a traced command; empty otherwise.
+    pub traceparent: String,
 }
 
 impl fmt::Display for Proposal {
@@ -128,6 +130,7 @@ pub fn entry_to_wire(entry: Entry) -> rpc::Entry {
         Normal(proposal) => rpc::entry::Payload::Proposal(rpc::Proposal {
             log_time_ms: proposal.log_time_ms,
             command: proposal.command,
+            traceparent: proposal.traceparent,
         }),
         Membership(membership) => rpc::entry::Payload::Membership(membership_to_wire(&membership)),
     };
@@ -142,6 +145,7 @@ pub fn entry_from_wire(entry: rpc::Entry) -> Result<Entry, Missing> {
         Payload::Proposal(proposal) => openraft::EntryPayload::Normal(Proposal {
             log_time_ms: proposal.log_time_ms,
             command: proposal.command,
+            traceparent: proposal.traceparent,
         }),
         Payload::Membership(membership) => {
             openraft::EntryPayload::Membership(membership_from_wire(membership)?)

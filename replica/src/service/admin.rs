@@ -1,4 +1,4 @@
-//! The service for operators.
+//! The service that tells how a replica stands: to operators, gateways and the other replicas.
 
 use std::sync::Arc;
 

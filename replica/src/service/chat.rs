@@ -19,7 +19,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::read;
 use super::token::Signer;
 use crate::feed;
-use crate::node::{Node, ProposeError};
+use crate::machine;
+use crate::node::{Node, ProposeError, Submitted};
+use crate::trace::{self, Stage};
+use tracing::Span;
 
 /// Commands of one gateway between their arrival and their answer. More wait in the gateway, by HTTP/2 flow control.
 const COMMANDS_IN_FLIGHT_MAX: usize = 16_384;
@@ -29,6 +32,9 @@ const ANSWERS_AHEAD: usize = 256;
 const ANSWERS_PER_FRAME_MAX: usize = 1024;
 /// Above this much state that is not in the checkpoint yet, new commands are refused as overloaded.
 const OVERLAY_BYTES_REFUSE: usize = 192 * 1024 * 1024;
+/// Longest command: the longest text with everything around it. The log must be able to read back what it was given, and a
+/// full append must fit into one message.
+const COMMAND_BYTES_MAX: usize = 28 * 1024;
 /// How long a read waits for its index.
 const READ_WAIT: Duration = Duration::from_secs(2);
 
@@ -48,8 +54,7 @@ impl ChatService {
     /// Waits until the state has reached an index.
     async fn wait_for(&self, min_index: u64, linearizable: bool) -> Result<(), Status> {
         if linearizable && self.node.linearize().await.is_err() {
-            let hint = self.node.leader().map_or_else(String::new, |(_, address)| format!(": ask {address}"));
-            return Err(Status::unavailable(format!("only the leader serves a linearizable read{hint}")));
+            return Err(Status::unavailable("no leader has confirmed a linearizable read: try again"));
         }
         let mut position = self.node.publisher().position();
         let reached = tokio::time::timeout(READ_WAIT, position.wait_for(|at| at.index >= min_index)).await;
@@ -91,19 +96,31 @@ impl Submits {
             node.metrics().refused_overloaded(items.len());
             return self.refuse(items.iter().map(|item| item.request_id), failure::Kind::Overloaded).await;
         }
-        let (good, bad): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| is_command(&item.command));
+        let (good, bad): (Vec<_>, Vec<_>) = items
+            .into_iter()
+            .partition(|item| item.command.len() <= COMMAND_BYTES_MAX && is_command(&item.command));
         if !bad.is_empty() {
             self.refuse(bad.iter().map(|item| item.request_id), failure::Kind::Malformed).await;
         }
-        let (ids, commands): (Vec<u64>, Vec<Bytes>) =
-            good.into_iter().map(|item| (item.request_id, item.command)).unzip();
+        let mut spans = Vec::new();
+        let (ids, commands): (Vec<u64>, Vec<Submitted>) = good
+            .into_iter()
+            .map(|item| {
+                let traced = trace::open(Stage::Propose, &item.traceparent, None);
+                let traceparent = traced.map_or_else(String::new, |(span, traceparent)| {
+                    spans.push((item.request_id, span));
+                    traceparent
+                });
+                (item.request_id, Submitted { command: item.command, traceparent })
+            })
+            .unzip();
         // Proposed here, in the order of arrival; waited for beside, so that the next batch is proposed meanwhile.
         match node.propose(commands).await {
             Ok(outcomes) => {
                 let answers = self.answers.clone();
                 let node = node.clone();
                 tokio::spawn(async move {
-                    forward(&node, ids, outcomes, &answers).await;
+                    forward(&node, ids, outcomes, &answers, spans).await;
                     drop(permit);
                 });
             }
@@ -118,7 +135,9 @@ impl Submits {
 }
 
 fn is_command(bytes: &Bytes) -> bool {
-    Command::decode(bytes.clone()).is_ok_and(|command| command.action.is_some())
+    // Some commands are the leader's own: a gateway cannot ask for them.
+    Command::decode(bytes.clone())
+        .is_ok_and(|command| command.action.is_some() && !machine::is_internal(&command))
 }
 
 fn kind_of(error: &ProposeError) -> failure::Kind {
@@ -146,6 +165,7 @@ async fn forward(
     ids: Vec<u64>,
     outcomes: impl Stream<Item = Result<quorate_proto::rpc::Outcome, ProposeError>> + Send,
     answers: &mpsc::Sender<Result<SubmitResults, Status>>,
+    mut spans: Vec<(u64, Span)>,
 ) {
     let mut ids = ids.into_iter();
     let mut chunks = std::pin::pin!(outcomes.ready_chunks(ANSWERS_PER_FRAME_MAX));
@@ -153,6 +173,15 @@ async fn forward(
         let items = chunk
             .into_iter()
             .zip(&mut ids)
+            .inspect(|(outcome, answered)| {
+                // Closes the spans of what is answered now.
+                spans.retain(|(request_id, span)| {
+                    if request_id == answered {
+                        span.record("index", outcome.as_ref().map_or(0, |outcome| outcome.index));
+                    }
+                    request_id != answered
+                });
+            })
             .map(|(outcome, request_id)| match outcome {
                 Ok(outcome) => {
                     SubmitResult { request_id, result: Some(submit_result::Result::Outcome(outcome)) }
@@ -211,7 +240,7 @@ impl Chat for ChatService {
     async fn token(&self, request: Request<TokenRequest>) -> Result<Response<TokenResponse>, Status> {
         let request = request.into_inner();
         self.wait_for(request.min_index, false).await?;
-        self.signer.sign(self.node.store(), &request).map(Response::new)
+        self.signer.sign(&self.node, &request).map(Response::new)
     }
 }
 

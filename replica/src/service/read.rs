@@ -49,9 +49,11 @@ pub(super) fn answer(store: &Store, request: ReadRequest) -> Result<ReadResponse
     let (as_of_index, log_time_ms) = (state.applied().index().unwrap_or(0), state.applied().log_time_ms);
     let result = match decide(&state, request) {
         Ok(result) => result,
-        Err(Refusal::Rejected(code, message)) => {
-            Answer::Rejected(Rejected { code: code.word().to_owned(), message: message.to_owned() })
-        }
+        Err(Refusal::Rejected(code, message)) => Answer::Rejected(Rejected {
+            code: code.word().to_owned(),
+            message: message.to_owned(),
+            revision: None,
+        }),
         Err(Refusal::Store(error)) => return Err(error),
     };
     Ok(ReadResponse { as_of_index, log_time_ms, result: Some(result) })

@@ -19,8 +19,8 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::machine::{Tables as _, join};
-use crate::node::{Node, now_ms};
-use crate::store::{Store, StoreError};
+use crate::node::Node;
+use crate::store::StoreError;
 
 /// Shortest cluster secret accepted.
 const SECRET_BYTES_MIN: usize = 32;
@@ -104,10 +104,10 @@ impl Signer {
     }
 
     /// Signs a token for a session whose refresh secret the caller knows.
-    pub(super) fn sign(&self, store: &Store, request: &TokenRequest) -> Result<TokenResponse, Status> {
+    pub(super) fn sign(&self, node: &Node, request: &TokenRequest) -> Result<TokenResponse, Status> {
         let broken = |error: StoreError| Status::internal(error.to_string());
         let refused = || Status::unauthenticated("this session has ended: sign in again");
-        let state = store.read();
+        let state = node.store().read();
         let session = state.session(&request.session_id).map_err(broken)?.ok_or_else(refused)?;
         // BLAKE3's comparison is constant in time.
         let given = blake3::hash(&request.refresh_secret);
@@ -126,7 +126,7 @@ impl Signer {
             )
         })?;
         let session_id = Uuid::from_slice(&request.session_id).map_err(|_| refused())?;
-        let issued_ms = now_ms();
+        let issued_ms = node.wall_clock_ms();
         let expires_at_ms = issued_ms + ACCESS_TOKEN_MS;
         let claims = Claims {
             iss: ISSUER.to_owned(),

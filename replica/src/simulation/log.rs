@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use raft_log::api::raft_log_writer::RaftLogWriter as _;
-use raft_log::{Callback as _, RaftLog};
+use raft_log::{Callback as _, RaftLog, Segment};
 use tokio::sync::Notify;
 
 use crate::node::log_store::{Flushed, LogIdRecord, Record, VoteRecord, WalTypes};
@@ -170,6 +170,11 @@ impl Memory {
     }
 }
 
+/// A simulated log has no places in files.
+fn nowhere() -> Segment {
+    Segment::new(0, 0)
+}
+
 /// The write-ahead log under [`crate::node`]'s log store.
 #[expect(clippy::large_enum_variant, reason = "there is one of it in a replica")]
 pub(crate) enum Wal {
@@ -218,54 +223,54 @@ impl Wal {
         }
     }
 
-    pub(crate) fn save_vote(&mut self, vote: VoteRecord) -> io::Result<()> {
+    pub(crate) fn save_vote(&mut self, vote: VoteRecord) -> io::Result<Segment> {
         match self {
-            Wal::Files(log) => log.save_vote(vote).map(drop),
+            Wal::Files(log) => log.save_vote(vote),
             Wal::Memory(memory) => {
                 memory.write(Written::Vote(vote));
-                Ok(())
+                Ok(nowhere())
             }
         }
     }
 
-    pub(crate) fn append(&mut self, entries: Vec<(LogIdRecord, Record)>) -> io::Result<()> {
+    pub(crate) fn append(&mut self, entries: Vec<(LogIdRecord, Record)>) -> io::Result<Segment> {
         match self {
-            Wal::Files(log) => log.append(entries).map(drop),
+            Wal::Files(log) => log.append(entries),
             Wal::Memory(memory) => {
                 for (id, payload) in entries {
                     memory.write(Written::Append(id, payload));
                 }
-                Ok(())
+                Ok(nowhere())
             }
         }
     }
 
-    pub(crate) fn commit(&mut self, id: LogIdRecord) -> io::Result<()> {
+    pub(crate) fn commit(&mut self, id: LogIdRecord) -> io::Result<Segment> {
         match self {
-            Wal::Files(log) => log.commit(id).map(drop),
+            Wal::Files(log) => log.commit(id),
             Wal::Memory(memory) => {
                 memory.write(Written::Commit(id));
-                Ok(())
+                Ok(nowhere())
             }
         }
     }
 
-    pub(crate) fn truncate(&mut self, index: u64) -> io::Result<()> {
+    pub(crate) fn truncate(&mut self, index: u64) -> io::Result<Segment> {
         match self {
-            Wal::Files(log) => log.truncate(index).map(drop),
+            Wal::Files(log) => log.truncate(index),
             Wal::Memory(memory) => {
                 memory.write(Written::Truncate(index));
-                Ok(())
+                Ok(nowhere())
             }
         }
     }
 
-    pub(crate) fn purge(&mut self, id: LogIdRecord) -> io::Result<()> {
+    pub(crate) fn purge(&mut self, id: LogIdRecord) -> io::Result<Segment> {
         match self {
-            Wal::Files(log) => log.purge(id).map(drop),
+            Wal::Files(log) => log.purge(id),
             Wal::Memory(memory) => {
                 memory.write(Written::Purge(id));
-                Ok(())
+                Ok(nowhere())
             }
         }
     }

@@ -52,6 +52,8 @@ pub trait Host: Debug {
     fn chance(&self) -> u64;
     /// How long its disk takes for the next sync.
     fn sync_delay(&self) -> Duration;
+    /// How long its checkpoint's thread leaves the next job alone.
+    fn checkpoint_delay(&self) -> Duration;
     /// Opens a connection to an address.
     fn dial(&self, address: &str) -> Dialing;
     /// Its disks, by data directory.
@@ -96,7 +98,7 @@ pub(crate) fn wall_ms() -> Option<u64> {
 
 /// How long the thread of the checkpoint waits for its next job.
 pub(crate) fn checkpoint_delay() -> Duration {
-    host().map_or(Duration::from_millis(1), |host| Duration::from_millis(1 + host.chance() % 20))
+    host().map_or(Duration::from_millis(1), |host| host.checkpoint_delay())
 }
 
 /// The disk under a directory or under one of its parents.
@@ -104,6 +106,11 @@ fn disk(dir: &Path) -> Option<Disk> {
     let disks = host()?.disks();
     let disks = disks.borrow();
     dir.ancestors().find_map(|dir| disks.get(dir).cloned())
+}
+
+/// A simulated connection to an address; `None` in the real world.
+pub(crate) fn dial(address: &str) -> Option<Dialing> {
+    host().map(|host| host.dial(address))
 }
 
 /// A channel over simulated connections.

@@ -53,6 +53,29 @@ impl Batch {
 
 type Pair = sled::Result<(IVec, IVec)>;
 
+/// Pairs in order of keys, as sled's iterator gives them.
+pub(crate) struct Pairs<'a>(Box<dyn DoubleEndedIterator<Item = Pair> + 'a>);
+
+impl<'a> Pairs<'a> {
+    pub(crate) fn keys(self) -> impl DoubleEndedIterator<Item = sled::Result<IVec>> + 'a {
+        self.0.map(|pair| pair.map(|(key, _)| key))
+    }
+}
+
+impl Iterator for Pairs<'_> {
+    type Item = Pair;
+
+    fn next(&mut self) -> Option<Pair> {
+        self.0.next()
+    }
+}
+
+impl DoubleEndedIterator for Pairs<'_> {
+    fn next_back(&mut self) -> Option<Pair> {
+        self.0.next_back()
+    }
+}
+
 /// Pairs read at once from the map: it cannot be borrowed while the iterator lives.
 const CHUNK_PAIRS: usize = 64;
 
@@ -75,18 +98,27 @@ impl Tree {
         }
     }
 
-    pub(crate) fn range<K, R>(&self, range: R) -> Box<dyn DoubleEndedIterator<Item = Pair> + '_>
+    pub(crate) fn range<K, R>(&self, range: R) -> Pairs<'_>
     where
         K: AsRef<[u8]>,
         R: RangeBounds<K>,
     {
         match self {
-            Tree::Sled(db) => Box::new(db.range(range)),
+            Tree::Sled(db) => Pairs(Box::new(db.range(range))),
             Tree::Map(map) => {
                 let own = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
                 let bounds = (own(range.start_bound()), own(range.end_bound()));
-                Box::new(Walk { map, bounds, chunk: Vec::new().into_iter() })
+                Pairs(Box::new(Walk { map, bounds, chunk: Vec::new().into_iter() }))
             }
+        }
+    }
+
+    /// Pairs of one space: its keys begin with one byte.
+    pub(crate) fn scan_prefix(&self, space: [u8; 1]) -> Pairs<'_> {
+        let end = space[0].checked_add(1);
+        match end {
+            Some(end) => self.range([space[0]]..[end]),
+            None => self.range(space..),
         }
     }
 

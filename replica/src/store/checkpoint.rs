@@ -3,14 +3,16 @@
 //! sled is beta and its flush is no fsync, so nothing here is trusted beyond what [`super::trust`] allows: the Raft log and
 //! the last snapshot can always rebuild it. Its panics on damaged files become errors with a way out.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::RwLock;
 
 use bytes::Bytes;
 use prost::Message as _;
 
 use super::run::{self, Members};
-use super::{Applied, Key, StoreError, Writes};
+use super::{Applied, Key, Space, StoreError, Writes};
 
 /// sled's page cache. Reads go through the overlay first; this serves history and cold conversations.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -24,16 +26,35 @@ const INSTALL_BATCH_PAIRS: usize = 4096;
 /// Changed members of one run space and id: ordinal, and the value or `None` for a deletion.
 type Changes = Vec<(u64, Option<Bytes>)>;
 
-/// The sled tree behind the overlay.
-#[derive(Debug)]
-pub(super) struct Checkpoint {
-    db: Tree,
+type Pair = (sled::IVec, sled::IVec);
+
+/// A found pair, if it is a run of the key's space and id.
+fn neighbour(found: Option<sled::Result<Pair>>, key: &Key) -> Result<Option<Pair>, StoreError> {
+    let Some(pair) = found else { return Ok(None) };
+    let (raw, run) = pair.map_err(|error| StoreError::checkpoint("reading", &error))?;
+    Ok((raw.starts_with(key.run_prefix()) && raw.len() == key.as_bytes().len()).then_some((raw, run)))
+}
+
+fn unpacked(run: &[u8]) -> Result<BTreeMap<u64, Bytes>, StoreError> {
+    let members = run::unpack(&Bytes::copy_from_slice(run));
+    Ok(members.ok_or_else(|| StoreError::damaged("a run cannot be read"))?.into_iter().collect())
 }
 
 #[cfg(feature = "simulation")]
 use crate::simulation::{Batch, Tree};
 #[cfg(not(feature = "simulation"))]
 use sled::{Batch, Db as Tree};
+
+/// The sled tree behind the overlay.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    db: Tree,
+    /// Held for writing while a batch is applied and for reading while a range is walked: sled's iterator is no view of one
+    /// point in time, and a run that is rewritten meanwhile may move below where a walk already is.
+    walks: RwLock<()>,
+}
+
+const NOT_POISONED: &str = "nothing panics while it holds the lock on walks";
 
 impl Checkpoint {
     /// Opens or makes the tree.
@@ -43,7 +64,7 @@ impl Checkpoint {
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
         #[cfg(feature = "simulation")]
         if let Some(db) = Tree::simulated(dir) {
-            return Ok(Self { db });
+            return Ok(Self { db, walks: RwLock::new(()) });
         }
         let opened = catch_unwind(AssertUnwindSafe(|| {
             sled::Config::new()
@@ -55,9 +76,9 @@ impl Checkpoint {
         }));
         match opened {
             #[cfg(feature = "simulation")]
-            Ok(Ok(db)) => Ok(Self { db: Tree::Sled(db) }),
+            Ok(Ok(db)) => Ok(Self { db: Tree::Sled(db), walks: RwLock::new(()) }),
             #[cfg(not(feature = "simulation"))]
-            Ok(Ok(db)) => Ok(Self { db }),
+            Ok(Ok(db)) => Ok(Self { db, walks: RwLock::new(()) }),
             Ok(Err(sled::Error::Io(source))) => Err(StoreError::io("opening the checkpoint")(source)),
             Ok(Err(error)) => Err(StoreError::damaged(&format!("the checkpoint cannot be opened: {error}"))),
             Err(_) => Err(StoreError::damaged("the checkpoint cannot be opened: its files are damaged")),
@@ -94,6 +115,7 @@ impl Checkpoint {
             return Ok(members.into_iter().map(|(at, value)| (from.with_ordinal(at), value)).collect());
         }
         let mut pairs = Vec::new();
+        let _still = self.walks.read().expect(NOT_POISONED);
         for pair in self.db.range(from.as_bytes()..to.as_bytes()).take(limit) {
             let (raw, value) = pair.map_err(|error| StoreError::checkpoint("reading", &error))?;
             let key =
@@ -107,6 +129,7 @@ impl Checkpoint {
     fn members(&self, from: &Key, end: u64, limit: usize) -> Result<Members, StoreError> {
         let mut found = Members::new();
         let start = from.ordinal();
+        let _still = self.walks.read().expect(NOT_POISONED);
         for pair in self.db.range(from.as_bytes()..) {
             let (raw, value) = pair.map_err(|error| StoreError::checkpoint("reading", &error))?;
             if !raw.starts_with(from.run_prefix()) || raw.len() != from.as_bytes().len() {
@@ -124,6 +147,21 @@ impl Checkpoint {
             }
         }
         Ok(found)
+    }
+
+    /// All keys of a space that is no run space.
+    pub(super) fn keys(&self, space: Space) -> impl Iterator<Item = Result<Key, StoreError>> + '_ {
+        self.db.scan_prefix([space as u8]).keys().map(|raw| {
+            let raw = raw.map_err(|error| StoreError::checkpoint("reading", &error))?;
+            Key::from_bytes(&raw).ok_or_else(|| StoreError::damaged("a checkpoint key is too long"))
+        })
+    }
+
+    /// The highest ordinal in a run space that has one id only.
+    pub(super) fn last_ordinal(&self, space: Space) -> Result<Option<u64>, StoreError> {
+        let last = self.db.scan_prefix([space as u8]).next_back().transpose();
+        let last = last.map_err(|error| StoreError::checkpoint("reading", &error))?;
+        Ok(last.and_then(|(raw, _)| Key::from_bytes(&raw)).map(|key| key.ordinal()))
     }
 
     /// Writes a frozen overlay and what it brings the state to, as one atomic batch.
@@ -154,50 +192,64 @@ impl Checkpoint {
             self.merge_runs(&mut batch, &first, changes)?;
         }
         batch.insert(APPLIED_KEY, applied.encode_to_vec());
+        let _alone = self.walks.write().expect(NOT_POISONED);
         self.db.apply_batch(batch).map_err(|error| StoreError::checkpoint("writing", &error))
     }
 
-    /// Rewrites the runs that the changes touch, the last one included when there is room in it.
-    fn merge_runs(&self, batch: &mut Batch, first: &Key, changes: Changes) -> Result<(), StoreError> {
-        let prefix = first.run_prefix();
-        let last = changes.last().map_or(0, |(ordinal, _)| *ordinal);
-        let mut touched = std::collections::BTreeMap::<u64, Bytes>::new();
-        let mut take = |raw: &[u8], value: &[u8], batch: &mut Batch| -> Result<(), StoreError> {
-            let run = Bytes::copy_from_slice(value);
-            touched.extend(run::unpack(&run).ok_or_else(|| StoreError::damaged("a run cannot be read"))?);
-            batch.remove(raw);
-            Ok(())
-        };
-        // The run before the first change, if it still has room, is filled up.
-        if let Some(pair) = self.db.range(prefix..first.as_bytes()).next_back() {
-            let (raw, value) = pair.map_err(|error| StoreError::checkpoint("reading", &error))?;
-            if value.len() < run::RUN_BYTES_TARGET / 2 {
-                take(&raw, &value, batch)?;
-            }
-        }
-        // Runs that hold changed members: their keys, the last ordinals, are at or after the first change.
-        for pair in self.db.range(first.as_bytes()..) {
-            let (raw, value) = pair.map_err(|error| StoreError::checkpoint("reading", &error))?;
-            if !raw.starts_with(prefix) {
-                break;
-            }
-            if run::first(&value).is_none_or(|begins| begins > last) {
-                break;
-            }
-            take(&raw, &value, batch)?;
-        }
-        for (ordinal, value) in changes {
-            match value {
-                Some(value) => touched.insert(ordinal, value),
-                None => touched.remove(&ordinal),
+    /// Rewrites the runs that hold changed members, each by itself, and appends what lies beyond the last. Work grows with
+    /// the changes and not with what lies between them: a queue is changed at both its ends.
+    ///
+    /// Returns how many stored runs were rewritten.
+    fn merge_runs(&self, batch: &mut Batch, first: &Key, changes: Changes) -> Result<usize, StoreError> {
+        let mut rewritten = 0;
+        let mut changes = changes.into_iter().peekable();
+        while let Some((ordinal, _)) = changes.peek() {
+            let at = first.with_ordinal(*ordinal);
+            let (mut members, end) = match self.run_at_or_after(&at)? {
+                // The run that holds the member, or the one before which it would stand.
+                Some((raw, run)) => {
+                    let key = Key::from_bytes(&raw);
+                    let key = key.ok_or_else(|| StoreError::damaged("a checkpoint key is too long"))?;
+                    let end = key.ordinal();
+                    // What comes after the last run joins it here: read once more, it would be without these changes.
+                    let next = end.checked_add(1).map(|next| self.run_at_or_after(&first.with_ordinal(next)));
+                    let is_last = next.transpose()?.flatten().is_none();
+                    batch.remove(raw);
+                    (unpacked(&run)?, if is_last { u64::MAX } else { end })
+                }
+                // Beyond every run: the last one is filled up if it has room.
+                None => match self.run_before(&at)? {
+                    Some((raw, run)) if run.len() < run::RUN_BYTES_TARGET / 2 => {
+                        batch.remove(raw);
+                        (unpacked(&run)?, u64::MAX)
+                    }
+                    _ => (BTreeMap::new(), u64::MAX),
+                },
             };
+            rewritten += usize::from(!members.is_empty());
+            while let Some((ordinal, value)) = changes.next_if(|(ordinal, _)| *ordinal <= end) {
+                match value {
+                    Some(value) => members.insert(ordinal, value),
+                    None => members.remove(&ordinal),
+                };
+            }
+            let members: Members = members.into_iter().collect();
+            for run in run::split(&members) {
+                let Some((last, _)) = run.last() else { continue };
+                batch.insert(first.with_ordinal(*last).as_bytes(), run::pack(run));
+            }
         }
-        let members: Members = touched.into_iter().collect();
-        for run in run::split(&members) {
-            let Some((last, _)) = run.last() else { continue };
-            batch.insert(first.with_ordinal(*last).as_bytes(), run::pack(run));
-        }
-        Ok(())
+        Ok(rewritten)
+    }
+
+    /// The first run of the key's space and id that ends at or after its ordinal.
+    fn run_at_or_after(&self, key: &Key) -> Result<Option<Pair>, StoreError> {
+        neighbour(self.db.range(key.as_bytes()..).next(), key)
+    }
+
+    /// The last run of the key's space and id that ends before its ordinal.
+    fn run_before(&self, key: &Key) -> Result<Option<Pair>, StoreError> {
+        neighbour(self.db.range(key.run_prefix()..key.as_bytes()).next_back(), key)
     }
 
     /// Every stored pair but the applied record, raw, in order of keys. Still while only the writing thread walks it.
@@ -213,6 +265,7 @@ impl Checkpoint {
         pairs: impl Iterator<Item = Result<(Bytes, Bytes), StoreError>>,
         applied: &Applied,
     ) -> Result<(), StoreError> {
+        let _alone = self.walks.write().expect(NOT_POISONED);
         self.db.clear().map_err(|error| StoreError::checkpoint("clearing", &error))?;
         let mut batch = Batch::default();
         let mut count = 0;
@@ -237,5 +290,68 @@ impl Checkpoint {
     /// Bytes on disk.
     pub(super) fn disk_bytes(&self) -> u64 {
         self.db.size_on_disk().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Space;
+    use super::*;
+
+    fn member(ordinal: u64) -> Key {
+        Key::two(Space::DedupExpiry, 0, ordinal)
+    }
+
+    fn write(checkpoint: &Checkpoint, changes: impl IntoIterator<Item = (u64, Option<Bytes>)>) {
+        let writes = changes.into_iter().map(|(ordinal, value)| (member(ordinal), value)).collect();
+        checkpoint.write(&writes, &Applied::default()).expect("writes");
+    }
+
+    #[test]
+    fn a_queue_changed_at_both_ends_rewrites_its_ends_only() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let checkpoint = Checkpoint::open(dir.path()).expect("opens");
+        let value = Bytes::from(vec![7; 400]);
+        write(&checkpoint, (0..20_000).map(|ordinal| (ordinal, Some(value.clone()))));
+        assert!(checkpoint.db.len() > 400, "hundreds of runs");
+        let changes = vec![(0, None), (1, None), (20_000, Some(value.clone())), (20_001, Some(value))];
+        let mut batch = Batch::default();
+        let rewritten = checkpoint.merge_runs(&mut batch, &member(0), changes).expect("merges");
+        assert!(rewritten <= 2, "{rewritten} runs were rewritten");
+    }
+
+    #[test]
+    fn runs_look_like_one_map_whatever_is_written() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let checkpoint = Checkpoint::open(dir.path()).expect("opens");
+        let mut model = BTreeMap::new();
+        // A small generator with a fixed seed (Knuth's constants): the same changes each time.
+        let mut state = 42_u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for round in 0..300 {
+            let mut changes = BTreeMap::new();
+            for _ in 0..=random(40) {
+                // Mostly appends near a moving end, some edits and deletions anywhere, some of both at once.
+                let ordinal = if random(3) == 0 { random(3_000) } else { round * 10 + random(30) };
+                let length = usize::try_from(random(3_000)).expect("small");
+                let value = (random(4) != 0).then(|| Bytes::from(vec![round as u8; length]));
+                changes.insert(ordinal, value);
+            }
+            for (ordinal, value) in &changes {
+                match value {
+                    Some(value) => model.insert(*ordinal, value.clone()),
+                    None => model.remove(ordinal),
+                };
+            }
+            write(&checkpoint, changes);
+            let found = checkpoint.range(&member(0), &member(u64::MAX), usize::MAX).expect("reads");
+            let found: Vec<_> = found.into_iter().map(|(key, value)| (key.ordinal(), value)).collect();
+            assert_eq!(found, model.clone().into_iter().collect::<Vec<_>>(), "round {round}");
+            let probe = random(3_000);
+            assert_eq!(checkpoint.get(&member(probe)).expect("reads"), model.get(&probe).cloned());
+        }
     }
 }

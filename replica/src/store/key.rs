@@ -33,6 +33,10 @@ pub enum Space {
     Dedup = 10,
     /// key id → signing key.
     SigningKey = 11,
+    /// user id → how many of her command ids are remembered.
+    DedupCount = 12,
+    /// replica id → what the cluster knows of it; kept for ever, so that no id is used twice.
+    Replica = 24,
     /// conversation id, version → event. A run space.
     ConversationEvents = 32,
     /// user id, version → event of her own topic. A run space.
@@ -41,6 +45,8 @@ pub enum Space {
     Messages = 34,
     /// 0, running number → (user id, command id), in order of log time. A run space.
     DedupExpiry = 35,
+    /// conversation id, sequence, revision → an earlier text of a message. A run space, a run for each message.
+    Revisions = 36,
 }
 
 impl Space {
@@ -88,6 +94,15 @@ impl Key {
         Self::new(space, &tail)
     }
 
+    /// A key by three numbers.
+    pub fn three(space: Space, a: u64, b: u64, c: u64) -> Self {
+        let mut tail = [0; 24];
+        tail[..8].copy_from_slice(&a.to_be_bytes());
+        tail[8..16].copy_from_slice(&b.to_be_bytes());
+        tail[16..].copy_from_slice(&c.to_be_bytes());
+        Self::new(space, &tail)
+    }
+
     /// A key by a number and 16 bytes.
     pub fn with_id(space: Space, a: u64, id: &[u8; 16]) -> Self {
         let mut tail = [0; 24];
@@ -109,6 +124,11 @@ impl Key {
     /// The bytes in order.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
+    }
+
+    /// The number of the key's space.
+    pub fn space(&self) -> u8 {
+        self.bytes[0]
     }
 
     /// Whether this key belongs to a run space.
@@ -145,6 +165,12 @@ impl PartialEq for Key {
 }
 
 impl Eq for Key {}
+
+impl std::hash::Hash for Key {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
 
 impl PartialOrd for Key {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {

@@ -12,8 +12,10 @@
 mod checkpoint;
 mod error;
 mod key;
+mod known;
 mod run;
 mod snapshot;
+pub mod sum;
 mod trust;
 mod view;
 mod writer;
@@ -21,21 +23,23 @@ mod writer;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use quorate_proto::rpc::{LogId, StoredMembership};
 use tokio::sync::{Notify, oneshot};
 
 use checkpoint::Checkpoint;
+use known::{Ids, Values};
+use sum::StateSum;
 use trust::Trust;
 use writer::{Job, Writer};
 
 pub use error::StoreError;
 pub use key::{Key, Space};
 pub use snapshot::SnapshotFile;
-pub(crate) use trust::write_synced;
-pub use view::{Transaction, View, Writes};
+pub(crate) use trust::{sync_dir, write_synced};
+pub use view::{Before, Transaction, View, Writes};
 
 /// The overlay is frozen and written once it holds this many bytes. sled keeps its readers out while a batch is applied, and
 /// apply reads sled for ids it has never seen, so a large batch holds acks back; many small ones rewrite the same pages. Ack
@@ -60,15 +64,30 @@ pub struct Applied {
     /// The maximum log time seen, ms since the Unix epoch.
     #[prost(uint64, tag = "3")]
     pub log_time_ms: u64,
-    /// Running hash over every applied entry, its outcome and its writes; 32 bytes, empty before the first.
+    /// Running hash over every applied entry, its outcome and the state's sum after it; 32 bytes, empty before the first.
     #[prost(bytes = "bytes", tag = "4")]
     pub hash: Bytes,
+    /// Sum over all live pairs, see [`sum`]; 32 bytes, empty before the first entry.
+    #[prost(bytes = "bytes", tag = "20")]
+    pub state: Bytes,
+    /// What apply does is selected by this; 0 reads as 1.
+    #[prost(uint32, tag = "21")]
+    pub machine_version: u32,
 }
 
 impl Applied {
     /// Index of the last applied entry; `None` before the first.
     pub fn index(&self) -> Option<u64> {
         self.log_id.as_ref().map(|id| id.index)
+    }
+
+    /// The state's sum.
+    ///
+    /// # Errors
+    /// When the record holds none that can be read.
+    pub fn sum(&self) -> Result<StateSum, StoreError> {
+        StateSum::from_bytes(&self.state)
+            .ok_or_else(|| StoreError::damaged("the applied record's sum cannot be read"))
     }
 }
 
@@ -78,7 +97,27 @@ struct State {
     active_bytes: usize,
     frozen: Option<Arc<Writes>>,
     applied: Applied,
+    sum: StateSum,
     hashes: VecDeque<(u64, Bytes)>,
+    /// Apply's own: behind a lock only because a view reads through a shared reference.
+    values: Mutex<Values>,
+    ids: Ids,
+}
+
+impl State {
+    /// A state that is all in the checkpoint.
+    fn new(checkpoint: &Checkpoint, applied: Applied) -> Result<Self, StoreError> {
+        Ok(Self {
+            active: Writes::new(),
+            active_bytes: 0,
+            frozen: None,
+            hashes: VecDeque::from_iter(applied.index().map(|index| (index, applied.hash.clone()))),
+            sum: applied.sum()?,
+            applied,
+            values: Mutex::default(),
+            ids: Ids::of(checkpoint.keys(Space::Dedup), checkpoint.last_ordinal(Space::DedupExpiry)?)?,
+        })
+    }
 }
 
 /// The state. Cheap to share; one writer (apply), many readers.
@@ -118,13 +157,7 @@ impl Store {
         trust.while_running().map_err(StoreError::io("marking the checkpoint"))?;
         let applied = checkpoint.applied()?;
         let checkpoint = Arc::new(checkpoint);
-        let state = Arc::new(RwLock::new(State {
-            active: Writes::new(),
-            active_bytes: 0,
-            frozen: None,
-            hashes: VecDeque::from_iter(applied.index().map(|index| (index, applied.hash.clone()))),
-            applied,
-        }));
+        let state = Arc::new(RwLock::new(State::new(&checkpoint, applied)?));
         let room = Arc::new(Notify::new());
         let writer =
             Writer::start(checkpoint.clone(), state.clone(), room.clone(), trust, snapshot_dir.clone())?;
@@ -151,6 +184,14 @@ impl Store {
             let freed = self.room.notified();
             if self.state.read().expect(NOT_POISONED).active_bytes < OVERLAY_BYTES_MAX {
                 return;
+            }
+            {
+                // Commits freeze the overlay, and none come while it is full: whoever waits hands it over.
+                let mut state = self.state.write().expect(NOT_POISONED);
+                if state.frozen.is_none() {
+                    freeze(&mut state, &self.writer);
+                    return;
+                }
             }
             freed.await;
         }
@@ -194,6 +235,14 @@ impl Store {
     /// When it cannot be read.
     pub fn current_snapshot(&self) -> Result<Option<SnapshotFile>, StoreError> {
         snapshot::newest(&self.snapshot_dir)
+    }
+
+    /// What a snapshot file says it contains. Its blocks are not read.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn snapshot_header(path: &Path) -> Result<Applied, StoreError> {
+        snapshot::header(path)
     }
 
     /// Where a snapshot that is being received is written.
@@ -332,6 +381,11 @@ impl Reader<'_> {
         &self.state.applied
     }
 
+    /// The sum over all live pairs.
+    pub fn sum(&self) -> StateSum {
+        self.state.sum
+    }
+
     /// The running hash at an index, if it is still remembered.
     pub fn hash_at(&self, index: u64) -> Option<Bytes> {
         let at = self.state.hashes.binary_search_by_key(&index, |(index, _)| *index).ok()?;
@@ -363,18 +417,63 @@ impl Applier<'_> {
         &self.state.applied
     }
 
-    /// Takes over one entry's writes and what it makes of the applied record.
-    pub fn commit(&mut self, writes: Writes, applied: Applied) {
+    /// The state's sum after some writes. `before` is what is known of what they replace; the rest is read.
+    ///
+    /// # Errors
+    /// When the disk below fails.
+    pub fn sum_after(&self, writes: &Writes, before: &Before) -> Result<StateSum, StoreError> {
+        let mut sum = self.state.sum;
+        for (key, value) in writes {
+            let replaced = match before.get(key) {
+                Some(known) => known.clone(),
+                None => self.get(key)?,
+            };
+            if let Some(replaced) = replaced {
+                sum.subtract(StateSum::of(key.as_bytes(), &replaced));
+            }
+            if let Some(value) = value {
+                sum.add(StateSum::of(key.as_bytes(), value));
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Takes the applied record out to be advanced; [`Self::commit`] puts it back, and nothing may fail in between.
+    pub fn take_applied(&mut self) -> Applied {
+        std::mem::take(&mut self.state.applied)
+    }
+
+    /// Takes over one entry's writes, the sum after them, and what the entry makes of the applied record.
+    pub fn commit(&mut self, writes: Writes, sum: StateSum, mut applied: Applied) {
+        applied.state = Bytes::copy_from_slice(&sum.to_bytes());
         let index = applied.index().unwrap_or(0);
         let state = &mut *self.state;
+        let values = state.values.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut forgotten = None;
         for (key, value) in writes {
             state.active_bytes += PAIR_OVERHEAD_BYTES + value.as_ref().map_or(0, Bytes::len);
+            match &value {
+                Some(value) => values.put(key, value.clone()),
+                None => values.remove(&key),
+            }
+            // Sorted by space: an id comes before its place in the queue.
+            match (key.space(), &value) {
+                (DEDUP, Some(_)) => state.ids.insert(&key),
+                (DEDUP_EXPIRY, Some(_)) => state.ids.remembered(key.ordinal()),
+                (DEDUP_EXPIRY, None) => forgotten = Some(key.ordinal()),
+                _ => {}
+            }
             state.active.insert(key, value);
+        }
+        // Last, so that no filter goes while it holds an id whose place was not told yet.
+        if let Some(place) = forgotten {
+            state.ids.forgotten(place);
         }
         if state.hashes.len() >= HASHES_REMEMBERED {
             state.hashes.pop_front();
         }
         state.hashes.push_back((index, applied.hash.clone()));
+        state.sum = sum;
         state.applied = applied;
         if state.active_bytes >= FREEZE_BYTES && state.frozen.is_none() {
             freeze(state, self.writer);
@@ -382,9 +481,23 @@ impl Applier<'_> {
     }
 }
 
+const DEDUP: u8 = Space::Dedup as u8;
+const DEDUP_EXPIRY: u8 = Space::DedupExpiry as u8;
+
 impl View for Applier<'_> {
     fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        lookup(&self.state, self.checkpoint, key)
+        if key.space() == DEDUP && self.state.ids.is_new(key) {
+            return Ok(None);
+        }
+        let mut values = self.state.values.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = values.get(key) {
+            return Ok(Some(value));
+        }
+        let found = lookup(&self.state, self.checkpoint, key)?;
+        if let Some(value) = &found {
+            values.put(*key, value.clone());
+        }
+        Ok(found)
     }
 
     fn range(&self, from: &Key, to: &Key, limit: usize) -> Result<Vec<(Key, Bytes)>, StoreError> {

@@ -51,11 +51,6 @@ pub(super) fn unpack(run: &Bytes) -> Option<Members> {
     walk(run).map(|member| member.map(|(ordinal, place)| (ordinal, run.slice(place)))).collect()
 }
 
-/// The first ordinal of a run; `None` when it is damaged or empty.
-pub(super) fn first(run: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(run.get(..8)?.try_into().ok()?))
-}
-
 /// Splits members into runs of at most [`RUN_BYTES_TARGET`] bytes, or of one member that is larger alone.
 pub(super) fn split(members: &[(u64, Bytes)]) -> Vec<&[(u64, Bytes)]> {
     let mut runs = Vec::new();

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use prost::Message as _;
 
+use super::sum::{self, StateSum};
 use super::trust::sync_dir;
 use super::{Applied, StoreError};
 
@@ -46,8 +47,10 @@ pub(super) fn write(
     let mut out = BlockWriter::create(&aside)?;
     out.block(&applied.encode_to_vec())?;
     let mut block = Vec::with_capacity(BLOCK_BYTES_TARGET + 64 * 1024);
+    let mut sum = StateSum::default();
     for pair in pairs {
         let (key, value) = pair?;
+        sum.add_stored(&key, &Bytes::copy_from_slice(&value))?;
         push_bytes(&mut block, &key);
         push_bytes(&mut block, &value);
         if block.len() >= BLOCK_BYTES_TARGET {
@@ -59,6 +62,12 @@ pub(super) fn write(
         out.block(&block)?;
     }
     out.finish()?;
+    // What the disk holds must be what was applied: otherwise a bad page would spread to other replicas by this file.
+    if sum != applied.sum()? {
+        return Err(StoreError::damaged(
+            "the checkpoint does not add up to what was applied: restart this replica to rebuild it",
+        ));
+    }
     settle(&aside, &path)?;
     Ok(SnapshotFile { path, applied: applied.clone() })
 }
@@ -81,13 +90,13 @@ fn settle(aside: &Path, path: &Path) -> Result<(), StoreError> {
     fs::rename(aside, path).and_then(|()| sync_dir(path)).map_err(StoreError::io("renaming a snapshot"))
 }
 
-/// Removes every snapshot but this one.
+/// Removes every older snapshot than this one. Names sort by term and index, so that one is never lost to an older.
 pub(super) fn remove_others(dir: &Path, keep: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(dir).map_err(StoreError::io("listing snapshots"))? {
         let path = entry.map_err(StoreError::io("listing snapshots"))?.path();
         let is_snapshot =
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snapshot-"));
-        if is_snapshot && path != keep {
+        if is_snapshot && path.file_name() < keep.file_name() {
             fs::remove_file(&path).map_err(StoreError::io("removing an old snapshot"))?;
         }
     }
@@ -110,12 +119,20 @@ pub(super) fn newest(dir: &Path) -> Result<Option<SnapshotFile>, StoreError> {
     Ok(Some(SnapshotFile { path, applied }))
 }
 
-/// Reads every block of a file and returns its header.
+/// What a file says it contains.
+pub(super) fn header(path: &Path) -> Result<Applied, StoreError> {
+    BlockReader::open(path)?.header()
+}
+
+/// Reads every block of a file, checks that its pairs add up to what it says, and returns its header.
 fn verify(path: &Path) -> Result<Applied, StoreError> {
     let mut reader = BlockReader::open(path)?;
     let applied = reader.header()?;
-    for pair in reader.pairs() {
-        pair?;
+    if sum::of_stored_pairs(reader.pairs())? != applied.sum()? {
+        let path = path.display();
+        return Err(StoreError::damaged(&format!(
+            "snapshot {path}: its pairs do not add up to its header's sum"
+        )));
     }
     Ok(applied)
 }

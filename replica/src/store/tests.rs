@@ -11,14 +11,18 @@ fn boot_file(dir: &Path) -> PathBuf {
 }
 
 fn open(dir: &Path) -> Store {
+    fs::create_dir_all(dir).expect("a folder");
     Store::open(dir, &boot_file(dir)).expect("opens")
 }
 
 fn commit(store: &Store, index: u64, pairs: &[(Key, Option<&str>)]) {
-    let writes = pairs.iter().map(|(key, value)| (*key, value.map(|v| Bytes::from(v.to_owned())))).collect();
+    let writes: Writes =
+        pairs.iter().map(|(key, value)| (*key, value.map(|v| Bytes::from(v.to_owned())))).collect();
     let log_id = Some(LogId { term: 1, node_id: 1, index });
     let applied = Applied { log_id, hash: Bytes::from(index.to_be_bytes().to_vec()), ..Applied::default() };
-    store.apply().commit(writes, applied);
+    let mut state = store.apply();
+    let sum = state.sum_after(&writes, &Before::new()).expect("reads");
+    state.commit(writes, sum, applied);
 }
 
 async fn checkpointed(store: &Store) {
@@ -154,4 +158,43 @@ fn copy_tree(from: &Path, to: &Path) {
             fs::copy(&path, &target).map(|_| ()).expect("copies")
         }
     }
+}
+
+#[tokio::test]
+async fn an_overlay_that_filled_up_behind_a_slow_checkpoint_is_handed_over() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    {
+        // As after a time in which the writer was busy: full, and nothing frozen.
+        let mut state = store.state.write().expect(NOT_POISONED);
+        state.active.insert(message(1), Some(Bytes::from("m1")));
+        state.active_bytes = OVERLAY_BYTES_MAX;
+        state.applied.log_id = Some(LogId { term: 1, node_id: 1, index: 1 });
+    }
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(10), store.wait_for_room()).await;
+    waited.expect("room is made, not waited for");
+    assert!(store.overlay_bytes() < OVERLAY_BYTES_MAX);
+    assert_eq!(texts(&store, 0, 10, 10), ["m1"]);
+}
+
+#[tokio::test]
+async fn an_overlay_that_waits_behind_an_install_is_not_written_over_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (old, new) = (open(&dir.path().join("old")), open(&dir.path().join("new")));
+    commit(&new, 500, &[(message(1), Some("installed"))]);
+    let snapshot = new.build_snapshot().await.expect("a snapshot");
+    commit(&old, 1, &[(message(1), Some("stale")), (message(2), Some("stale"))]);
+    // The install is queued first; the overlay of the state before it is frozen while it waits.
+    let (done, installed) = oneshot::channel();
+    old.writer.send(Job::Install(snapshot.path, done));
+    {
+        let mut state = old.state.write().expect(NOT_POISONED);
+        if state.frozen.is_none() {
+            freeze(&mut state, &old.writer);
+        }
+    }
+    installed.await.expect("answered").expect("installed");
+    checkpointed(&old).await;
+    assert_eq!(texts(&old, 0, 10, 10), ["installed"]);
+    assert_eq!(old.checkpoint_index().expect("reads"), 500);
 }

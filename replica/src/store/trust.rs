@@ -79,7 +79,7 @@ pub(crate) fn write_synced(path: &Path, content: &str) -> io::Result<()> {
 }
 
 /// Syncs the directory that holds `path`, so that its name is durable.
-pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),

@@ -1,5 +1,6 @@
 //! What the machine may see of the state, and the transaction of one entry over it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -24,10 +25,14 @@ pub trait View {
 /// What a set of writes looks like: a value, or `None` for a deletion. Ordered, so that it hashes alike everywhere.
 pub type Writes = BTreeMap<Key, Option<Bytes>>;
 
+/// What was at keys before an entry, as far as the entry has read it or knows it: saves the store from reading it again.
+pub type Before = BTreeMap<Key, Option<Bytes>>;
+
 /// One entry's reads and writes: sees its own writes; nothing is visible to others before it is taken over whole.
 pub struct Transaction<'a, V> {
     below: &'a V,
     writes: Writes,
+    before: RefCell<Before>,
 }
 
 impl<V> std::fmt::Debug for Transaction<'_, V> {
@@ -39,7 +44,7 @@ impl<V> std::fmt::Debug for Transaction<'_, V> {
 impl<'a, V: View> Transaction<'a, V> {
     /// An empty transaction over a state.
     pub fn new(below: &'a V) -> Self {
-        Self { below, writes: Writes::new() }
+        Self { below, writes: Writes::new(), before: RefCell::default() }
     }
 
     /// Sets a value.
@@ -47,23 +52,41 @@ impl<'a, V: View> Transaction<'a, V> {
         self.writes.insert(key, Some(value.into()));
     }
 
+    /// Sets a value at a key of which the caller knows that it leads nowhere: the next of a dense sequence, or an id that
+    /// was looked up before.
+    pub fn put_new(&mut self, key: Key, value: impl Into<Bytes>) {
+        self.before.get_mut().insert(key, None);
+        self.put(key, value);
+    }
+
     /// Removes a key.
     pub fn delete(&mut self, key: Key) {
         self.writes.insert(key, None);
     }
 
-    /// The writes, in order of keys.
-    pub fn into_writes(self) -> Writes {
-        self.writes
+    /// Removes a key whose value the caller has read.
+    pub fn delete_known(&mut self, key: Key, value: Bytes) {
+        self.before.get_mut().entry(key).or_insert(Some(value));
+        self.delete(key);
+    }
+
+    /// The writes, in order of keys, and what is known of what they replace.
+    pub fn into_parts(self) -> (Writes, Before) {
+        (self.writes, self.before.into_inner())
     }
 }
 
 impl<V: View> View for Transaction<'_, V> {
     fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        match self.writes.get(key) {
-            Some(value) => Ok(value.clone()),
-            None => self.below.get(key),
+        if let Some(value) = self.writes.get(key) {
+            return Ok(value.clone());
         }
+        if let Some(value) = self.before.borrow().get(key) {
+            return Ok(value.clone());
+        }
+        let value = self.below.get(key)?;
+        self.before.borrow_mut().insert(*key, value.clone());
+        Ok(value)
     }
 
     fn range(&self, from: &Key, to: &Key, limit: usize) -> Result<Vec<(Key, Bytes)>, StoreError> {

@@ -3,6 +3,8 @@
 //! Because nobody else writes, the tree stands still while a snapshot walks it: its content is the state at exactly the index
 //! of the last batch, and apply goes on in the overlay meanwhile.
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, RwLock};
@@ -10,11 +12,11 @@ use std::thread;
 
 use tokio::sync::{Notify, oneshot};
 
+use crate::planted::{self, Bug};
+
 use super::checkpoint::Checkpoint;
 use super::snapshot::{self, SnapshotFile};
 use super::trust::Trust;
-use crate::planted::{self, Bug};
-
 use super::{Applied, NOT_POISONED, State, StoreError, Writes};
 
 /// Jobs that may wait: one frozen overlay and one of each rare kind. Senders never block in practice.
@@ -36,6 +38,8 @@ pub(super) struct Writer {
 }
 
 struct Thread {
+    /// The checkpoint was found wrong: an orderly end must not vouch for it.
+    distrusted: Cell<bool>,
     checkpoint: Arc<Checkpoint>,
     state: Arc<RwLock<State>>,
     room: Arc<Notify>,
@@ -52,7 +56,7 @@ impl Writer {
         snapshot_dir: PathBuf,
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = sync_channel(JOBS_MAX);
-        let thread = Thread { checkpoint, state, room, trust, snapshot_dir };
+        let thread = Thread { distrusted: Cell::new(false), checkpoint, state, room, trust, snapshot_dir };
         #[cfg(feature = "simulation")]
         if crate::simulation::is_running() {
             // No thread, so that a run replays: a task that looks for jobs now and then.
@@ -75,7 +79,16 @@ impl Writer {
         }
         thread::Builder::new()
             .name("checkpoint".to_owned())
-            .spawn(move || thread.run(&queue))
+            .spawn(move || {
+                // sled panics on damaged files. Without this thread apply would wait for room for ever.
+                if catch_unwind(AssertUnwindSafe(|| thread.run(&queue))).is_err() {
+                    tracing::error!(
+                        "the checkpoint's files are damaged, stopping: the next start rebuilds it"
+                    );
+                    let _ = thread.trust.withdraw();
+                    std::process::exit(1);
+                }
+            })
             .map_err(StoreError::io("starting the checkpoint thread"))?;
         Ok(Self { jobs })
     }
@@ -100,6 +113,8 @@ impl Thread {
     /// Does a job and says whether it was the last.
     fn do_job(&self, job: Job) -> bool {
         match job {
+            // An overlay of the state before an install says nothing about the state after it.
+            Job::Write(writes, _) if !self.is_frozen(&writes) => {}
             Job::Write(writes, applied) => {
                 if let Err(error) = self.checkpoint.write(&writes, &applied) {
                     // The overlay stays frozen, so nothing is lost; the replica must not go on as if it were written.
@@ -120,8 +135,9 @@ impl Thread {
                 let _ = done.send(reset);
             }
             Job::Close(done) => {
-                let closed = self.checkpoint.flush().and_then(|()| {
-                    self.trust.closed_clean().map_err(StoreError::io("syncing the checkpoint"))
+                let closed = self.checkpoint.flush().and_then(|()| match self.distrusted.get() {
+                    true => Ok(()),
+                    false => self.trust.closed_clean().map_err(StoreError::io("syncing the checkpoint")),
                 });
                 let _ = done.send(closed);
                 return true;
@@ -130,13 +146,26 @@ impl Thread {
         false
     }
 
+    fn is_frozen(&self, writes: &Arc<Writes>) -> bool {
+        let state = self.state.read().expect(NOT_POISONED);
+        state.frozen.as_ref().is_some_and(|frozen| Arc::ptr_eq(frozen, writes))
+    }
+
     fn snapshot(&self) -> Result<SnapshotFile, StoreError> {
         let applied = self.checkpoint.applied()?;
         let kept = |number: &usize| {
             !planted::is(Bug::SnapshotMissesKey) || number % planted::SNAPSHOT_MISSES_ONE_IN != 0
         };
         let pairs = self.checkpoint.raw_pairs().enumerate().filter(|(number, _)| kept(number));
-        let file = snapshot::write(&self.snapshot_dir, &applied, pairs.map(|(_, pair)| pair))?;
+        let file = match snapshot::write(&self.snapshot_dir, &applied, pairs.map(|(_, pair)| pair)) {
+            Err(error @ StoreError::Damaged(_)) => {
+                // The next start rebuilds it from the last snapshot and the log.
+                self.distrusted.set(true);
+                self.trust.withdraw().map_err(StoreError::io("marking the checkpoint"))?;
+                return Err(error);
+            }
+            other => other?,
+        };
         snapshot::remove_others(&self.snapshot_dir, &file.path)?;
         Ok(file)
     }
@@ -158,12 +187,7 @@ impl Thread {
         {
             let mut state = self.state.write().expect(NOT_POISONED);
             self.checkpoint.replace(pairs, &applied)?;
-            state.active.clear();
-            state.active_bytes = 0;
-            state.frozen = None;
-            state.hashes.clear();
-            state.hashes.extend(applied.index().map(|index| (index, applied.hash.clone())));
-            state.applied = applied;
+            *state = State::new(&self.checkpoint, applied)?;
         }
         self.checkpoint.flush()?;
         self.trust.while_running().map_err(StoreError::io("marking the checkpoint"))?;

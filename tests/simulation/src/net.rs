@@ -49,7 +49,7 @@ enum Event {
     End { pipe: u64, reset: bool },
 }
 
-/// One direction of a connection. Pipes `2n` and `2n + 1` are the two of connection `n`.
+/// One direction of a connection: an even number there, the odd one after it back.
 #[derive(Default)]
 struct Pipe {
     from: HostId,
@@ -57,9 +57,11 @@ struct Pipe {
     /// Arrived, not read yet.
     arrived: VecDeque<Bytes>,
     under_way: usize,
+    /// Segments so far.
+    sent: u64,
     last_due: u64,
     /// Held back by a blocked direction, in order.
-    stalled: VecDeque<Event>,
+    stalled: VecDeque<(u64, Event)>,
     /// The writer has gone, and the reader may know.
     ended: bool,
     /// The connection was reset.
@@ -78,16 +80,17 @@ struct Listener {
 
 struct State {
     now: u64,
-    rng: SmallRng,
+    seed: u64,
     weather: Weather,
     blocked: BTreeSet<(HostId, HostId)>,
     /// Hosts whose silence is a power cut.
     dark: BTreeSet<HostId>,
     listeners: BTreeMap<HostId, Listener>,
     pipes: BTreeMap<u64, Pipe>,
-    next_connection: u64,
-    events: BTreeMap<(u64, u64), Event>,
-    next_event: u64,
+    /// Connections so far, by who made them to whom.
+    made: BTreeMap<(HostId, HostId), u64>,
+    /// By time, then by what is alike in two runs: which direction, and which segment of it.
+    events: BTreeMap<(u64, u64, u64), Event>,
     trace: blake3::Hasher,
     counts: Counts,
 }
@@ -106,32 +109,45 @@ pub struct Counts {
 pub struct Net(Arc<Mutex<State>>);
 
 impl State {
-    fn at(&mut self, due: u64, event: Event) {
-        self.next_event += 1;
-        self.events.insert((due, self.next_event), event);
+    fn at(&mut self, due: u64, pipe: u64, number: u64, event: Event) {
+        self.events.insert((due, pipe, number), event);
     }
 
-    fn delay(&mut self) -> u64 {
-        let mut delay = self.rng.random_range(0..=self.weather.delay_max_ms);
-        if self.rng.random_range(0..1000) < self.weather.loss_permille {
+    /// How long the segment of this number in this direction takes. Drawn from its place, not from a common sequence: which
+    /// of two tasks of one millisecond runs first must not change what happens to others.
+    fn delay(&mut self, pipe: u64, number: u64) -> u64 {
+        let place = self.seed ^ pipe.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number.rotate_left(32);
+        let mut rng = SmallRng::seed_from_u64(place);
+        let mut delay = rng.random_range(0..=self.weather.delay_max_ms);
+        if rng.random_range(0..1000) < self.weather.loss_permille {
             self.counts.lost_once += 1;
             delay += RETRANSMIT_MS;
         }
         delay
     }
 
+    /// The pipes of the next connection: `n` there and `n + 1` back.
+    fn next_pipes(&mut self, from: HostId, to: HostId) -> u64 {
+        let made = self.made.entry((from, to)).or_default();
+        *made += 1;
+        (from << 48 | to << 32 | *made) << 1
+    }
+
     /// Puts what leaves on its way, never before what left earlier.
     fn send(&mut self, pipe: u64, event: Event) {
-        let delay = self.delay();
         let now = self.now;
         let Some(found) = self.pipes.get_mut(&pipe) else { return };
         if found.dark || self.dark.contains(&found.from) {
             found.dark = true;
             return;
         }
+        found.sent += 1;
+        let number = found.sent;
+        let delay = self.delay(pipe, number);
+        let Some(found) = self.pipes.get_mut(&pipe) else { return };
         let due = (now + delay).max(found.last_due);
         found.last_due = due;
-        self.at(due, event);
+        self.at(due, pipe, number, event);
     }
 
     fn note(&mut self, what: u8, number: u64) {
@@ -140,10 +156,10 @@ impl State {
         self.trace.update(&number.to_be_bytes());
     }
 
-    fn arrive(&mut self, pipe: u64, event: Event, wake: &mut Vec<Waker>) {
+    fn arrive(&mut self, pipe: u64, number: u64, event: Event, wake: &mut Vec<Waker>) {
         let Some(found) = self.pipes.get_mut(&pipe) else { return };
         if !found.stalled.is_empty() || self.blocked.contains(&(found.from, found.to)) {
-            found.stalled.push_back(event);
+            found.stalled.push_back((number, event));
             self.counts.held_back += 1;
             return;
         }
@@ -199,15 +215,14 @@ impl Net {
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             now: 0,
-            rng: SmallRng::seed_from_u64(seed),
+            seed,
             weather: FAIR,
             blocked: BTreeSet::new(),
             dark: BTreeSet::new(),
             listeners: BTreeMap::new(),
             pipes: BTreeMap::new(),
-            next_connection: 0,
+            made: BTreeMap::new(),
             events: BTreeMap::new(),
-            next_event: 0,
             trace: blake3::Hasher::new(),
             counts: Counts::default(),
         })))
@@ -260,8 +275,8 @@ impl Net {
             .map(|(number, _)| *number)
             .collect();
         for number in stalled {
-            let again = state.rng.random_range(1..=RETRANSMIT_MS);
-            let due = state.now + again;
+            let place = state.seed ^ number.rotate_left(7) ^ state.now;
+            let due = state.now + SmallRng::seed_from_u64(place).random_range(1..=RETRANSMIT_MS);
             let events = match state.pipes.get_mut(&number) {
                 Some(pipe) => {
                     pipe.last_due = pipe.last_due.max(due);
@@ -269,8 +284,8 @@ impl Net {
                 }
                 None => continue,
             };
-            for event in events {
-                state.at(due, event);
+            for (segment, event) in events {
+                state.at(due, number, segment, event);
             }
         }
     }
@@ -301,12 +316,15 @@ impl Net {
         let stale: Vec<u64> =
             state.pipes.iter().filter(|(_, pipe)| pipe.from == host && pipe.dark).map(|(n, _)| *n).collect();
         for number in stale {
-            let due = state.now + state.delay() + 1;
+            let due = state.now + 1;
+            let mut segment = 0;
             if let Some(pipe) = state.pipes.get_mut(&number) {
                 pipe.dark = false;
-                pipe.last_due = due;
+                pipe.sent += 1;
+                segment = pipe.sent;
+                pipe.last_due = pipe.last_due.max(due);
             }
-            state.at(due, Event::End { pipe: number, reset: true });
+            state.at(due, number, segment, Event::End { pipe: number, reset: true });
         }
     }
 
@@ -325,8 +343,9 @@ impl Net {
         let (reply, made) = oneshot::channel();
         {
             let mut state = self.lock();
-            let due = state.now + state.delay();
-            state.at(due, Event::Connect { from, to, attempts: 0, reply });
+            let pipes = state.next_pipes(from, to);
+            let due = state.now + state.delay(pipes, 0);
+            state.at(due, pipes, 0, Event::Connect { from, to, attempts: 0, reply });
         }
         Box::pin(async move {
             let stream = made.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -343,13 +362,14 @@ impl Net {
             let mut state = self.lock();
             state.now = now;
             while let Some(entry) = state.events.first_entry() {
-                if entry.key().0 > now {
+                let (due, pipes, number) = *entry.key();
+                if due > now {
                     break;
                 }
                 let event = entry.remove();
                 match event {
                     Event::Data { pipe, .. } | Event::End { pipe, .. } => {
-                        state.arrive(pipe, event, &mut wake);
+                        state.arrive(pipe, number, event, &mut wake);
                     }
                     Event::Made { reply, made } => replies.push((reply, made)),
                     Event::Connect { from, to, attempts, reply } => {
@@ -360,13 +380,13 @@ impl Net {
                         if blocked {
                             if attempts < CONNECT_ATTEMPTS {
                                 let event = Event::Connect { from, to, attempts: attempts + 1, reply };
-                                state.at(now + RETRANSMIT_MS, event);
+                                state.at(now + RETRANSMIT_MS, pipes, 0, event);
                             }
                             continue;
                         }
-                        let made = state.accept(self, from, to, &mut dropped);
-                        let due = now + state.delay();
-                        state.at(due, Event::Made { reply, made });
+                        let made = state.accept(self, pipes, from, to, &mut dropped);
+                        let due = now + state.delay(pipes + 1, 0);
+                        state.at(due, pipes + 1, 0, Event::Made { reply, made });
                     }
                 }
             }
@@ -386,13 +406,13 @@ impl State {
     fn accept(
         &mut self,
         net: &Net,
+        number: u64,
         from: HostId,
         to: HostId,
         dropped: &mut Vec<SimStream>,
     ) -> io::Result<SimStream> {
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         let Some(listener) = self.listeners.get(&to) else { return Err(refused()) };
-        let number = self.next_connection * 2;
         let ours = SimStream { net: net.clone(), reads: number + 1, writes: number };
         let theirs = SimStream { net: net.clone(), reads: number, writes: number + 1 };
         match listener.accept.try_send(theirs) {
@@ -402,7 +422,6 @@ impl State {
                 return Err(refused());
             }
         }
-        self.next_connection += 1;
         self.counts.connections += 1;
         self.pipes.insert(number, Pipe { from, to, ..Pipe::default() });
         self.pipes.insert(number + 1, Pipe { from: to, to: from, ..Pipe::default() });

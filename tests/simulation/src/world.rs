@@ -48,7 +48,8 @@ struct Surroundings {
     id: HostId,
     net: Net,
     now: Rc<Cell<u64>>,
-    rng: RefCell<SmallRng>,
+    /// Of openraft's waits, of the disk, of the checkpoint: one must not change the other.
+    rngs: RefCell<[SmallRng; 3]>,
     disks: Disks,
     /// What its wall clock is off by, ms.
     clock_off_ms: Cell<i64>,
@@ -72,11 +73,15 @@ impl Host for Surroundings {
     }
 
     fn chance(&self) -> u64 {
-        self.rng.borrow_mut().next_u64()
+        self.rngs.borrow_mut()[0].next_u64()
     }
 
     fn sync_delay(&self) -> Duration {
-        Duration::from_millis(self.rng.borrow_mut().random_range(0..=self.sync_max_ms.get()))
+        Duration::from_millis(self.rngs.borrow_mut()[1].random_range(0..=self.sync_max_ms.get()))
+    }
+
+    fn checkpoint_delay(&self) -> Duration {
+        Duration::from_millis(self.rngs.borrow_mut()[2].random_range(1..=CHECKPOINT_DELAY_MAX_MS))
     }
 
     fn dial(&self, address: &str) -> Dialing {
@@ -88,6 +93,8 @@ impl Host for Surroundings {
     }
 }
 
+/// How long the checkpoint's thread may leave a job alone, ms.
+const CHECKPOINT_DELAY_MAX_MS: u64 = 20;
 /// Sync of a good disk, ms.
 pub const SYNC_MAX_MS: u64 = 2;
 
@@ -176,7 +183,9 @@ impl World {
             id,
             net: self.net.clone(),
             now: self.now.clone(),
-            rng: RefCell::new(SmallRng::seed_from_u64(self.seed.wrapping_mul(1009).wrapping_add(id))),
+            rngs: RefCell::new([1, 2, 3].map(|kind: u64| {
+                SmallRng::seed_from_u64(self.seed.wrapping_mul(1009).wrapping_add(id << 8 | kind))
+            })),
             disks: self.disks.clone(),
             clock_off_ms: Cell::new(0),
             sync_max_ms: Cell::new(SYNC_MAX_MS),
@@ -252,6 +261,9 @@ impl World {
             heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
             election_timeout_min_ms: ELECTION_TIMEOUT_MIN_MS,
             election_timeout_max_ms: ELECTION_TIMEOUT_MAX_MS,
+            clock_offset_ms: 0,
+            join: false,
+            machine_version_max: quorate_replica::machine::VERSION_MAX,
             replicas: (1..=self.replicas).map(|id| (id, net::address(id))).collect(),
         }
     }
@@ -392,8 +404,12 @@ async fn replica(
         .add_service(admin)
         .serve_with_incoming(ReceiverStream::new(accepted).map(Ok::<_, std::io::Error>));
     tokio::spawn(served);
+    let watched = settings.clone();
     let own = Identity::new(&settings.cluster, settings.id).expect("the cluster's id is ASCII");
     tokio::spawn(quorate_replica::form_cluster(node.clone(), settings, own));
-    let reason = node.failed().await;
-    tell(format!("stopped by itself: {reason}"));
+    if let Err(error) = node.watch_peers(&watched) {
+        return tell(error.to_string());
+    }
+    let ending = node.failed().await;
+    tell(format!("ended by itself: {ending:?}"));
 }

@@ -41,7 +41,7 @@ pub enum Row {
 /// A message as a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageRow {
-    /// Stays the same from clock to tick, so that nothing jumps: author and client message id.
+    /// Stays the same from clock to tick, so that nothing jumps: author and client message id, and the revision of an edit.
     pub key: String,
     /// What was written. For a pending one, sequence is 0.
     pub message: Arc<Message>,
@@ -115,6 +115,7 @@ pub fn rows(
             from: me.clone(),
             client_message_id: id,
             text: text.to_owned(),
+            revision: 0,
             reply_to,
         })
     };
@@ -160,7 +161,11 @@ impl Builder<'_> {
             .last
             .is_none_or(|(author, at)| author != message.from.id || time.abs_diff(at) > GROUP_MS_MAX);
         self.last = Some((message.from.id, time));
-        let key = format!("{}-{}", message.from.id, message.client_message_id);
+        let mut key = format!("{}-{}", message.from.id, message.client_message_id);
+        if message.revision > 0 {
+            // Another text is another row: a page need not look inside.
+            key = format!("{key}-{}", message.revision);
+        }
         self.rows.push(Row::Message(MessageRow { key, message, time, head, own, state }));
     }
 

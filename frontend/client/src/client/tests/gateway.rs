@@ -281,7 +281,8 @@ impl World {
     pub(super) fn other_writes(&mut self, id: ConversationId, text: &str) -> Event {
         let client_message_id = self.moment().client_message_id();
         let text = text.to_owned();
-        let message = Message { sequence: 0, from: user(2), client_message_id, text, reply_to: None };
+        let message =
+            Message { sequence: 0, from: user(2), client_message_id, text, revision: 0, reply_to: None };
         self.commit(id, EventKind::Message(message))
     }
 
@@ -397,6 +398,7 @@ impl World {
                         conversation: Some(1),
                         sequence: None,
                         version: None,
+                        revision: None,
                         index: self.index,
                         term: 1,
                         log_time: self.now_ms,
@@ -440,6 +442,7 @@ impl World {
                 let conversation = self.summary(conversation);
                 answer(self, Body::Conversation { conversation, as_of_index: self.index });
             }
+            Request::Edit(_) => unreachable!("this client does not edit"),
             Request::Auth { .. } => answer(self, Body::Ok),
             Request::Pong { .. } => {}
         }
@@ -478,6 +481,7 @@ impl World {
             from: user(ME),
             client_message_id: send.client_message_id,
             text: send.text,
+            revision: 0,
             reply_to: send.reply_to,
         };
         let event = self.commit(send.conversation, EventKind::Message(message));
@@ -487,6 +491,7 @@ impl World {
             conversation: Some(send.conversation),
             sequence: Some(message.sequence),
             version: Some(event.version),
+            revision: None,
             index: event.index,
             term: 1,
             log_time: event.time,

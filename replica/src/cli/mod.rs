@@ -1,0 +1,79 @@
+//! The command line: one file a command, nothing of the replica's own work.
+
+mod member;
+mod operator;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use quorate_replica::config::Flags;
+
+#[derive(Debug, Parser)]
+#[command(name = "replica", version, about = "One replica of a Quorate cluster, and its operator's commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a replica until SIGTERM or Ctrl-C
+    Run(Flags),
+    /// Show and change who the members of a running cluster are
+    #[command(subcommand)]
+    Member(member::Member),
+}
+
+/// Why a command ended without success; one line.
+#[derive(Debug)]
+enum Failed {
+    /// A mistake of whoever called it: exit code 2.
+    Usage(String),
+    /// It was right and did not work: exit code 1.
+    Failed(String),
+}
+
+/// A user's mistake: one line, exit code 2.
+fn usage(message: &str) -> ExitCode {
+    eprintln!("replica: {message}");
+    ExitCode::from(2)
+}
+
+/// Parses the command line and does what it says.
+pub(crate) fn run() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) if error.use_stderr() => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            return usage(&format!("{line} (see replica --help)"));
+        }
+        Err(help) => {
+            print!("{help}");
+            return ExitCode::SUCCESS;
+        }
+    };
+    match command {
+        Command::Run(flags) => run::run(&flags),
+        Command::Member(member) => finish(blocking(member.run())),
+    }
+}
+
+/// Runs a short command to its end.
+fn blocking(command: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failed::Failed(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(command)
+}
+
+fn finish(result: Result<(), Failed>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed::Usage(line)) => usage(&line),
+        Err(Failed::Failed(line)) => {
+            eprintln!("replica: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Before a replica takes part: the others tell it what they know it acknowledged.
+//!
+//! Until a majority of the newest known membership, itself included, has told it, a starting replica answers no call of
+//! consensus and starts no election. Answering needs no admission of one's own, so five can start together. Everybody who can
+//! be reached is heard, not only the fastest majority: the more are asked, the more surely one of them knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use openraft::async_runtime::WatchReceiver as _;
+use quorate_proto::rpc::{Acknowledged, RecallRequest, RecallResponse};
+use tokio::sync::watch;
+
+use super::Raft;
+use super::network::Network;
+use super::recall::{Memory, Refusal, judge};
+use super::types::{LogId, StoredMembership, stored_membership_from_wire};
+
+/// Longest wait for one answer: a peer that is up answers after one sync of a small file.
+const ANSWER_WAIT: Duration = Duration::from_millis(300);
+/// Between two rounds of asking those who have not answered.
+const ROUND_INTERVAL: Duration = Duration::from_millis(50);
+/// After so many rounds in vain it is said who is missing, and again after each so many.
+const ROUNDS_TO_COMPLAIN: u32 = 100;
+
+/// Whether this replica may take part yet. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Gate(watch::Sender<Option<Result<(), String>>>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(watch::Sender::new(None))
+    }
+}
+
+impl Gate {
+    /// Whether consensus may be answered.
+    pub fn is_open(&self) -> bool {
+        matches!(*self.0.borrow(), Some(Ok(())))
+    }
+
+    /// Completes when it is decided: `Err` has the line with which this replica must end.
+    pub async fn decided(&self) -> Result<(), String> {
+        let mut decision = self.0.subscribe();
+        // The sender is ours, so the wait ends with a decision.
+        let decided = decision.wait_for(Option::is_some).await.ok().and_then(|decided| decided.clone());
+        decided.unwrap_or(Ok(()))
+    }
+
+    fn decide(&self, decision: Result<(), String>) {
+        self.0.send_replace(Some(decision));
+    }
+}
+
+/// Who is asked, and who of them must answer.
+struct Circle {
+    /// When this membership was agreed on; `None` for the configured one.
+    as_of: Option<LogId>,
+    addresses: BTreeMap<u64, String>,
+    /// A majority of each set must have answered.
+    voters: Vec<BTreeSet<u64>>,
+}
+
+impl Circle {
+    fn configured(replicas: &BTreeMap<u64, String>) -> Self {
+        Self { as_of: None, addresses: replicas.clone(), voters: vec![replicas.keys().copied().collect()] }
+    }
+
+    /// Takes over a newer membership.
+    fn learn(&mut self, membership: &StoredMembership) {
+        if membership.log_id().is_none() || *membership.log_id() <= self.as_of {
+            return;
+        }
+        self.as_of = *membership.log_id();
+        self.voters = membership.membership().get_joint_config().clone();
+        let nodes = membership.membership().nodes();
+        self.addresses = nodes.map(|(id, peer)| (*id, peer.address.clone())).collect();
+    }
+
+    fn is_enough(&self, answered: &BTreeSet<u64>) -> bool {
+        self.voters.iter().all(|set| set.intersection(answered).count() > set.len() / 2)
+    }
+}
+
+async fn ask(network: &Network, id: u64, address: &str, found: Acknowledged) -> Option<RecallResponse> {
+    let mut client = network.client(id, address).ok()?;
+    let asked = client.recall(RecallRequest { found: Some(found) });
+    Some(tokio::time::timeout(ANSWER_WAIT, asked).await.ok()?.ok()?.into_inner())
+}
+
+/// What the answers mean for the disk they are about.
+fn judge_all(dir: &Path, found: &Acknowledged, told: &BTreeMap<u64, Acknowledged>) -> Result<(), String> {
+    for (told_by, known) in told {
+        let known = &Acknowledged { replica_id: found.replica_id, ..*known };
+        if let Err(why) = judge(found, known) {
+            return Err(Refusal { dir, told_by: *told_by, found, known, why }.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Asks until it is decided, then opens the gate and lets elections begin.
+pub async fn run(
+    raft: Raft,
+    network: Network,
+    memory: Memory,
+    replicas: BTreeMap<u64, String>,
+    found: Acknowledged,
+    gate: Gate,
+) {
+    let own = found.replica_id;
+    let mut circle = Circle::configured(&replicas);
+    circle.learn(&raft.metrics().borrow_watched().membership_config);
+    let mut told: BTreeMap<u64, Acknowledged> = BTreeMap::new();
+    for round in 1_u32.. {
+        let others = circle.addresses.iter().filter(|(id, _)| **id != own);
+        let answers =
+            join_all(others.map(async |(id, address)| (*id, ask(&network, *id, address, found).await)));
+        for (id, answer) in answers.await {
+            let Some(answer) = answer else { continue };
+            told.insert(id, answer.known.unwrap_or_default());
+            match answer.membership.map(stored_membership_from_wire) {
+                Some(Ok(membership)) => circle.learn(&membership),
+                Some(Err(error)) => tracing::warn!(id, %error, "a replica tells no readable membership"),
+                None => {}
+            }
+        }
+        if let Err(line) = judge_all(memory.dir(), &found, &told) {
+            memory.refuse(&line).await;
+            return gate.decide(Err(line));
+        }
+        let answered: BTreeSet<u64> = told.keys().copied().chain([own]).collect();
+        if circle.is_enough(&answered) {
+            tracing::info!(?answered, "no replica knows more of this one than its disk has: it takes part");
+            gate.decide(Ok(()));
+            raft.runtime_config().elect(true);
+            return;
+        }
+        if round.is_multiple_of(ROUNDS_TO_COMPLAIN) {
+            let missing: Vec<_> = circle.addresses.keys().filter(|id| !answered.contains(id)).collect();
+            tracing::warn!(?missing, "waiting for a majority to say what this replica acknowledged");
+        }
+        tokio::time::sleep(ROUND_INTERVAL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_majority_counts_the_asking_replica_itself() {
+        let replicas = (1..=5).map(|id| (id, format!("127.0.0.1:{id}"))).collect();
+        let circle = Circle::configured(&replicas);
+        assert!(!circle.is_enough(&BTreeSet::from([1, 2])));
+        assert!(circle.is_enough(&BTreeSet::from([1, 2, 5])));
+        assert!(!circle.is_enough(&BTreeSet::from([1, 7, 8])), "strangers do not count");
+        let joint = Circle { voters: vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([3, 4, 5])], ..circle };
+        assert!(!joint.is_enough(&BTreeSet::from([1, 2, 3])));
+        assert!(joint.is_enough(&BTreeSet::from([1, 3, 4])));
+    }
+}
