@@ -11,13 +11,18 @@ pub mod config;
 mod failure;
 pub mod feed;
 mod formation;
+#[cfg(feature = "simulation")]
+pub use formation::run as form_cluster;
 pub mod identity;
 pub mod machine;
 pub mod metrics;
 pub mod node;
+pub mod planted;
 mod removal;
 pub mod restore;
 pub mod service;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod store;
 mod trace;
 pub mod verify;

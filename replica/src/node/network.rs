@@ -4,6 +4,8 @@
 
 use std::fs::File;
 use std::future::Future;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use openraft::raft::{
 use openraft::storage::Snapshot;
 use quorate_proto::rpc::raft_client::RaftClient;
 use quorate_proto::rpc::{self, append_response, snapshot_chunk, transfer_leader_response};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -89,15 +91,19 @@ impl Interceptor for Identity {
 /// When the address is no host:port.
 pub fn channel(address: &str) -> Result<Channel, tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
-    Ok(endpoint
+    let endpoint = endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(4 * 1024 * 1024)
-        .initial_connection_window_size(8 * 1024 * 1024)
-        .connect_lazy())
+        .initial_connection_window_size(8 * 1024 * 1024);
+    #[cfg(feature = "simulation")]
+    if let Some(channel) = crate::simulation::channel(&endpoint) {
+        return Ok(channel);
+    }
+    Ok(endpoint.connect_lazy())
 }
 
 /// Makes clients to peers.
@@ -431,7 +437,7 @@ fn snapshot_chunks(
     vote: Vote,
     snapshot: Snapshot<LeaderId, u64, Peer, SnapshotFile>,
 ) -> impl Stream<Item = rpc::SnapshotChunk> + Send + 'static {
-    let (ahead, chunks) = tokio::sync::mpsc::channel(SNAPSHOT_CHUNKS_AHEAD);
+    let (ahead, chunks) = mpsc::channel(SNAPSHOT_CHUNKS_AHEAD);
     let path = snapshot.snapshot.path;
     let meta = rpc::SnapshotMeta {
         last_log_id: snapshot.meta.last_log_id.as_ref().map(log_id_to_wire),
@@ -440,32 +446,38 @@ fn snapshot_chunks(
     };
     // Ends by itself when the receiver is dropped. A file that cannot be read ends the stream early, which the receiver
     // refuses: the file's last block is missing.
-    tokio::task::spawn_blocking(move || {
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) => return tracing::error!(path = %path.display(), %error, "cannot read the snapshot"),
-        };
-        let bytes_total = file.metadata().map_or(0, |meta| meta.len());
-        let header =
-            snapshot_chunk::Header { vote: Some(vote_to_wire(&vote)), meta: Some(meta), bytes_total };
-        let header = rpc::SnapshotChunk { part: Some(snapshot_chunk::Part::Header(header)) };
-        if ahead.blocking_send(header).is_err() {
-            return;
-        }
-        loop {
-            match read_piece(&mut file, SNAPSHOT_CHUNK_BYTES) {
-                Ok(piece) if piece.is_empty() => return,
-                Ok(piece) => {
-                    let chunk = rpc::SnapshotChunk { part: Some(snapshot_chunk::Part::Data(piece)) };
-                    if ahead.blocking_send(chunk).is_err() {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    return tracing::error!(path = %path.display(), %error, "cannot read the snapshot");
-                }
-            }
+    tokio::spawn(async move {
+        if let Err(error) = send_snapshot(&path, &vote, meta, &ahead).await {
+            tracing::error!(path = %path.display(), %error, "cannot read the snapshot");
         }
     });
     tokio_stream::wrappers::ReceiverStream::new(chunks)
+}
+
+async fn send_snapshot(
+    path: &Path,
+    vote: &Vote,
+    meta: rpc::SnapshotMeta,
+    ahead: &mpsc::Sender<rpc::SnapshotChunk>,
+) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let bytes_total = file.metadata()?.len();
+    let header = snapshot_chunk::Header { vote: Some(vote_to_wire(vote)), meta: Some(meta), bytes_total };
+    let mut part = snapshot_chunk::Part::Header(header);
+    loop {
+        if ahead.send(rpc::SnapshotChunk { part: Some(part) }).await.is_err() {
+            return Ok(());
+        }
+        let read = super::blocking(move || {
+            let piece = read_piece(&mut file, SNAPSHOT_CHUNK_BYTES);
+            (file, piece)
+        });
+        let (again, piece) = read.await.map_err(io::Error::other)?;
+        file = again;
+        let piece = piece?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        part = snapshot_chunk::Part::Data(piece);
+    }
 }
