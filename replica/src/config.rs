@@ -219,6 +219,14 @@ impl Settings {
                 machine::VERSION_MAX
             ));
         }
+        let mut addresses: Vec<&String> = self.replicas.values().collect();
+        addresses.sort();
+        if let Some(pair) = addresses.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!(
+                "[[replicas]] lists the address {:?} twice: every replica has its own",
+                pair[0]
+            ));
+        }
         let (min, max) = (self.election_timeout_min_ms, self.election_timeout_max_ms);
         if self.heartbeat_interval_ms == 0 || min >= max || self.heartbeat_interval_ms * 2 > min {
             return Err(format!(
@@ -228,6 +236,16 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+
+    /// What must be alike in replicas that form a cluster together: the first membership, and that they form one.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&[u8::from(self.join)]);
+        for (id, address) in &self.replicas {
+            hasher.update(format!("{id} {address}\n").as_bytes());
+        }
+        hasher.finalize().to_hex()[..16].to_owned()
     }
 
     /// The effective configuration as a file.
@@ -306,6 +324,7 @@ mod tests {
             (GOOD.replace("id = 1\ncluster", "id = 7\ncluster"), "not listed"),
             (GOOD.replace("id = 2", "id = 1"), "twice"),
             (GOOD.replace("127.0.0.1:7102", "nowhere"), "no host:port"),
+            (GOOD.replace("127.0.0.1:7102", "127.0.0.1:7101"), "twice"),
             (GOOD.replace("127.0.0.1:7101", "10.0.0.1:7101"), "loopback"),
             (GOOD.replace("id = 1\ncluster", "id = 7\njoin = true\ncluster"), "--listen is not set"),
             (format!("heartbeat_interval_ms = 400\n{GOOD}"), "timers contradict"),

@@ -26,6 +26,8 @@ use crate::store::{Applied, StoreError};
 const RING_BATCHES: usize = 4096;
 /// Frames waiting for a gateway's connection before its feed falls back on the ring.
 const FRAMES_AHEAD: usize = 16;
+/// A gateway that takes no frame for this long is let go: until then the ring keeps every batch that it has not seen.
+const READER_WAIT: Duration = Duration::from_secs(1);
 /// Progress is told at least this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 /// Topics that one gateway may follow: above 10,000 sessions with 100 rooms each is another design.
@@ -170,11 +172,11 @@ impl Session {
                 Err(Status::aborted("a snapshot replaced the state: open the feed again"))
             };
             match frame {
-                Ok(Some(frame)) => {
-                    if self.out.send(Ok(frame)).await.is_err() {
-                        return;
-                    }
-                }
+                Ok(Some(frame)) => match tokio::time::timeout(READER_WAIT, self.out.send(Ok(frame))).await {
+                    Ok(Ok(())) => {}
+                    // The gateway has gone, or does not read: the ring must not hold what it misses.
+                    Ok(Err(_)) | Err(_) => return,
+                },
                 Ok(None) => {}
                 Err(status) => {
                     let _ = self.out.send(Err(status)).await;

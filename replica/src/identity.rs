@@ -41,6 +41,15 @@ pub fn claim(dir: &Path, cluster: &str, id: u64) -> Result<DataDirLock, String> 
     let path = dir.join("identity.json");
     let mine = Identity { format: FORMAT, cluster: cluster.to_owned(), id };
     if !path.exists() {
+        for kept in ["log", "snapshots", "state"].map(|name| dir.join(name)) {
+            if kept.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+                return Err(format!(
+                    "data directory {name} has {} but no identity.json: whose is it? Put that file back, or use another \
+                     directory",
+                    kept.display()
+                ));
+            }
+        }
         let text = serde_json::to_string(&mine).map_err(|error| error.to_string())?;
         write_synced(&path, &text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         return Ok(DataDirLock(lock));
@@ -70,6 +79,27 @@ pub fn claim(dir: &Path, cluster: &str, id: u64) -> Result<DataDirLock, String> 
     Ok(DataDirLock(lock))
 }
 
+/// Looks at the data directory of a stopped replica, changing nothing; it cannot be started meanwhile.
+///
+/// # Errors
+/// One line, when it is none or in use.
+pub fn look(dir: &Path) -> Result<(DataDirLock, String), String> {
+    let path = dir.join("identity.json");
+    let text = fs::read_to_string(&path)
+        .map_err(|error| format!("cannot read {}: {error}: is it a data directory?", path.display()))?;
+    let found: Identity =
+        serde_json::from_str(&text).map_err(|error| format!("{} is damaged ({error})", path.display()))?;
+    let lock =
+        File::open(dir.join("lock")).map_err(|error| format!("cannot open {}: {error}", dir.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok((DataDirLock(lock), format!("replica {} of cluster {}", found.id, found.cluster))),
+        Err(TryLockError::WouldBlock) => {
+            Err(format!("data directory {} is in use by a running replica: stop it first", dir.display()))
+        }
+        Err(TryLockError::Error(error)) => Err(format!("cannot lock {}: {error}", dir.display())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +115,11 @@ mod tests {
         claim(dir.path(), "c", 1).expect("its own");
         fs::write(dir.path().join("identity.json"), "{").expect("a file");
         assert!(claim(dir.path(), "c", 1).expect_err("damaged").contains("damaged"));
+        fs::remove_file(dir.path().join("identity.json")).expect("there");
+        fs::create_dir(dir.path().join("log")).expect("a folder");
+        claim(dir.path(), "c", 1).expect("an empty log says nothing");
+        fs::remove_file(dir.path().join("identity.json")).expect("there");
+        fs::write(dir.path().join("log/one"), "x").expect("a file");
+        assert!(claim(dir.path(), "c", 1).expect_err("somebody's").contains("whose is it"));
     }
 }

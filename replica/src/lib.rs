@@ -13,17 +13,19 @@ pub mod feed;
 mod formation;
 #[cfg(feature = "simulation")]
 pub use formation::run as form_cluster;
-mod identity;
+pub mod identity;
 pub mod machine;
 pub mod metrics;
 pub mod node;
 pub mod planted;
 mod removal;
+pub mod restore;
 pub mod service;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod store;
 mod trace;
+pub mod verify;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -139,8 +141,8 @@ async fn serve_grpc(
     let chat = ChatServer::new(ChatService::new(node.clone(), signer))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let admin = AdminServer::new(AdminService::new(node.clone(), &settings.cluster));
-    let operator = OperatorServer::new(OperatorService::new(node));
+    let admin = AdminServer::new(AdminService::new(node.clone(), &settings));
+    let operator = OperatorServer::new(OperatorService::new(node, &settings.cluster));
     // The builder's own setting does not reach a listener that is handed in; without it Nagle and delayed ACKs together hold
     // answers back for 40 ms.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

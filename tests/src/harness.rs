@@ -37,6 +37,14 @@ impl TestCluster {
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_with(name: &str, change: impl FnOnce(Spec) -> Spec) -> anyhow::Result<Self> {
+        Self::prepare_with(name, change)?.serve().await
+    }
+
+    /// Folders, ports and configuration of a cluster that is not started yet: for what must be there before.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn prepare_with(name: &str, change: impl FnOnce(Spec) -> Spec) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("quorate-test-").tempdir()?;
         let mut spec = Spec::new(dir.path().join("data"), Binaries::beside_this_program()?)
             .limit("sends_per_window_max", 0)
@@ -45,12 +53,19 @@ impl TestCluster {
         // A test run that is itself killed leaves nothing behind.
         spec.bond = Bond::Tied;
         let cluster = Cluster::prepare(&change(spec))?;
-        let test = Self { cluster, recorder: Recorder::default(), name: name.to_owned(), dir: Some(dir) };
-        if let Err(error) = test.cluster.start().await {
-            return Err(test.keep(anyhow::Error::new(error).context("the cluster did not start")));
+        Ok(Self { cluster, recorder: Recorder::default(), name: name.to_owned(), dir: Some(dir) })
+    }
+
+    /// Starts what was prepared.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn serve(self) -> anyhow::Result<Self> {
+        if let Err(error) = self.cluster.start().await {
+            return Err(self.keep(anyhow::Error::new(error).context("the cluster did not start")));
         }
-        test.recorder.mark("the cluster serves");
-        Ok(test)
+        self.recorder.mark("the cluster serves");
+        Ok(self)
     }
 
     /// Passes a result on; a failure keeps logs, data and history and says where.

@@ -13,6 +13,7 @@
 pub mod client;
 pub mod harness;
 pub mod history;
+pub mod linear;
 pub mod load;
 pub mod oracle;
 pub mod scene;

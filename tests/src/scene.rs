@@ -7,14 +7,20 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use quorate_cluster::wait_until;
+use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::ids::ConversationId;
 use quorate_proto::rest::SessionGrant;
+use quorate_proto::rpc::chat_client::ChatClient;
+use quorate_proto::rpc::{
+    ReadRequest, SincePair, SinceQuery, Topic, event, read_request, read_response, topic,
+};
+use uuid::Uuid;
 
 use crate::client::{Person, PersonHandle, Socket, Tally, rest};
 use crate::harness::TestCluster;
-use crate::history::Micros;
+use crate::history::{FinalPages, Micros, Row};
 use crate::{load, oracle};
 
 /// How many people.
@@ -27,6 +33,8 @@ pub const PACE: Duration = Duration::from_millis(100);
 pub const ACKS_PER_PHASE: usize = 200;
 /// Every wait of this test that is no phase of its own.
 pub const WAIT: Duration = Duration::from_secs(60);
+/// Events asked for at once when a replica's own state is read.
+const PAGE_EVENTS: u32 = 500;
 
 /// Everybody, and where they talk.
 #[derive(Debug)]
@@ -92,8 +100,13 @@ impl Scene {
 
     /// Everybody begins to talk.
     pub async fn talk(&self) {
+        self.talk_at(PACE).await;
+    }
+
+    /// Everybody begins to talk, one message per person in this time.
+    pub async fn talk_at(&self, pace: Duration) {
         for (place, person) in self.people.iter().enumerate() {
-            person.pace(self.rooms_of(place), PACE).await;
+            person.pace(self.rooms_of(place), pace).await;
         }
     }
 
@@ -212,6 +225,72 @@ async fn newest_version(at: SocketAddr, token: &str, room: ConversationId) -> an
     socket.close().await;
     let summary = welcome.conversations.iter().find(|each| each.id == room);
     Ok(summary.with_context(|| format!("room {room} is missing from the welcome"))?.version)
+}
+
+/// What one replica's own state holds of every conversation.
+///
+/// # Errors
+/// When it does not answer, or an answer cannot be understood.
+pub async fn replica_pages(
+    test: &TestCluster,
+    id: u16,
+    rooms: &[ConversationId],
+    when: &str,
+) -> anyhow::Result<Vec<FinalPages>> {
+    let address = test.cluster.plan().replica_grpc(id);
+    let mut client = ChatClient::connect(format!("http://{address}")).await?;
+    let mut found = Vec::new();
+    for room in rooms {
+        let source = format!("replica {id} {when}");
+        let mut pages = FinalPages { source, conversation: *room, version: 0, rows: Vec::new() };
+        loop {
+            let topic = Topic { kind: topic::Kind::Conversation.into(), id: *room };
+            let pairs = vec![SincePair { topic: Some(topic), version: pages.version }];
+            let query = read_request::Query::Since(SinceQuery { pairs, limit: PAGE_EVENTS });
+            let mut request =
+                tonic::Request::new(ReadRequest { query: Some(query), ..ReadRequest::default() });
+            request.metadata_mut().insert(CLUSTER_METADATA, test.cluster.id().parse()?);
+            let answer =
+                client.read(request).await.with_context(|| format!("room {room} of replica {id}"))?;
+            let Some(read_response::Result::Since(since)) = answer.into_inner().result else {
+                bail!("replica {id} does not answer what was asked for room {room}")
+            };
+            let page = since.pages.into_iter().next().context("an answer without a page")?;
+            for event in &page.events {
+                pages.version = event.version;
+                if let Some(event::Kind::Message(message)) = &event.kind {
+                    let from = message.from.as_ref().context("a message from nobody")?;
+                    pages.rows.push(Row {
+                        sequence: message.sequence,
+                        version: event.version,
+                        id: Uuid::from_slice(&message.client_message_id)?,
+                        from: from.id,
+                        text: message.text.clone(),
+                    });
+                }
+            }
+            if page.events.is_empty() || !page.more {
+                break;
+            }
+        }
+        found.push(pages);
+    }
+    Ok(found)
+}
+
+/// Reads every conversation from one replica's own state and adds the pages to the history.
+///
+/// # Errors
+/// As [`replica_pages`].
+pub async fn read_replica(
+    test: &TestCluster,
+    id: u16,
+    rooms: &[ConversationId],
+    when: &str,
+) -> anyhow::Result<()> {
+    let pages = replica_pages(test, id, rooms, when).await?;
+    test.recorder.history().finals.extend(pages);
+    Ok(())
 }
 
 /// Holds the history to the promises.

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use quorate_cluster::process::Send;
 use quorate_cluster::{Member, wait_until};
 use quorate_proto::frame::{Body, Request, SendMessage};
 use quorate_proto::ids::ClientMessageId;
-use quorate_tests::client::{Socket, rest};
+use quorate_tests::client::{Person, Socket, rest};
 use quorate_tests::harness::{TestCluster, number, read};
 use quorate_tests::history::{Fate, Micros};
 use quorate_tests::load;
@@ -343,6 +344,94 @@ async fn cut_clients(test: &TestCluster, cases: usize) -> anyhow::Result<()> {
     }
     println!("{done} sends were cut: {replays} had been applied and were replayed, {firsts} had not");
     ensure!(replays > 0, "no cut came after the command was applied: nothing was proven");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_missed_more_than_a_page_of_many_rooms_catches_up() -> anyhow::Result<()> {
+    let _one = ONE_AT_A_TIME.lock().await;
+    let test = TestCluster::start("wide-gap").await?;
+    let result = wide_gap(&test).await;
+    test.finish(result).await
+}
+
+/// A gateway whose feed's replica is paused reads what it missed elsewhere. The pages of one answer share 256 KiB: with long
+/// texts in several rooms most of them come back empty with `more`, and must be asked for again.
+async fn wide_gap(test: &TestCluster) -> anyhow::Result<()> {
+    const ROOMS: usize = 6;
+    const TEXT_BYTES: usize = 11 * 1024;
+    let front = test.cluster.front();
+    let grants = load::sign_up_many(front, "wide", 2 * ROOMS).await?;
+    let mut rooms = Vec::new();
+    for room in 0..ROOMS {
+        rooms.push(load::make_group(front, "wide", &[&grants[room], &grants[ROOMS + room]]).await?);
+    }
+    // The second half listens, two at each gateway; the first half writes.
+    let mut listeners = Vec::new();
+    for (place, grant) in grants[ROOMS..].iter().enumerate() {
+        let gateways = test.cluster.gateways();
+        let at = test.cluster.gateway_address(&gateways[place % gateways.len()])?;
+        listeners.push(Person::start(
+            at,
+            grant.user.id,
+            &grant.user.name,
+            &grant.access_token,
+            &test.recorder,
+        ));
+    }
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut writers = Vec::new();
+    for (room, grant) in rooms.iter().copied().zip(&grants) {
+        let (token, stop) = (grant.access_token.clone(), stop.clone());
+        writers.push(tokio::spawn(async move {
+            let mut socket = Socket::open(front, None).await?;
+            socket.hello(&token, None).await?;
+            let mut version = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let send = SendMessage { text: "x".repeat(TEXT_BYTES), ..message(room) };
+                let id = socket.request(Request::Send(send)).await?;
+                match socket.answer(id).await? {
+                    Body::Ack(ack) => version = ack.version.context("an ack without its version")?,
+                    Body::Error { error } if error.temporary => {}
+                    other => bail!("neither ack nor a temporary error: {other:?}"),
+                }
+            }
+            anyhow::Ok(version)
+        }));
+    }
+    let heard = |place: usize, room| listeners[place].tally().versions.get(&room).copied().unwrap_or(0);
+    wait_until("everybody to hear her room", WAIT, || async {
+        let deaf = rooms.iter().enumerate().filter(|(place, room)| heard(*place, **room) == 0).count();
+        if deaf == 0 { Ok(()) } else { Err(format!("{deaf} hear nothing")) }
+    })
+    .await?;
+    let (leading, _) = leader(test).await?;
+    for id in (1..=test.cluster.replicas()).filter(|id| *id != leading) {
+        // Some gateway's feed hangs on one of them.
+        test.cluster.signal(&Member::Replica(id), Send::Pause)?;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        test.cluster.signal(&Member::Replica(id), Send::Resume)?;
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut newest = Vec::new();
+    for writer in writers {
+        newest.push(writer.await??);
+    }
+    wait_until("everybody to have heard everything", WAIT, || async {
+        let late: Vec<_> = (0..ROOMS)
+            .map(|place| (place, heard(place, rooms[place]), newest[place]))
+            .filter(|(_, heard, newest)| heard < newest)
+            .collect();
+        if late.is_empty() { Ok(()) } else { Err(format!("(listener, heard, newest): {late:?}")) }
+    })
+    .await?;
+    let bytes = newest.iter().sum::<u64>() * TEXT_BYTES as u64;
+    println!("{bytes} bytes in {ROOMS} rooms were heard while every follower was paused once");
+    ensure!(bytes > 4 << 20, "{bytes} bytes leave no gap worth the name");
+    for listener in listeners {
+        let tally = listener.leave().await;
+        ensure!(tally.defects.is_empty() && tally.silent_gaps == 0, "{tally:?}");
+    }
     Ok(())
 }
 

@@ -179,6 +179,18 @@ impl Cluster {
         Err(format!("no leader that a majority follows ({})", says.collect::<Vec<_>>().join("; ")))
     }
 
+    /// What the leader has committed: whoever has applied it has caught up to now.
+    ///
+    /// # Errors
+    /// As [`crate::wait_until`], when there is no leader for a minute.
+    pub async fn leader_commit(&self) -> Result<u64> {
+        crate::wait_until("a leader's commit index", crate::cluster::START_WAIT, || async {
+            let (leader, _) = self.leader().await?;
+            Ok(self.replica_status(leader, 0).await?.commit_index)
+        })
+        .await
+    }
+
     /// Everybody's status: the replicas' hashes at the lowest applied index of those that answer.
     ///
     /// # Errors

@@ -83,14 +83,26 @@ pub(super) fn fill(reader: Reader, replica: usize, missing: Vec<Missing>, min_in
             let Some(read_response::Result::Since(SinceResult { pages })) = response.result else {
                 return Err(FillError::Failed("an answer of another kind".to_owned()));
             };
+            // The pages of one answer share its size: those that had no room left say `more` and are asked again.
+            let mut progress = false;
             for gap in now {
                 let page = pages.iter().find(|page| page.topic == Some(gap.topic));
-                let Some(last) = page.and_then(|page| page.events.last()).map(|event| event.version) else {
-                    return Err(FillError::Failed(format!("nothing after version {}", gap.after_version)));
-                };
-                if last < gap.to_version {
-                    open.push(Missing { after_version: last, ..gap });
+                match page.and_then(|page| page.events.last()).map(|event| event.version) {
+                    Some(last) => {
+                        progress = true;
+                        if last < gap.to_version {
+                            open.push(Missing { after_version: last, ..gap });
+                        }
+                    }
+                    None if page.is_some_and(|page| page.more) => open.push(gap),
+                    None => {
+                        let version = gap.after_version;
+                        return Err(FillError::Failed(format!("nothing after version {version}")));
+                    }
                 }
+            }
+            if !progress {
+                return Err(FillError::Failed("an answer without a single event".to_owned()));
             }
             events.extend(pages.into_iter().flat_map(|page| page.events));
             if events.len() > FILL_EVENTS_MAX {

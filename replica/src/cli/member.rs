@@ -138,7 +138,6 @@ impl Member {
             Member::TransferLeader { to, place } => {
                 let mut operator = Operator::new(&place)?;
                 let (_, before) = operator.leader().await?;
-                // Asked once: a second try would move it again.
                 let target = to.unwrap_or(0);
                 let ask = |mut client: super::operator::Client| async move {
                     client.hand_over(HandOverRequest { to: target }).await

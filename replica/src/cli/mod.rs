@@ -1,8 +1,11 @@
 //! The command line: one file a command, nothing of the replica's own work.
 
+mod backup;
 mod member;
 mod operator;
+mod restore;
 mod run;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -23,6 +26,12 @@ enum Command {
     /// Show and change who the members of a running cluster are
     #[command(subcommand)]
     Member(member::Member),
+    /// Write a backup of a running cluster's state, from any replica
+    Backup(backup::Backup),
+    /// Read a backup, a snapshot or a stopped replica's data directory from end to end; exit code 1 if something is wrong
+    Verify(verify::Verify),
+    /// Make the data directory of one replica of a new cluster from a backup
+    Restore(restore::Restore),
 }
 
 /// Why a command ended without success; one line.
@@ -57,7 +66,15 @@ pub(crate) fn run() -> ExitCode {
     match command {
         Command::Run(flags) => run::run(&flags),
         Command::Member(member) => finish(blocking(member.run())),
+        Command::Backup(backup) => finish(blocking(backup.run())),
+        Command::Verify(verify) => finish(verify.run()),
+        Command::Restore(restore) => finish(restore.run()),
     }
+}
+
+/// A hash as people read it.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Runs a short command to its end.

@@ -16,7 +16,8 @@ use crate::store::{StoreError, View};
 const EXPIRIES_PER_ENTRY_MAX: usize = 256;
 
 /// What must be alike in two commands with one id. Left out: what differs between two attempts of the same wish (when it
-/// was first sent, through which session) and what the gateway draws anew (salts, session secrets).
+/// was first sent, through which session) and what the gateway draws anew (salts, session secrets). A field that is added to
+/// a command later must wait for a machine version: an older program does not see it, here and in what apply does.
 fn fingerprint(command: &Command) -> Bytes {
     let mut body = Command { action: command.action.clone(), ..Command::default() };
     match &mut body.action {
@@ -35,9 +36,12 @@ fn id_of(command: &Command) -> Option<&[u8; 16]> {
 }
 
 /// Whether a refusal is remembered: one that is final, so that no late copy of the command can still have an effect after
-/// its sender was told. The two that speak of the id itself would be repeated anyway.
-pub(super) fn is_final(code: ErrorCode) -> bool {
-    code.row().certainty == Certainty::Rejected && !matches!(code, ErrorCode::IdConflict | ErrorCode::Expired)
+/// its sender was told. The two that speak of the id itself would be repeated anyway. Refused sign-ups are not remembered:
+/// anybody can make them, and they share one memory.
+pub(super) fn is_final(command: &Command, code: ErrorCode) -> bool {
+    code.row().certainty == Certainty::Rejected
+        && !matches!(code, ErrorCode::IdConflict | ErrorCode::Expired)
+        && command.user_id != 0
 }
 
 /// Whether a command is remembered. Read marks are not: taking the maximum twice is taking it once.
@@ -117,6 +121,9 @@ impl<V: View> Step<'_, V> {
             0 => SIGN_INS_REMEMBERED_MAX,
             _ => COMMANDS_REMEMBERED_PER_USER_MAX,
         };
+        if super::is_internal(command) {
+            return Ok(());
+        }
         if is_remembered(command) && self.state.dedup_count(command.user_id)? >= max {
             return rejected(
                 ErrorCode::RateLimited,
@@ -129,7 +136,7 @@ impl<V: View> Step<'_, V> {
     /// Refuses a command whose id may have been forgotten already.
     pub(super) fn check_age(&self, command: &Command) -> Decision<()> {
         let sent = command.first_sent_ms;
-        if sent != 0 && sent + DEDUP_MS <= self.context.log_time_ms {
+        if sent != 0 && sent.saturating_add(DEDUP_MS) <= self.context.log_time_ms {
             return rejected(
                 ErrorCode::Expired,
                 "first sent more than 72 hours ago: send it as a new message",

@@ -109,7 +109,7 @@ pub fn apply<V: View>(view: &V, context: Context, command: &Command) -> Result<A
                 // A refused command leaves no trace but that it was refused for good, and the expiries that were due anyway.
                 step = Step::begin(view, context)?;
                 let outcome = step.outcome(outcome::Result::Rejected(rejected));
-                if dedup::is_final(code) {
+                if dedup::is_final(command, code) {
                     step.remember(command, &outcome)?;
                 }
                 outcome

@@ -410,3 +410,136 @@ fn the_same_commands_give_the_same_state() {
     };
     assert_eq!(run(), run());
 }
+
+/// A small generator: the same run for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// What was asked under an id, and what it was answered.
+struct Asked {
+    command: Command,
+    outcome: Outcome,
+    at_ms: u64,
+}
+
+fn any_action(dice: &mut Dice, rooms: &[u64], people: &[u64]) -> Action {
+    let room = rooms[dice.below(rooms.len() as u64) as usize];
+    let person = people[dice.below(people.len() as u64) as usize];
+    match dice.below(12) {
+        0 => Action::CreateGroup(rpc::CreateGroup { title: "team".into(), member_ids: vec![person] }),
+        1 => Action::AddMember(rpc::AddMember { conversation_id: room, user_id: person }),
+        2 => Action::RemoveMember(rpc::RemoveMember { conversation_id: room, user_id: person }),
+        3 => Action::CreateDirect(rpc::CreateDirect { peer_id: person }),
+        4 => Action::MarkRead(rpc::MarkRead { conversation_id: room, sequence: dice.below(30) }),
+        5 | 6 => edit(room, dice.below(20), "edited", Some(dice.below(3))),
+        _ => send(room, "hello"),
+    }
+}
+
+/// Retries, foreign bodies under known ids and jumps of log time, against a model of (id → outcome): one id has one effect and
+/// one answer, for as long as it could be asked again.
+#[test]
+fn one_id_has_one_effect_and_one_answer_whatever_is_retried_and_whenever() {
+    let (mut messages, mut replays, mut conflicts, mut expired) = (0, 0, 0, 0);
+    for seed in 0..40 {
+        let mut dice = Dice(seed);
+        let mut world = World::new();
+        let people: Vec<u64> = ["ana", "bob", "eve"].iter().map(|name| world.user(name)).collect();
+        let create = rpc::CreateGroup { title: "team".into(), member_ids: people[1..].to_vec() };
+        let group = conversation_of(&world.act(people[0], Action::CreateGroup(create)));
+        let rooms = [group, world.direct(people[0], people[1]), 99];
+        let mut asked: Vec<Asked> = Vec::new();
+        let messages_before = messages;
+        for _ in 0..400 {
+            match dice.below(10) {
+                0 => world.now += dice.below(30 * 3_600_000),
+                1..=4 if !asked.is_empty() => {
+                    let place = dice.below(asked.len() as u64) as usize;
+                    let known = &asked[place];
+                    let mut command = known.command.clone();
+                    let foreign = dice.below(4) == 0;
+                    if foreign {
+                        command.action = Some(send(rooms[1], "another body"));
+                    } else if dice.below(2) == 0 {
+                        command.session_id = Bytes::from_static(b"some later session");
+                    }
+                    let before = world.state.clone();
+                    let remembered = world.now < known.at_ms + quorate_proto::limits::DEDUP_MS;
+                    let (outcome, events) = world.apply(&command);
+                    assert!(events.is_empty(), "seed {seed}: nothing happens twice");
+                    if world.now >= command.first_sent_ms + quorate_proto::limits::DEDUP_MS && !remembered {
+                        assert_eq!(code(&outcome), "expired", "seed {seed}");
+                        expired += 1;
+                    } else if foreign {
+                        assert_eq!(code(&outcome), "id_conflict", "seed {seed}");
+                        conflicts += 1;
+                    } else {
+                        assert_eq!(Outcome { replay: false, ..outcome }, known.outcome, "seed {seed}");
+                        replays += 1;
+                    }
+                    let chat = |state: &BTreeMap<Key, Bytes>| {
+                        state.iter().filter(|(key, _)| key.space() == Space::Messages as u8).count()
+                    };
+                    assert_eq!(chat(&before), chat(&world.state), "seed {seed}");
+                }
+                _ => {
+                    let by = people[dice.below(3) as usize];
+                    let action = any_action(&mut dice, &rooms, &people);
+                    let is_mark = matches!(action, Action::MarkRead(_));
+                    let command = world.command(by, action);
+                    let (outcome, _) = world.apply(&command);
+                    assert!(!outcome.replay);
+                    messages += usize::from(matches!(outcome.result, Some(outcome::Result::Message(_))));
+                    if !is_mark {
+                        asked.push(Asked { command, outcome, at_ms: world.now });
+                    }
+                }
+            }
+        }
+        let stored = world.state.keys().filter(|key| key.space() == Space::Messages as u8).count();
+        assert_eq!(stored, messages - messages_before, "seed {seed}: as many messages as accepted sends");
+        for person in people.iter().chain([&0]) {
+            let own = Key::one(Space::Dedup, *person)..Key::one(Space::Dedup, person + 1);
+            let held = world.state.range(own).count() as u64;
+            assert_eq!(world.state.dedup_count(*person).expect("a map"), held, "seed {seed}: counted right");
+        }
+    }
+    let seen = [messages, replays, conflicts, expired];
+    assert!(seen.iter().all(|count| *count > 500), "messages, replays, conflicts, expired: {seen:?}");
+}
+
+#[test]
+fn read_marks_in_any_order_and_number_come_to_the_same() {
+    let marks = [3_u64, 1, 4, 1, 5, 9, 2, 6, 5, 3];
+    let run = |order: &mut dyn Iterator<Item = u64>| {
+        let mut world = World::new();
+        let (ana, bob) = (world.user("ana"), world.user("bob"));
+        let conversation = world.direct(ana, bob);
+        for _ in 0..9 {
+            world.send(ana, conversation, "x");
+        }
+        let before = world.state.len();
+        for sequence in order {
+            let action = Action::MarkRead(rpc::MarkRead { conversation_id: conversation, sequence });
+            let command = world.command(bob, action);
+            accepted(&world.apply(&command).0);
+            let after = world.state.clone();
+            let (again, events) = world.apply(&command);
+            accepted(&again);
+            assert!(events.is_empty() && world.state == after, "the second time changes nothing");
+        }
+        assert!(world.state.len() > before);
+        world.state.member(conversation, bob).expect("a map").expect("a member").read_sequence
+    };
+    assert_eq!(run(&mut marks.into_iter()), 9);
+    assert_eq!(run(&mut marks.into_iter().rev()), 9);
+    let mut sorted = marks;
+    sorted.sort_unstable();
+    assert_eq!(run(&mut sorted.into_iter()), 9);
+}

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use openraft::async_runtime::WatchReceiver as _;
-use quorate_proto::rpc::{Acknowledged, RecallRequest, RecallResponse};
+use quorate_proto::rpc::admin_client::AdminClient;
+use quorate_proto::rpc::{Acknowledged, RecallRequest, RecallResponse, StatusRequest};
 use tokio::sync::watch;
 
 use super::Raft;
-use super::network::Network;
+use super::network::{Network, channel};
 use super::recall::{Memory, Refusal, judge};
 use super::types::{LogId, StoredMembership, stored_membership_from_wire};
 
@@ -90,6 +91,14 @@ async fn ask(network: &Network, id: u64, address: &str, found: Acknowledged) -> 
     Some(tokio::time::timeout(ANSWER_WAIT, asked).await.ok()?.ok()?.into_inner())
 }
 
+/// Whom a replica, whichever it is, takes for the members.
+async fn ask_members(network: &Network, address: &str) -> Option<StoredMembership> {
+    let mut client = AdminClient::with_interceptor(channel(address).ok()?, network.identity());
+    let asked = client.status(StatusRequest { hash_index: 0 });
+    let status = tokio::time::timeout(ANSWER_WAIT, asked).await.ok()?.ok()?.into_inner();
+    stored_membership_from_wire(status.membership?).ok()
+}
+
 /// What the answers mean for the disk they are about.
 fn judge_all(dir: &Path, found: &Acknowledged, told: &BTreeMap<u64, Acknowledged>) -> Result<(), String> {
     for (told_by, known) in told {
@@ -132,6 +141,13 @@ pub async fn run(
             return gate.decide(Err(line));
         }
         let answered: BTreeSet<u64> = told.keys().copied().chain([own]).collect();
+        if !circle.is_enough(&answered) {
+            // The configured replicas may all have been replaced since; whoever lives at their addresses knows by whom.
+            for membership in join_all(replicas.values().map(|address| ask_members(&network, address))).await
+            {
+                circle.learn(&membership.unwrap_or_default());
+            }
+        }
         if circle.is_enough(&answered) {
             tracing::info!(?answered, "no replica knows more of this one than its disk has: it takes part");
             gate.decide(Ok(()));

@@ -51,16 +51,16 @@ const MARK_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Record {
     /// All bytes of the log before this place were on disk when this record was written.
     pub synced_before: u64,
-    message: Bytes,
+    pub(super) message: Bytes,
 }
 
 /// A log id as a record, ordered as Raft orders it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogIdRecord(LogId);
+pub struct LogIdRecord(pub(super) LogId);
 
 /// A vote as a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
-pub struct VoteRecord(Vote);
+pub struct VoteRecord(pub(super) Vote);
 
 #[cfg(feature = "simulation")]
 impl Record {

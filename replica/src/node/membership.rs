@@ -297,7 +297,8 @@ impl Node {
 
     /// The membership, committed, applied here and not joint: what a change may be based on.
     async fn settled_membership(&self) -> Result<StoredMembership, ChangeError> {
-        if self.linearize().await.is_err() {
+        // A follower confirms reads as well; only a leader knows who answers.
+        if !self.is_leader() || self.linearize().await.is_err() || !self.is_leader() {
             return Err(ChangeError::NotLeader);
         }
         let settled = async {

@@ -10,6 +10,7 @@ mod clock;
 mod halt;
 mod leader_loss;
 mod log_check;
+mod log_dump;
 pub(crate) mod log_store;
 mod membership;
 mod network;
@@ -22,8 +23,8 @@ mod types;
 mod upgrade;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,11 +53,13 @@ use crate::config::Settings;
 use crate::feed::Publisher;
 use crate::metrics::Metrics;
 use crate::planted::{self, Bug};
-use crate::store::{Store, StoreError};
+use crate::store::{SnapshotFile, Store, StoreError};
 
+pub use log_dump::{LogSummary, read_log};
 pub use membership::{ChangeError, PROMOTE_LAG_ENTRIES_MAX};
 pub use network::{Identity, MESSAGE_BYTES_MAX, channel};
 pub use peer_service::PeerService;
+pub use roster::ReplicaRecord;
 
 type Raft = openraft::Raft<types::Types, StateMachine>;
 
@@ -74,8 +77,13 @@ const READ_INDEX_WAIT: Duration = Duration::from_secs(2);
 const TICK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// An idle leader moves log time on when it lags by this much, so that what is due comes to pass.
 const TICK_LAG_MS: u64 = 60_000;
+/// Longest wait for a snapshot that a backup asks for: building one takes some seconds a million messages.
+const FRESH_SNAPSHOT_WAIT: Duration = Duration::from_secs(300);
+/// How often it is asked for.
+const FRESH_SNAPSHOT_ASK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// When this replica last heard from a leader. Monotonic: a wall clock that is set must not look like silence.
+/// When this replica last heard from a leader that a quorum follows. Monotonic: a wall clock that is set must not look like
+/// silence.
 #[derive(Debug, Clone)]
 struct LeaderContact {
     started: Instant,
@@ -92,9 +100,12 @@ impl LeaderContact {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A leader has just been heard.
-    fn heard(&self) {
-        self.at_ms.store(self.now_ms(), Ordering::Relaxed);
+    /// A leader has just been heard, which a quorum had answered so long before. One that is cut off goes on sending
+    /// heartbeats to those who are cut off with it.
+    fn heard(&self, quorum_age_ms: u64) {
+        if let Some(at_ms) = self.now_ms().checked_sub(quorum_age_ms) {
+            self.at_ms.store(at_ms, Ordering::Relaxed);
+        }
     }
 
     /// Milliseconds since then; `u64::MAX` for never.
@@ -103,6 +114,19 @@ impl LeaderContact {
             u64::MAX => u64::MAX,
             at => self.now_ms().saturating_sub(at),
         }
+    }
+}
+
+/// How long ago a quorum last answered this replica as leader. Clones share it; it is known once consensus has started.
+#[derive(Debug, Clone, Default)]
+struct QuorumAge(Arc<OnceLock<Raft>>);
+
+impl QuorumAge {
+    fn ms(&self) -> u64 {
+        let Some(raft) = self.0.get() else { return u64::MAX };
+        let metrics = raft.data_metrics();
+        let acked = metrics.borrow_watched().last_quorum_acked;
+        acked.map_or(u64::MAX, |at| u64::try_from(at.into_inner().elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -167,9 +191,11 @@ pub struct Node {
     log: LogStore,
     publisher: Publisher,
     contact: LeaderContact,
+    quorum_age: QuorumAge,
     clocks: Clocks,
     evidence: Evidence,
     network: Network,
+    read_index_client: Mutex<Option<(u64, String, network::Client)>>,
     memory: Memory,
     gate: Gate,
     metrics: Metrics,
@@ -217,13 +243,20 @@ impl Node {
             .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
         let config = raft_config(settings).map_err(StartError::Settings)?;
         let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
-        let refusals = Refusals::default();
-        let network = Network::new(identity.clone(), clocks.clone(), memory.clone(), refusals.clone());
+        let (refusals, quorum_age) = (Refusals::default(), QuorumAge::default());
+        let network = Network::new(
+            identity.clone(),
+            clocks.clone(),
+            memory.clone(),
+            refusals.clone(),
+            quorum_age.clone(),
+        );
         let last = log.last_log_id().max(snapshot_log_id(&store)?);
         let found = memory.found(log.vote().as_ref(), last.as_ref());
         let raft = Raft::new(settings.id, Arc::new(config), network.clone(), log.clone(), machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
+        quorum_age.0.get_or_init(|| raft.clone());
         let node = Self {
             id: settings.id,
             raft,
@@ -231,9 +264,11 @@ impl Node {
             log,
             publisher,
             contact: LeaderContact::new(),
+            quorum_age,
             clocks,
             evidence: Evidence::default(),
             network,
+            read_index_client: Mutex::default(),
             memory,
             gate: Gate::default(),
             metrics,
@@ -347,11 +382,7 @@ impl Node {
     /// Milliseconds since this replica last heard from a leader, or, if it leads, since a quorum last answered it.
     pub fn leader_contact_ms(&self) -> u64 {
         if self.is_leader() {
-            let metrics = self.raft.data_metrics();
-            let acked = metrics.borrow_watched().last_quorum_acked;
-            return acked.map_or(u64::MAX, |at| {
-                u64::try_from(at.into_inner().elapsed().as_millis()).unwrap_or(u64::MAX)
-            });
+            return self.quorum_age.ms();
         }
         self.contact.age_ms()
     }
@@ -404,7 +435,7 @@ impl Node {
             let index = match self.leader() {
                 Some((id, _)) if id == self.id => read_index(&self.raft).await.ok()?,
                 Some((id, address)) => {
-                    let mut client = self.network.client(id, &address).ok()?;
+                    let mut client = self.reads_client(id, &address)?;
                     client.read_index(rpc::ReadIndexRequest {}).await.ok()?.into_inner().index
                 }
                 None => return None,
@@ -414,6 +445,20 @@ impl Node {
         };
         let confirmed = tokio::time::timeout(READ_INDEX_WAIT, confirmed).await;
         confirmed.ok().flatten().ok_or(ProposeError::NotLeader)
+    }
+
+    /// The client for read indexes, kept for as long as the same replica leads.
+    fn reads_client(&self, id: u64, address: &str) -> Option<network::Client> {
+        let mut kept = self.read_index_client.lock().expect("nothing panics while it holds the client");
+        if let Some((kept_id, kept_address, client)) = &*kept
+            && *kept_id == id
+            && kept_address == address
+        {
+            return Some(client.clone());
+        }
+        let client = self.network.client(id, address).ok()?;
+        *kept = Some((id, address.to_owned(), client.clone()));
+        Some(client)
     }
 
     /// How this replica stands.
@@ -508,6 +553,32 @@ impl Node {
         }
         self.log.mark_synced();
         self.store.close().await
+    }
+
+    /// A snapshot that contains everything applied before this call; an existing one if it does.
+    ///
+    /// # Errors
+    /// In words, when none can be had in time.
+    pub async fn fresh_snapshot(&self) -> Result<SnapshotFile, String> {
+        let wanted = self.store.read().applied().index();
+        let wanted = wanted.ok_or_else(|| "this replica has no state yet".to_owned())?;
+        let began = Instant::now();
+        let mut asked: Option<Instant> = None;
+        loop {
+            let current = self.store.current_snapshot().map_err(|error| error.to_string())?;
+            if let Some(file) = current.filter(|file| file.applied.index() >= Some(wanted)) {
+                return Ok(file);
+            }
+            // One that was under way before does not have everything: it is asked for again.
+            if asked.is_none_or(|at| at.elapsed() >= FRESH_SNAPSHOT_ASK_INTERVAL) {
+                asked = Some(Instant::now());
+                self.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
+            }
+            if began.elapsed() >= FRESH_SNAPSHOT_WAIT {
+                return Err(format!("no snapshot at index {wanted} within {FRESH_SNAPSHOT_WAIT:?}"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Moves log time on while nobody proposes anything, and names clocks that are wrong.

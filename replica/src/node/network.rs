@@ -29,6 +29,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use super::QuorumAge;
 use super::clock::Clocks;
 use super::recall::{Memory, acknowledged};
 use super::state_machine::read_piece;
@@ -112,12 +113,24 @@ pub struct Network {
     clocks: Clocks,
     memory: Memory,
     refusals: Refusals,
+    quorum_age: QuorumAge,
 }
 
 impl Network {
+    /// As whom it calls.
+    pub fn identity(&self) -> Identity {
+        self.identity.clone()
+    }
+
     /// A network that calls as this replica and passes on what clocks peers tell and what they acknowledge.
-    pub fn new(identity: Identity, clocks: Clocks, memory: Memory, refusals: Refusals) -> Self {
-        Self { identity, clocks, memory, refusals }
+    pub fn new(
+        identity: Identity,
+        clocks: Clocks,
+        memory: Memory,
+        refusals: Refusals,
+        quorum_age: QuorumAge,
+    ) -> Self {
+        Self { identity, clocks, memory, refusals, quorum_age }
     }
 
     /// A client to the replica with this id at an address, on a connection of its own.
@@ -180,6 +193,7 @@ pub struct PeerClient {
     clocks: Clocks,
     memory: Memory,
     refusals: Refusals,
+    quorum_age: QuorumAge,
 }
 
 fn unreachable(status: &Status) -> Unreachable<Types> {
@@ -201,7 +215,7 @@ impl PeerClient {
         };
         let (clocks, memory, refusals) =
             (network.clocks.clone(), network.memory.clone(), network.refusals.clone());
-        Self { target, client, clocks, memory, refusals }
+        Self { target, client, clocks, memory, refusals, quorum_age: network.quorum_age.clone() }
     }
 
     fn client(&self) -> Result<Client, Unreachable<Types>> {
@@ -231,12 +245,13 @@ impl PeerClient {
     }
 }
 
-fn append_to_wire(request: AppendEntriesRequest<Types>) -> rpc::AppendRequest {
+fn append_to_wire(request: AppendEntriesRequest<Types>, quorum_age_ms: u64) -> rpc::AppendRequest {
     rpc::AppendRequest {
         vote: Some(vote_to_wire(&request.vote)),
         prev_log_id: request.prev_log_id.as_ref().map(log_id_to_wire),
         entries: request.entries.into_iter().map(entry_to_wire).collect(),
         leader_commit: request.leader_commit.as_ref().map(log_id_to_wire),
+        quorum_age_ms,
         acknowledged: Vec::new(),
     }
 }
@@ -271,7 +286,7 @@ impl RaftNetworkV2<Types> for PeerClient {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        let mut request = append_to_wire(request);
+        let mut request = append_to_wire(request, self.quorum_age.ms());
         request.acknowledged = self.memory.tell();
         let answer = self.call(option, |mut client| async move { client.append_once(request).await }).await?;
         self.clocks.told(self.target, answer.clock_ms);
@@ -301,7 +316,10 @@ impl RaftNetworkV2<Types> for PeerClient {
             // peer that refuses would be tried again at once, for ever.
             let mut input = input;
             let Some(first) = input.next().await else { return Ok(futures_util::stream::empty().boxed()) };
-            let requests = futures_util::stream::iter([first]).chain(input).map(append_to_wire);
+            let quorum_age = self.quorum_age.clone();
+            let requests = futures_util::stream::iter([first])
+                .chain(input)
+                .map(move |request| append_to_wire(request, quorum_age.ms()));
             let opened = tokio::time::timeout(option.soft_ttl(), client.append(requests)).await;
             let answers = match opened {
                 Ok(Ok(answers)) => answers.into_inner(),

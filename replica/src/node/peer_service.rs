@@ -159,8 +159,10 @@ impl RaftService for PeerService {
         let contact = self.contact.clone();
         // A broken or malformed message ends the stream; the leader opens another.
         let requests = request.into_inner().map(move |message| {
-            let append = append_from_wire(message.ok()?).ok()?;
-            contact.heard();
+            let message = message.ok()?;
+            let quorum_age_ms = message.quorum_age_ms;
+            let append = append_from_wire(message).ok()?;
+            contact.heard(quorum_age_ms);
             Some(append)
         });
         if planted::is(Bug::SkipQuorum) {
@@ -182,8 +184,9 @@ impl RaftService for PeerService {
         self.admitted()?;
         let mut request = request.into_inner();
         self.memory.heard(&std::mem::take(&mut request.acknowledged));
+        let quorum_age_ms = request.quorum_age_ms;
         let append = append_from_wire(request).map_err(malformed)?;
-        self.contact.heard();
+        self.contact.heard(quorum_age_ms);
         let prev = append.prev_log_id;
         let last = append.entries.last().map(|entry| entry.log_id).or(prev);
         if planted::is(Bug::SkipQuorum) {
@@ -277,7 +280,6 @@ impl RaftService for PeerService {
             return Err(Status::data_loss("the snapshot ended early: send it again"));
         }
         drop(file);
-        self.contact.heard();
         let applied = crate::store::Applied { log_id: meta.last_log_id, ..Default::default() };
         let snapshot = Snapshot {
             meta: SnapshotMeta {

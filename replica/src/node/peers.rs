@@ -20,7 +20,7 @@ use super::network::{Identity, channel};
 use super::{Node, upgrade};
 
 /// Between two rounds: a replica whose state is wrong stops within two of them, and twenty small calls a second cost nothing.
-const ROUND_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const ROUND_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest wait for one answer.
 const ANSWER_WAIT: Duration = Duration::from_millis(500);
 

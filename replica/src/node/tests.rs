@@ -18,7 +18,9 @@ use super::log_store::LogStore;
 use super::state_machine::StateMachine;
 use super::types::Types;
 use super::*;
-use crate::store::Store;
+use crate::machine::{Tables as _, VERSION_MAX};
+use crate::service::admin::AdminService;
+use crate::store::{Key, Space, Store};
 
 struct Builder;
 
@@ -72,9 +74,14 @@ async fn cluster(size: u64, running: u64) -> Cluster {
 
 impl Cluster {
     async fn start(&mut self, id: u64) {
+        self.start_supporting(id, VERSION_MAX).await;
+    }
+
+    async fn start_supporting(&mut self, id: u64, machine_version_max: u32) {
         let listener = self.waiting.remove(&id).expect("not started before");
         let dir = tempfile::tempdir().expect("a folder");
-        self.start_in(id, dir, listener).await;
+        let settings = self.settings(id, dir.path(), listener.local_addr().expect("bound"));
+        self.run(Settings { machine_version_max, ..settings }, dir, listener).await;
     }
 
     fn settings(&self, id: u64, dir: &Path, listen: std::net::SocketAddr) -> Settings {
@@ -93,18 +100,24 @@ impl Cluster {
             election_timeout_min_ms: 500,
             election_timeout_max_ms: 1_000,
             join: false,
-            machine_version_max: crate::machine::VERSION_MAX,
+            machine_version_max: VERSION_MAX,
             replicas: self.replicas.clone(),
         }
     }
 
     async fn start_in(&mut self, id: u64, dir: TempDir, listener: tokio::net::TcpListener) {
         let settings = self.settings(id, dir.path(), listener.local_addr().expect("bound"));
+        self.run(settings, dir, listener).await;
+    }
+
+    async fn run(&mut self, settings: Settings, dir: TempDir, listener: tokio::net::TcpListener) {
         let node = Arc::new(Node::start(&settings, Metrics::default()).await.expect("starts"));
+        node.watch_peers(&settings).expect("a good cluster id");
         let service = rpc::raft_server::RaftServer::new(node.peer_service());
+        let admin = rpc::admin_server::AdminServer::new(AdminService::new(node.clone(), &settings));
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
         self.servers.push(tokio::spawn(async move {
-            let served = tonic::transport::Server::builder().add_service(service);
+            let served = tonic::transport::Server::builder().add_service(service).add_service(admin);
             served.serve_with_incoming(incoming).await.expect("serves");
         }));
         self.nodes.push(node);
@@ -248,7 +261,7 @@ async fn a_restarted_node_finds_its_data_and_replays_its_log() {
         election_timeout_min_ms: 200,
         election_timeout_max_ms: 400,
         join: false,
-        machine_version_max: crate::machine::VERSION_MAX,
+        machine_version_max: VERSION_MAX,
         replicas: BTreeMap::from([(1, "127.0.0.1:1".to_owned())]),
     };
     let node = Node::start(&settings, Metrics::default()).await.expect("starts");
@@ -406,4 +419,127 @@ async fn until_bound(address: &str) -> tokio::net::TcpListener {
         }
     }
     panic!("waited 10 s in vain for {address}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_whose_state_was_altered_stops_and_the_other_four_go_on() {
+    let cluster = cluster(5, 5).await;
+    let leader = cluster.leader().await;
+    let outcomes = propose_all(&leader, (1..=100).map(sign_up).collect()).await;
+    cluster.agree(outcomes.last().expect("some").index).await;
+
+    // The leader itself: it may be the one that is wrong.
+    let key = Key::of(Space::Counters);
+    let counters = leader.store.read().counters().expect("reads");
+    let altered = crate::machine::records::Counters { conversations: counters.conversations + 1, ..counters };
+    leader.store.tamper(key, Bytes::from(altered.encode_to_vec()));
+    let began = Instant::now();
+    let mut next = 101;
+    let line = tokio::time::timeout(Duration::from_secs(20), async {
+        let mut failed = std::pin::pin!(leader.failed());
+        loop {
+            let others = cluster.nodes.iter().find(|node| node.is_leader());
+            if let Some(node) = others {
+                // Answers do not count here, only that entries go on.
+                let _ = node.propose(vec![sign_up(next)]).await;
+                next += 1;
+            }
+            tokio::select! {
+                line = &mut failed => return line,
+                () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            }
+        }
+    })
+    .await
+    .expect("it stops");
+    let Ending::Failed(line) = line else { panic!("{line:?}") };
+    assert!(line.contains("replaced") || line.contains("replace this replica"), "{line}");
+    assert!(began.elapsed() < Duration::from_secs(10), "within seconds, not {:?}", began.elapsed());
+    assert!(leader.metrics.disagreements() > 0);
+    leader.stop().await.expect("stops");
+
+    let rest: Vec<_> = cluster.nodes.iter().filter(|node| node.id() != leader.id()).cloned().collect();
+    let successor = until("another leader", || rest.iter().find(|node| node.is_leader()).cloned()).await;
+    let after = propose_all(&successor, vec![sign_up(100_000)]).await;
+    until("the four have applied it", || {
+        rest.iter().all(|node| node.status(0).applied_index >= after[0].index).then_some(())
+    })
+    .await;
+    let hashes: Vec<String> = rest.iter().map(|node| node.status(after[0].index).hash).collect();
+    assert!(hashes.iter().all(|hash| *hash == hashes[0] && !hash.is_empty()), "{hashes:?}");
+    tokio::time::sleep(2 * peers::ROUND_INTERVAL).await;
+    assert!(rest.iter().all(|node| node.halt.reason().is_none()), "nobody else stops");
+
+    let refusal = agreement::check(cluster.dirs[leader.id() as usize - 1].path()).expect_err("refused");
+    assert!(refusal.contains("new id"), "{refusal}");
+    for node in rest {
+        node.stop().await.expect("stops");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_version_rises_when_all_support_it_and_an_older_program_stops_before_it() {
+    let mut cluster = cluster(3, 2).await;
+    let leader = cluster.leader().await;
+    propose_all(&leader, vec![sign_up(1)]).await;
+    cluster.start_supporting(3, 1).await;
+    let old = cluster.nodes[2].clone();
+    until("the third is there", || (old.status(0).applied_index > 0).then_some(())).await;
+    // Several rounds: the version stays while one member does not support the next.
+    tokio::time::sleep(3 * peers::ROUND_INTERVAL).await;
+    assert!(cluster.nodes.iter().all(|node| node.status(0).machine_version == 1));
+
+    // As if it had been raised without asking: the old program does not guess.
+    let set = rpc::Command {
+        command_id: Bytes::from_static(&[9; 16]),
+        action: Some(Action::SetMachineVersion(rpc::SetMachineVersion { version: 2 })),
+        ..rpc::Command::default()
+    };
+    let raised = propose_all(&leader, vec![Bytes::from(set.encode_to_vec())]).await;
+    let line = tokio::time::timeout(Duration::from_secs(10), old.failed()).await.expect("it stops");
+    let Ending::Failed(line) = line else { panic!("{line:?}") };
+    assert!(line.contains("newer program") && !line.contains('\n'), "{line}");
+    let applied = old.store.read().applied().clone();
+    assert!(
+        applied.index() < Some(raised[0].index) && applied.machine_version < 2,
+        "before, not after: {applied:?}"
+    );
+    assert!(cluster.nodes[..2].iter().any(|node| node.status(0).machine_version == 2));
+    let after = propose_all(&leader, vec![sign_up(2)]).await;
+    until("the other two go on", || {
+        cluster.nodes[..2].iter().all(|node| node.status(0).applied_index >= after[0].index).then_some(())
+    })
+    .await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_after_a_snapshot_was_installed_is_answered_with_the_original() {
+    let mut cluster = cluster(3, 2).await;
+    let leader = cluster.leader().await;
+    let outcomes = propose_all(&leader, (1..=300).map(sign_up).collect()).await;
+    let last = outcomes.last().expect("some").index;
+    let log_time_ms = leader.store.read().applied().log_time_ms;
+    leader.raft.trigger().snapshot().await.expect("runs");
+    until("a snapshot", || (leader.status(0).snapshot_index >= last).then_some(())).await;
+    leader.raft.trigger().purge_log(last).await.expect("runs");
+    until("the log is purged", || (leader.status(0).purged_index >= last).then_some(())).await;
+    cluster.start(3).await;
+    cluster.agree(last).await;
+    let late = cluster.nodes[2].clone();
+    assert!(late.store.read().applied().log_time_ms >= log_time_ms, "log time comes with the snapshot");
+    until("the late one leads", || {
+        if let Some(other) = cluster.nodes.iter().find(|node| node.is_leader() && node.id() != late.id()) {
+            let raft = other.raft.clone();
+            tokio::spawn(async move { raft.trigger().transfer_leader(3).await });
+        }
+        late.is_leader().then_some(())
+    })
+    .await;
+    let again = propose_all(&late, (1..=300).map(sign_up).collect()).await;
+    for (first, again) in outcomes.iter().zip(&again) {
+        assert!(again.replay);
+        assert_eq!(rpc::Outcome { replay: false, ..again.clone() }, *first);
+    }
+    cluster.stop().await;
 }

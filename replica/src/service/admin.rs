@@ -6,6 +6,7 @@ use quorate_proto::rpc::admin_server::Admin;
 use quorate_proto::rpc::{StatusRequest, StatusResponse};
 use tonic::{Request, Response, Status};
 
+use crate::config::Settings;
 use crate::node::Node;
 
 /// See the module.
@@ -13,12 +14,13 @@ use crate::node::Node;
 pub struct AdminService {
     node: Arc<Node>,
     cluster: String,
+    configured: String,
 }
 
 impl AdminService {
     /// A service over a node.
-    pub fn new(node: Arc<Node>, cluster: &str) -> Self {
-        Self { node, cluster: cluster.to_owned() }
+    pub fn new(node: Arc<Node>, settings: &Settings) -> Self {
+        Self { node, cluster: settings.cluster.clone(), configured: settings.digest() }
     }
 }
 
@@ -26,6 +28,10 @@ impl AdminService {
 impl Admin for AdminService {
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let status = self.node.status(request.into_inner().hash_index);
-        Ok(Response::new(StatusResponse { cluster: self.cluster.clone(), ..status }))
+        Ok(Response::new(StatusResponse {
+            cluster: self.cluster.clone(),
+            configured: self.configured.clone(),
+            ..status
+        }))
     }
 }

@@ -1,29 +1,67 @@
 //! The service for operators: changes of the membership, backups.
 
+use std::io::Read as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::Stream;
+use quorate_proto::rpc::backup_chunk::Part;
 use quorate_proto::rpc::member_response::Result as Answer;
 use quorate_proto::rpc::operator_server::Operator;
 use quorate_proto::rpc::{
-    AddLearnerRequest, BackupChunk, BackupRequest, HandOverRequest, LeaderHint, MemberResponse,
+    AddLearnerRequest, BackupChunk, BackupHeader, BackupRequest, HandOverRequest, LeaderHint, MemberResponse,
     PromoteRequest, RemoveRequest, ReplaceRequest, StoredMembership,
 };
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::node::{ChangeError, Node};
+use crate::store::{SnapshotFile, backup};
+
+/// Bytes of a backup in one message.
+const CHUNK_BYTES: usize = 1024 * 1024;
+/// Chunks of a backup read ahead of the network.
+const CHUNKS_AHEAD: usize = 4;
+
+fn send_backup(
+    file: &SnapshotFile,
+    cluster: &str,
+    to: &mpsc::Sender<Result<BackupChunk, Status>>,
+) -> Result<(), Status> {
+    let failed =
+        |error: &dyn std::fmt::Display| Status::internal(format!("cannot read the snapshot: {error}"));
+    let (bytes_total, mut bytes) = backup::open_labelled(file, cluster).map_err(|error| failed(&error))?;
+    let header = BackupHeader {
+        cluster: cluster.to_owned(),
+        log_id: file.applied.log_id,
+        hash: file.applied.hash.clone(),
+        bytes_total,
+    };
+    let mut part = Part::Header(header);
+    while to.blocking_send(Ok(BackupChunk { part: Some(part) })).is_ok() {
+        let mut piece = Vec::with_capacity(CHUNK_BYTES);
+        bytes.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut piece).map_err(|error| failed(&error))?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        part = Part::Data(Bytes::from(piece));
+    }
+    Ok(())
+}
 
 /// See the module.
 #[derive(Debug)]
 pub struct OperatorService {
     node: Arc<Node>,
+    cluster: String,
 }
 
 impl OperatorService {
     /// A service over a node.
-    pub fn new(node: Arc<Node>) -> Self {
-        Self { node }
+    pub fn new(node: Arc<Node>, cluster: &str) -> Self {
+        Self { node, cluster: cluster.to_owned() }
     }
 
     fn answer(&self, changed: Result<StoredMembership, ChangeError>) -> Response<MemberResponse> {
@@ -72,6 +110,15 @@ impl Operator for OperatorService {
     }
 
     async fn backup(&self, _request: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let file = self.node.fresh_snapshot().await.map_err(Status::unavailable)?;
+        let cluster = self.cluster.clone();
+        let (ahead, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        // Ends by itself when the caller has gone; a read that fails ends the stream with its reason.
+        tokio::task::spawn_blocking(move || {
+            if let Err(status) = send_backup(&file, &cluster, &ahead) {
+                let _ = ahead.blocking_send(Err(status));
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(chunks))))
     }
 }

@@ -9,6 +9,7 @@
 //! Memory is bounded: when the thread falls behind, [`Store::wait_for_room`] holds apply back. This module knows keys and
 //! bytes; what they mean is the machine's.
 
+pub mod backup;
 mod checkpoint;
 mod error;
 mod key;
@@ -37,6 +38,7 @@ use writer::{Job, Writer};
 
 pub use error::StoreError;
 pub use key::{Key, Space};
+pub(crate) use run::unpack as unpack_run;
 pub use snapshot::SnapshotFile;
 pub(crate) use trust::{sync_dir, write_synced};
 pub use view::{Before, Transaction, View, Writes};
@@ -237,6 +239,15 @@ impl Store {
         snapshot::newest(&self.snapshot_dir)
     }
 
+    /// Whatever snapshot of a data directory is the newest; for a stopped replica.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn snapshot_of(dir: &Path) -> Result<Option<SnapshotFile>, StoreError> {
+        let snapshots = dir.join("snapshots");
+        if snapshots.exists() { snapshot::newest(&snapshots) } else { Ok(None) }
+    }
+
     /// What a snapshot file says it contains. Its blocks are not read.
     ///
     /// # Errors
@@ -274,6 +285,14 @@ impl Store {
         let (done, closed) = oneshot::channel();
         self.writer.send(Job::Close(done));
         closed.await.map_err(|_| StoreError::damaged("the checkpoint writer has stopped"))?
+    }
+
+    /// Alters a value behind everybody's back, as a bad page or a defect would.
+    #[cfg(test)]
+    pub(crate) fn tamper(&self, key: Key, value: Bytes) {
+        let mut state = self.state.write().expect(NOT_POISONED);
+        state.values.get_mut().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        state.active.insert(key, Some(value));
     }
 
     /// Bytes of the overlay in memory.
@@ -366,6 +385,79 @@ fn scan(
         }
         wanted *= 2;
     }
+}
+
+/// A stopped replica's checkpoint, read without changing it: from a copy, because sled writes when it opens.
+#[derive(Debug)]
+pub struct StoppedCheckpoint {
+    checkpoint: Checkpoint,
+    copy: PathBuf,
+}
+
+impl StoppedCheckpoint {
+    /// Copies the checkpoint of a data directory into a folder beside it; `None` when it would not be believed anyway.
+    ///
+    /// # Errors
+    /// When it cannot be copied or read.
+    pub fn open(dir: &Path, boot_id_file: &Path) -> Result<Option<Self>, StoreError> {
+        let state_dir = dir.join("state");
+        if !state_dir.exists() {
+            return Ok(None);
+        }
+        let trust = Trust::new(&state_dir, boot_id_file).map_err(StoreError::io("reading the boot id"))?;
+        if !trust.is_trusted() {
+            return Ok(None);
+        }
+        let copy = dir.join("verify.copy");
+        copy_tree(&state_dir, &copy).map_err(StoreError::io("copying the checkpoint"))?;
+        match Checkpoint::open(&copy) {
+            Ok(checkpoint) => Ok(Some(Self { checkpoint, copy })),
+            Err(error) => {
+                let _ = fs::remove_dir_all(&copy);
+                Err(error)
+            }
+        }
+    }
+
+    /// What it contains.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn applied(&self) -> Result<Applied, StoreError> {
+        self.checkpoint.applied()
+    }
+
+    /// Every stored pair, in order of keys.
+    pub fn pairs(&self) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + '_ {
+        let bytes = |(key, value): (sled::IVec, sled::IVec)| {
+            (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value))
+        };
+        self.checkpoint.raw_pairs().map(move |pair| pair.map(bytes))
+    }
+}
+
+impl Drop for StoppedCheckpoint {
+    fn drop(&mut self) {
+        // Best effort: what is left is a copy.
+        let _ = fs::remove_dir_all(&self.copy);
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// See [`Store::read`].

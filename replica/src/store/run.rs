@@ -47,7 +47,7 @@ fn read_member(run: &Bytes, at: usize) -> Option<(u64, std::ops::Range<usize>)> 
 }
 
 /// Unpacks a whole run without copying its values; `None` when it is damaged.
-pub(super) fn unpack(run: &Bytes) -> Option<Members> {
+pub(crate) fn unpack(run: &Bytes) -> Option<Members> {
     walk(run).map(|member| member.map(|(ordinal, place)| (ordinal, run.slice(place)))).collect()
 }
 

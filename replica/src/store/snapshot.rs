@@ -18,6 +18,8 @@ use super::{Applied, StoreError};
 const MAGIC: &[u8; 8] = b"QSNAP\x01\r\n";
 /// A block is closed at this size.
 const BLOCK_BYTES_TARGET: usize = 256 * 1024;
+/// Length and BLAKE3 before each block.
+const BLOCK_HEAD_BYTES: usize = 36;
 /// No block is longer than its target and one pair of a run.
 const BLOCK_BYTES_MAX: usize = 1024 * 1024;
 
@@ -37,10 +39,10 @@ fn file_name(applied: &Applied) -> String {
 }
 
 /// Writes a snapshot into `dir` and returns it once it is durable. Older ones are removed after.
-pub(super) fn write(
+pub(super) fn write<B: AsRef<[u8]>>(
     dir: &Path,
     applied: &Applied,
-    pairs: impl Iterator<Item = Result<(sled::IVec, sled::IVec), StoreError>>,
+    pairs: impl Iterator<Item = Result<(B, B), StoreError>>,
 ) -> Result<SnapshotFile, StoreError> {
     let path = dir.join(file_name(applied));
     let aside = dir.join("incoming-build");
@@ -50,9 +52,9 @@ pub(super) fn write(
     let mut sum = StateSum::default();
     for pair in pairs {
         let (key, value) = pair?;
-        sum.add_stored(&key, &Bytes::copy_from_slice(&value))?;
-        push_bytes(&mut block, &key);
-        push_bytes(&mut block, &value);
+        sum.add_stored(key.as_ref(), &Bytes::copy_from_slice(value.as_ref()))?;
+        push_bytes(&mut block, key.as_ref());
+        push_bytes(&mut block, value.as_ref());
         if block.len() >= BLOCK_BYTES_TARGET {
             out.block(&block)?;
             block.clear();
@@ -137,10 +139,35 @@ fn verify(path: &Path) -> Result<Applied, StoreError> {
     Ok(applied)
 }
 
+/// A file's header as it is stored.
+pub(super) fn raw_header(path: &Path) -> Result<(Bytes, u64), StoreError> {
+    let mut file = File::open(path).map_err(StoreError::io("opening a snapshot"))?;
+    raw_header_of(&mut file, path)
+}
+
+/// The same of an open file, and where its blocks of pairs begin.
+pub(super) fn raw_header_of(file: &mut File, path: &Path) -> Result<(Bytes, u64), StoreError> {
+    let file = file.try_clone().map_err(StoreError::io("opening a snapshot"))?;
+    let mut reader = BlockReader::of(file, path)?;
+    let header = reader.block()?;
+    let end = MAGIC.len() + BLOCK_HEAD_BYTES + header.len();
+    Ok((header, end as u64))
+}
+
+/// How a file with this header begins.
+pub(super) fn encode_begin(header: &[u8]) -> Vec<u8> {
+    let mut begin = MAGIC.to_vec();
+    // A header is some hundred bytes.
+    begin.extend_from_slice(&u32::try_from(header.len()).unwrap_or(u32::MAX).to_be_bytes());
+    begin.extend_from_slice(blake3::hash(header).as_bytes());
+    begin.extend_from_slice(header);
+    begin
+}
+
 /// The pairs of a snapshot, in order of keys.
 pub(super) fn read_pairs(
     file: &SnapshotFile,
-) -> Result<impl Iterator<Item = Result<(Bytes, Bytes), StoreError>>, StoreError> {
+) -> Result<impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<>, StoreError> {
     let mut reader = BlockReader::open(&file.path)?;
     reader.header()?;
     Ok(reader.pairs())
@@ -196,7 +223,10 @@ struct BlockReader {
 
 impl BlockReader {
     fn open(path: &Path) -> Result<Self, StoreError> {
-        let file = File::open(path).map_err(StoreError::io("opening a snapshot"))?;
+        Self::of(File::open(path).map_err(StoreError::io("opening a snapshot"))?, path)
+    }
+
+    fn of(file: File, path: &Path) -> Result<Self, StoreError> {
         let mut reader = Self { file: BufReader::with_capacity(1024 * 1024, file), path: path.to_owned() };
         let mut magic = [0; MAGIC.len()];
         if reader.file.read_exact(&mut magic).is_err() || &magic != MAGIC {
@@ -211,7 +241,7 @@ impl BlockReader {
 
     /// The next block; empty at the end of a whole file.
     fn block(&mut self) -> Result<Bytes, StoreError> {
-        let mut head = [0; 36];
+        let mut head = [0; BLOCK_HEAD_BYTES];
         self.file.read_exact(&mut head).map_err(|_| self.damaged("it ends too early"))?;
         let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
         if length > BLOCK_BYTES_MAX {
@@ -230,7 +260,7 @@ impl BlockReader {
         Applied::decode(block).map_err(|_| self.damaged("its header cannot be read"))
     }
 
-    fn pairs(mut self) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> {
+    fn pairs(mut self) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
         let mut block = Bytes::new();
         let mut done = false;
         std::iter::from_fn(move || {

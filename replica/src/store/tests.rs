@@ -15,6 +15,17 @@ fn open(dir: &Path) -> Store {
     Store::open(dir, &boot_file(dir)).expect("opens")
 }
 
+/// The writer thread lets the tree go after it has answered.
+async fn reopened(dir: &Path) -> Store {
+    for _ in 0..100 {
+        match Store::open(dir, &boot_file(dir)) {
+            Ok(store) => return store,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+    panic!("the checkpoint stays in use");
+}
+
 fn commit(store: &Store, index: u64, pairs: &[(Key, Option<&str>)]) {
     let writes: Writes =
         pairs.iter().map(|(key, value)| (*key, value.map(|v| Bytes::from(v.to_owned())))).collect();
@@ -75,18 +86,7 @@ async fn a_reopened_state_is_what_was_checkpointed() {
         commit(&store, 1, &[(message(1), Some("a"))]);
         store.close().await.expect("closes");
     }
-    // The writer thread lets the tree go after it has answered.
-    let mut store = None;
-    for _ in 0..100 {
-        match Store::open(dir.path(), &boot_file(dir.path())) {
-            Ok(opened) => {
-                store = Some(opened);
-                break;
-            }
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
-        }
-    }
-    let store = store.expect("opens again");
+    let store = reopened(dir.path()).await;
     assert_eq!(texts(&store, 0, 10, 10), ["a"]);
     assert_eq!(store.read().applied().index(), Some(1));
 }
@@ -124,6 +124,139 @@ async fn a_damaged_snapshot_is_refused() {
     fs::write(&received, &bytes).expect("writes");
     assert!(target.install_snapshot(received).await.is_err());
     assert_eq!(texts(&target, 0, 10, 10), ["mine"], "the state is as it was");
+}
+
+/// The sum over what the checkpoint holds, computed anew.
+fn recomputed(store: &Store) -> StateSum {
+    let pairs = store
+        .checkpoint
+        .raw_pairs()
+        .map(|pair| pair.map(|(key, value)| (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value))));
+    sum::of_stored_pairs(pairs).expect("readable")
+}
+
+#[tokio::test]
+async fn the_sum_is_that_of_the_pairs_whatever_was_written_over_what() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    let mut seed = 42_u64;
+    let mut dice = |sides: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % sides
+    };
+    for index in 1..=3_000 {
+        let pairs: Vec<(Key, Option<String>)> = (0..dice(5))
+            .map(|_| {
+                let key = match dice(3) {
+                    0 => message(dice(200)),
+                    1 => Key::three(Space::Revisions, 7, dice(9), dice(9)),
+                    _ => Key::one(Space::Conversation, dice(50)),
+                };
+                (key, (dice(4) != 0).then(|| "x".repeat(dice(3_000) as usize)))
+            })
+            .collect();
+        let pairs: Vec<(Key, Option<&str>)> =
+            pairs.iter().map(|(key, value)| (*key, value.as_deref())).collect();
+        commit(&store, index, &pairs);
+        if dice(500) == 0 {
+            checkpointed(&store).await;
+            assert_eq!(store.read().sum(), recomputed(&store), "at {index}");
+        }
+    }
+    checkpointed(&store).await;
+    assert_eq!(store.read().sum(), recomputed(&store));
+    assert_ne!(store.read().sum(), StateSum::default());
+}
+
+#[tokio::test]
+async fn a_state_that_does_not_add_up_is_not_handed_on_nor_believed_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    commit(&store, 1, &[(message(1), Some("text")), (Key::one(Space::User, 1), Some("ana"))]);
+    checkpointed(&store).await;
+    store.tamper(Key::one(Space::User, 1), Bytes::from_static(b"eve"));
+    let refused = store.build_snapshot().await.expect_err("refused");
+    assert!(refused.to_string().contains("add up"), "{refused}");
+    assert_eq!(
+        store.current_snapshot().expect("reads").expect("one").applied.index(),
+        Some(1),
+        "the last good one"
+    );
+    store.close().await.expect("closes");
+    let marker = dir.path().join("state.trusted");
+    assert!(!marker.exists(), "an orderly end does not vouch for it");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_does_not_add_up_is_refused() {
+    use prost::Message as _;
+    let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (source, target) = (open(one.path()), open(two.path()));
+    commit(&source, 1, &[(message(1), Some("text"))]);
+    let snapshot = source.build_snapshot().await.expect("builds");
+    // Every block is whole, but the header speaks of another state: as when a key was left out.
+    let bytes = fs::read(&snapshot.path).expect("reads");
+    let length = u32::from_be_bytes(bytes[8..12].try_into().expect("four")) as usize;
+    let mut header = Applied::decode(&bytes[44..44 + length]).expect("a header");
+    let mut sum = header.sum().expect("a sum");
+    sum.add(StateSum::of(b"another", b"pair"));
+    header.state = Bytes::copy_from_slice(&sum.to_bytes());
+    let header = header.encode_to_vec();
+    assert_eq!(header.len(), length);
+    let checksum = blake3::hash(&header);
+    let parts = [&bytes[..12], checksum.as_bytes(), &header, &bytes[44 + length..]];
+    let received = target.incoming_snapshot_path();
+    fs::write(&received, parts.concat()).expect("writes");
+    let refused = target.install_snapshot(received).await.expect_err("refused");
+    assert!(refused.to_string().contains("add up"), "{refused}");
+    assert_eq!(target.read().applied().index(), None, "the state is as it was");
+}
+
+#[tokio::test]
+async fn remembered_ids_are_found_again_after_a_start_and_after_an_install() {
+    let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let id = |n: u128| Key::with_id(Space::Dedup, 3, &n.to_be_bytes());
+    let place = |n| Key::two(Space::DedupExpiry, 0, n);
+    let snapshot = {
+        let store = open(one.path());
+        for n in 1..=200_u64 {
+            commit(&store, n, &[(id(n.into()), Some("what it did")), (place(n), Some("when"))]);
+        }
+        let snapshot = store.build_snapshot().await.expect("builds");
+        store.close().await.expect("closes");
+        snapshot
+    };
+    let knows = |store: &Store| {
+        let state = store.apply();
+        assert!((1..=200).all(|n| state.get(&id(n)).expect("reads").is_some()), "all are found");
+        assert!((201..400).all(|n| state.get(&id(n)).expect("reads").is_none()));
+        assert!(
+            (201..400).filter(|n| state.state.ids.is_new(&id(*n))).count() > 190,
+            "without asking the disk"
+        );
+    };
+    let target = open(two.path());
+    let received = target.incoming_snapshot_path();
+    fs::copy(&snapshot.path, &received).expect("copies");
+    target.install_snapshot(received).await.expect("installs");
+    knows(&target);
+    target.close().await.expect("closes");
+    drop(target);
+    let again = reopened(two.path()).await;
+    knows(&again);
+    // Forgetting them gives the memory back, and what comes after is remembered all the same.
+    for n in 1..=200_u64 {
+        let next = 200 + n;
+        let pairs = [
+            (id(n.into()), None),
+            (place(n), None),
+            (id(next.into()), Some("what it did")),
+            (place(next), Some("when")),
+        ];
+        commit(&again, next, &pairs);
+        assert!(again.apply().get(&id(next.into())).expect("reads").is_some());
+    }
+    assert!((1..=200).all(|n| again.apply().get(&id(n)).expect("reads").is_none()));
 }
 
 #[tokio::test]

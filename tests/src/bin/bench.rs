@@ -48,6 +48,9 @@ struct Options {
     /// Leader kills; 0 leaves the row out
     #[arg(long, default_value_t = 10)]
     kills: usize,
+    /// Restart a replica after this many messages: in order, and after kill -9; 0 leaves the row out
+    #[arg(long, default_value_t = 0)]
+    restart_messages: u64,
     /// Bytes of a message's text
     #[arg(long, default_value_t = 300)]
     bytes: usize,
@@ -253,6 +256,81 @@ async fn failovers(test: &TestCluster, senders: Vec<Sender>, kills: usize) -> an
     Ok(gaps)
 }
 
+/// Senders that fill a history.
+const FILLERS: usize = 256;
+
+/// Sends until `messages` are acknowledged.
+async fn fill(senders: Vec<Sender>, messages: u64) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    let sent = Arc::new(AtomicU64::new(0));
+    let mut tasks = JoinSet::new();
+    for mut sender in senders {
+        let sent = sent.clone();
+        tasks.spawn(async move {
+            while sent.fetch_add(1, Ordering::Relaxed) < messages {
+                sender.send().await?;
+            }
+            sender.socket.close().await;
+            anyhow::Ok(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(start.elapsed())
+}
+
+/// Bytes of a folder's files.
+fn folder_bytes(dir: &std::path::Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        bytes +=
+            if entry.file_type()?.is_dir() { folder_bytes(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(bytes)
+}
+
+/// Resident memory of a replica, bytes.
+fn resident_bytes(test: &TestCluster, id: u16) -> anyhow::Result<u64> {
+    let (_, pid) = test.cluster.activity(&Member::Replica(id))?;
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", pid.context("the replica is not running")?))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS line")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}
+
+/// How long a follower takes from its start until it has applied what was committed then and is ready.
+async fn restart(test: &TestCluster, how: &str) -> anyhow::Result<()> {
+    let (leader, _) = wait_until("a leader", WAIT, || test.cluster.leader()).await?;
+    let id = (1..=test.cluster.replicas()).find(|id| *id != leader).context("more than one replica")?;
+    let member = Member::Replica(id);
+    let resident = resident_bytes(test, id)?;
+    match how {
+        "stopped" => test.cluster.stop(&member).await?,
+        _ => test.cluster.kill(&member).await?,
+    }
+    let disk = folder_bytes(&test.cluster.layout().replica(id))?;
+    let commit = test.cluster.replica_status(leader, 0).await.map_err(anyhow::Error::msg)?.commit_index;
+    let start = Instant::now();
+    test.cluster.start_member(&member)?;
+    wait_until("the replica to have caught up", WAIT, || async {
+        let applied = test.cluster.replica_status(id, 0).await?.applied_index;
+        if applied >= commit { Ok(()) } else { Err(format!("it has applied {applied} of {commit}")) }
+    })
+    .await?;
+    test.cluster.wait_ready(&member, WAIT).await?;
+    println!(
+        "| replica {id} {how}, started | {:.2} s | {} MiB before, {} MiB after | {} MiB |",
+        start.elapsed().as_secs_f64(),
+        resident >> 20,
+        resident_bytes(test, id)? >> 20,
+        disk >> 20
+    );
+    Ok(())
+}
+
 fn ms(us: u64) -> f64 {
     us as f64 / 1_000.0
 }
@@ -285,6 +363,14 @@ async fn measure(test: &TestCluster, options: &Options) -> anyhow::Result<()> {
             ms(latencies.value_at_quantile(0.99)),
             ms(latencies.max())
         );
+    }
+    if options.restart_messages > 0 {
+        let group = senders(test, &grants, most.min(FILLERS), options.bytes).await?;
+        let took = fill(group, options.restart_messages).await?;
+        println!("\n{} messages of {} bytes in {took:.0?}", options.restart_messages, options.bytes);
+        println!("| restart | to serving | memory | disk |\n| --- | --- | --- | --- |");
+        restart(test, "stopped").await?;
+        restart(test, "killed -9").await?;
     }
     if options.kills > 0 {
         let group = senders(test, &grants, CONVERSATIONS_MAX, options.bytes).await?;

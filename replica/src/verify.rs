@@ -1,0 +1,453 @@
+//! Whether a state is whole: reads every pair of a snapshot, backup or checkpoint and counts again what can be derived.
+//!
+//! Pure over an iterator of stored pairs in order of keys. Knows the machine's records; changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::machine::records::{
+    Conversation, Counters, DedupQueue, Event, EventKind, Me, Member, Session, StoredMessage, User,
+};
+use crate::store::{Key, Space, StoreError, unpack_run};
+
+/// Contradictions listed at most; the rest is counted.
+const PROBLEMS_LISTED_MAX: usize = 20;
+
+/// What a state holds and what is wrong with it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How many records of each kind.
+    pub counts: BTreeMap<&'static str, u64>,
+    /// The first contradictions, a line each.
+    pub problems: Vec<String>,
+    /// How many there are.
+    pub problem_count: u64,
+}
+
+impl Report {
+    /// Whether everything fits.
+    pub fn is_whole(&self) -> bool {
+        self.problem_count == 0
+    }
+
+    /// Adds a contradiction.
+    pub fn problem(&mut self, line: String) {
+        self.problem_count += 1;
+        if self.problems.len() < PROBLEMS_LISTED_MAX {
+            self.problems.push(line);
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (kind, count) in &self.counts {
+            writeln!(f, "  {kind:<22} {count}")?;
+        }
+        for line in &self.problems {
+            writeln!(f, "  WRONG: {line}")?;
+        }
+        let unlisted = self.problem_count - self.problems.len() as u64;
+        if unlisted > 0 { writeln!(f, "  and {unlisted} more") } else { Ok(()) }
+    }
+}
+
+/// What is remembered of a conversation while its events and messages go by. They come in order of ids.
+#[derive(Debug, Default)]
+struct Kept {
+    version: u64,
+    sequence: u64,
+    member_count: u32,
+    /// Present members counted.
+    present: u32,
+    /// The version of each message's event, by sequence - 1.
+    message_versions: Vec<u64>,
+    events: u64,
+    messages: u64,
+}
+
+/// One walk over all pairs.
+#[derive(Debug, Default)]
+struct Walk {
+    report: Report,
+    counters: Counters,
+    queue: DedupQueue,
+    users: HashSet<u64>,
+    names: HashMap<String, u64>,
+    conversations: HashMap<u64, Kept>,
+    /// (conversation, user) of members, crossed out by the other direction.
+    member_of: BTreeSet<(u64, u64)>,
+    me: HashMap<u64, (u64, u64)>,
+    /// Remembered commands a user, taken out when her count is met.
+    remembered: HashMap<u64, u64>,
+    expiries: u64,
+}
+
+/// Reads every pair and says what they come to.
+///
+/// # Errors
+/// The first error of the iterator, or a record that cannot be read: then it is not what was written.
+pub fn check(pairs: impl Iterator<Item = Result<(Bytes, Bytes), StoreError>>) -> Result<Report, StoreError> {
+    let mut walk = Walk::default();
+    let mut last: Option<Key> = None;
+    for pair in pairs {
+        let (raw, value) = pair?;
+        let key = Key::from_bytes(&raw).ok_or_else(|| StoreError::damaged("a key is too long or empty"))?;
+        if last.is_some_and(|last| last >= key) {
+            walk.report.problem(format!("key {key:?} is out of order"));
+        }
+        last = Some(key);
+        if !key.is_run() {
+            walk.record(&key, value)?;
+            continue;
+        }
+        let members = unpack_run(&value).ok_or_else(|| StoreError::damaged("a run cannot be read"))?;
+        if members.last().map(|(ordinal, _)| *ordinal) != Some(key.ordinal()) {
+            walk.report.problem(format!("the run at {key:?} does not end with its key"));
+        }
+        for (ordinal, value) in members {
+            walk.record(&key.with_ordinal(ordinal), value)?;
+        }
+    }
+    Ok(walk.finish())
+}
+
+fn decode<R: Message + Default>(key: &Key, value: Bytes) -> Result<R, StoreError> {
+    R::decode(value).map_err(|_| StoreError::damaged(&format!("the record at {key:?} cannot be read")))
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+impl Walk {
+    fn record(&mut self, key: &Key, value: Bytes) -> Result<(), StoreError> {
+        const COUNTERS: u8 = Space::Counters as u8;
+        const USER: u8 = Space::User as u8;
+        const USER_NAME: u8 = Space::UserName as u8;
+        const SESSION: u8 = Space::Session as u8;
+        const CONVERSATION: u8 = Space::Conversation as u8;
+        const DIRECT: u8 = Space::Direct as u8;
+        const MEMBER: u8 = Space::Member as u8;
+        const MEMBER_OF: u8 = Space::MemberOf as u8;
+        const ME: u8 = Space::Me as u8;
+        const DEDUP: u8 = Space::Dedup as u8;
+        const DEDUP_COUNT: u8 = Space::DedupCount as u8;
+        const REVISIONS: u8 = Space::Revisions as u8;
+        const SIGNING_KEY: u8 = Space::SigningKey as u8;
+        const REPLICA: u8 = Space::Replica as u8;
+        const CONVERSATION_EVENTS: u8 = Space::ConversationEvents as u8;
+        const ME_EVENTS: u8 = Space::MeEvents as u8;
+        const MESSAGES: u8 = Space::Messages as u8;
+        const DEDUP_EXPIRY: u8 = Space::DedupExpiry as u8;
+
+        let raw = key.as_bytes();
+        let (id, tail) = (number(&raw[1..]), raw.get(9..).unwrap_or_default());
+        let kind = match raw[0] {
+            COUNTERS if raw.len() == 1 => {
+                self.counters = decode(key, value)?;
+                return Ok(());
+            }
+            COUNTERS => {
+                if id == 1 {
+                    self.queue = decode(key, value)?;
+                }
+                return Ok(());
+            }
+            USER => {
+                let user: User = decode(key, value)?;
+                self.users.insert(id);
+                self.names.insert(user.name, id);
+                "users"
+            }
+            USER_NAME => {
+                let name = String::from_utf8_lossy(&raw[1..]).into_owned();
+                if self.names.remove(&name) != Some(number(&value)) {
+                    self.report.problem(format!(
+                        "the user name {name:?} leads to {}, who has another",
+                        number(&value)
+                    ));
+                }
+                return Ok(());
+            }
+            SESSION => {
+                let session: Session = decode(key, value)?;
+                self.must_be_user(session.user_id, "a session");
+                "sessions"
+            }
+            CONVERSATION => {
+                let it: Conversation = decode(key, value)?;
+                let kept = Kept {
+                    version: it.version,
+                    sequence: it.sequence,
+                    member_count: it.member_count,
+                    ..Kept::default()
+                };
+                self.conversations.insert(id, kept);
+                "conversations"
+            }
+            DIRECT => {
+                if !self.conversations.contains_key(&number(&value)) {
+                    self.report.problem(format!("a pair's conversation {} does not exist", number(&value)));
+                }
+                "direct pairs"
+            }
+            MEMBER => {
+                let member: Member = decode(key, value)?;
+                self.member_of.insert((id, number(tail)));
+                self.must_be_user(number(tail), "a membership");
+                match self.conversations.get_mut(&id) {
+                    Some(kept) => kept.present += u32::from(member.is_present()),
+                    None => {
+                        self.report.problem(format!("a member of conversation {id}, which does not exist"))
+                    }
+                }
+                "memberships"
+            }
+            MEMBER_OF => {
+                if !self.member_of.remove(&(number(tail), id)) {
+                    self.report.problem(format!("user {id} is listed in conversation {} only", number(tail)));
+                }
+                return Ok(());
+            }
+            ME => {
+                let me: Me = decode(key, value)?;
+                self.me.insert(id, (me.version, 0));
+                return Ok(());
+            }
+            DEDUP => {
+                *self.remembered.entry(id).or_default() += 1;
+                "remembered commands"
+            }
+            DEDUP_COUNT => {
+                let counted = self.remembered.remove(&id).unwrap_or(0);
+                if counted != number(&value) {
+                    self.report.problem(format!(
+                        "user {id} has {counted} remembered commands, not {}",
+                        number(&value)
+                    ));
+                }
+                return Ok(());
+            }
+            REVISIONS => "earlier texts",
+            SIGNING_KEY => "signing keys",
+            REPLICA => "replica ids",
+            CONVERSATION_EVENTS => {
+                let event: Event = decode(key, value)?;
+                self.conversation_event(id, key.ordinal(), event.kind.as_ref());
+                "conversation events"
+            }
+            ME_EVENTS => {
+                let _: Event = decode(key, value)?;
+                let (_, seen) = self.me.entry(id).or_default();
+                *seen += 1;
+                if *seen != key.ordinal() {
+                    let line =
+                        format!("user {id}'s own topic goes from version {} to {}", *seen - 1, key.ordinal());
+                    *seen = key.ordinal();
+                    self.report.problem(line);
+                }
+                "events of users"
+            }
+            MESSAGES => {
+                let message: StoredMessage = decode(key, value)?;
+                self.message(id, key.ordinal(), message.version);
+                "messages"
+            }
+            DEDUP_EXPIRY => {
+                self.expiries += 1;
+                return Ok(());
+            }
+            _ => "records of later kinds",
+        };
+        *self.report.counts.entry(kind).or_default() += 1;
+        Ok(())
+    }
+
+    fn must_be_user(&mut self, id: u64, what: &str) {
+        if !self.users.contains(&id) {
+            self.report.problem(format!("{what} of user {id}, who does not exist"));
+        }
+    }
+
+    fn conversation_event(&mut self, id: u64, version: u64, kind: Option<&EventKind>) {
+        let kept = self.conversations.entry(id).or_default();
+        kept.events += 1;
+        if kept.events != version {
+            self.report
+                .problem(format!("conversation {id} goes from version {} to {version}", kept.events - 1));
+            kept.events = version;
+        }
+        if let Some(EventKind::Message(sequence)) = kind {
+            kept.message_versions.push(version);
+            if kept.message_versions.len() as u64 != *sequence {
+                let line = format!("conversation {id}, version {version}: message {sequence} is out of turn");
+                self.report.problem(line);
+            }
+        }
+    }
+
+    fn message(&mut self, id: u64, sequence: u64, version: u64) {
+        let kept = self.conversations.entry(id).or_default();
+        kept.messages += 1;
+        if kept.messages != sequence {
+            let line = format!("conversation {id} goes from message {} to {sequence}", kept.messages - 1);
+            kept.messages = sequence;
+            self.report.problem(line);
+        }
+        let place = usize::try_from(sequence.wrapping_sub(1)).unwrap_or(usize::MAX);
+        if kept.message_versions.get(place) != Some(&version) {
+            let line =
+                format!("message {sequence} of conversation {id} has no event at its version {version}");
+            self.report.problem(line);
+        }
+    }
+
+    fn finish(mut self) -> Report {
+        let mut problems = Vec::new();
+        for (name, id) in &self.names {
+            problems.push(format!("user {id} is not to be found by the name {name:?}"));
+        }
+        for (conversation, user) in &self.member_of {
+            problems.push(format!("conversation {conversation} is not listed with its member {user}"));
+        }
+        for (id, count) in &self.remembered {
+            problems.push(format!("user {id} has {count} remembered commands that are not counted"));
+        }
+        for (id, kept) in &self.conversations {
+            let Kept { version, sequence, member_count, present, events, messages, message_versions } = kept;
+            if (version, sequence) != (events, messages) || message_versions.len() as u64 != *sequence {
+                problems.push(format!(
+                    "conversation {id} says version {version} and {sequence} messages, and has {events} events, \
+                     {messages} messages and {} events of messages",
+                    message_versions.len()
+                ));
+            }
+            if member_count != present {
+                problems.push(format!("conversation {id} says {member_count} members and has {present}"));
+            }
+        }
+        for (id, (version, seen)) in &self.me {
+            if version != seen {
+                problems.push(format!("user {id}'s own topic says version {version} and has {seen} events"));
+            }
+        }
+        let counted = |report: &Report, kind: &str| report.counts.get(kind).copied().unwrap_or(0);
+        let said = [
+            ("users", self.counters.users),
+            ("conversations", self.counters.conversations),
+            ("remembered commands", self.queue.tail.saturating_sub(self.queue.head)),
+        ];
+        for (kind, said) in said {
+            let counted = counted(&self.report, kind);
+            if counted != said {
+                problems.push(format!("the counters say {said} {kind}, and there are {counted}"));
+            }
+        }
+        if self.expiries != self.queue.tail.saturating_sub(self.queue.head) {
+            let line = format!(
+                "{} commands are to be forgotten, not {}",
+                self.expiries,
+                self.queue.tail.saturating_sub(self.queue.head)
+            );
+            problems.push(line);
+        }
+        problems.sort();
+        for line in problems {
+            self.report.problem(line);
+        }
+        self.report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_proto::rpc::Command;
+    use quorate_proto::rpc::command::Action;
+    use quorate_proto::rpc::{self, outcome};
+
+    use super::*;
+    use crate::machine::{self, Context};
+
+    /// A state as the machine makes it: two people, a group, three messages.
+    fn state() -> BTreeMap<Key, Bytes> {
+        let mut state: BTreeMap<Key, Bytes> = BTreeMap::new();
+        let mut index = 0;
+        let mut apply = |state: &mut BTreeMap<Key, Bytes>, user_id: u64, action: Action| {
+            index += 1;
+            let command = Command {
+                user_id,
+                session_id: Bytes::from_static(&[7; 16]),
+                command_id: Bytes::copy_from_slice(&u128::from(index).to_be_bytes()),
+                action: Some(action),
+                ..Command::default()
+            };
+            let context = Context { index, term: 1, log_time_ms: 1_000 + index, machine_version: 1 };
+            let applied = machine::apply(&*state, context, &command).expect("reads");
+            let rejected = matches!(applied.outcome.result, Some(outcome::Result::Rejected(_)) | None);
+            assert!(!rejected, "{:?}", applied.outcome);
+            for (key, value) in applied.writes {
+                match value {
+                    Some(value) => state.insert(key, value),
+                    None => state.remove(&key),
+                };
+            }
+        };
+        for name in ["ann", "bob"] {
+            let (name, display_name) = (name.to_owned(), name.to_owned());
+            let create = rpc::CreateUser { name, display_name, password_phc: "$argon2id$".to_owned() };
+            apply(&mut state, 0, Action::CreateUser(create));
+        }
+        let session = rpc::CreateSession {
+            user_id: 1,
+            session_id: Bytes::from_static(&[7; 16]),
+            refresh_hash: Bytes::from_static(&[1; 32]),
+            device: String::new(),
+        };
+        apply(&mut state, 0, Action::CreateSession(session));
+        let group = rpc::CreateGroup { title: "room".to_owned(), member_ids: vec![2] };
+        apply(&mut state, 1, Action::CreateGroup(group));
+        for text in ["one", "two", "three"] {
+            let send = rpc::Send { conversation_id: 1, text: text.to_owned(), reply_to: 0 };
+            apply(&mut state, 1, Action::Send(send));
+        }
+        state
+    }
+
+    /// As the checkpoint stores it, each run of one member.
+    fn report(state: &BTreeMap<Key, Bytes>) -> Report {
+        let stored = state.iter().map(|(key, value)| {
+            let mut run = Vec::new();
+            if key.is_run() {
+                run.extend_from_slice(&key.ordinal().to_be_bytes());
+                run.extend_from_slice(&u32::try_from(value.len()).expect("short").to_be_bytes());
+            }
+            run.extend_from_slice(value);
+            Ok((Bytes::copy_from_slice(key.as_bytes()), Bytes::from(run)))
+        });
+        check(stored).expect("reads")
+    }
+
+    #[test]
+    fn what_the_machine_makes_is_whole() {
+        let report = report(&state());
+        assert!(report.is_whole(), "{report}");
+        assert_eq!(report.counts["messages"], 3);
+        assert_eq!(report.counts["users"], 2);
+    }
+
+    #[test]
+    fn every_missing_record_is_noticed() {
+        let whole = state();
+        // What stands alone is missed by nobody: a session says only whose it is, and a key only that it is.
+        let alone = [Space::Session, Space::Direct].map(|space| space as u8);
+        for key in whole.keys().filter(|key| !alone.contains(&key.as_bytes()[0])) {
+            let mut broken = whole.clone();
+            broken.remove(key);
+            assert!(!report(&broken).is_whole(), "nobody misses {key:?}");
+        }
+    }
+}
