@@ -64,7 +64,10 @@ impl LogDisk {
         let gone = platter.records.len() - left;
         platter.records.truncate(left);
         platter.synced = left;
-        platter.waiting.clear();
+        let waiting = std::mem::take(&mut platter.waiting);
+        drop(platter);
+        // Their process is dead; what they say on their way out reaches nobody.
+        drop(waiting);
         gone
     }
 
@@ -286,6 +289,8 @@ impl Wal {
                         platter.waiting.push_back((upto, callback));
                     }
                     memory.disk.asked.notify_one();
+                } else if let Some(callback) = callback {
+                    callback.send(Ok(()));
                 }
                 Ok(())
             }

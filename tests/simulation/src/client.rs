@@ -129,7 +129,9 @@ impl Submitter {
         let (out, answers) = self.stream.as_mut()?;
         let request_id = self.next_request;
         self.next_request += 1;
-        out.send(SubmitBatch { items: vec![SubmitItem { request_id, command }] }).await.ok()?;
+        out.send(SubmitBatch { items: vec![SubmitItem { request_id, command, traceparent: String::new() }] })
+            .await
+            .ok()?;
         let wait = timeout(ANSWER_WAIT, async {
             loop {
                 let results = answers.next().await?.ok()?;

@@ -232,7 +232,7 @@ impl Net {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds to the trace, which is equal in two runs of one seed.
+    /// Adds to the trace, by which two runs of one seed are compared.
     pub fn note(&self, what: &[u8]) {
         let mut state = self.lock();
         let now = state.now;
