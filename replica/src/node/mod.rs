@@ -325,8 +325,8 @@ impl Node {
             self.evidence.clone(),
             self.memory.clone(),
             self.gate.clone(),
-            self.stopping.clone(),
         )
+        .until(self.stopping.clone())
     }
 
     /// This replica's id.

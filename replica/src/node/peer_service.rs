@@ -55,9 +55,14 @@ impl PeerService {
         evidence: Evidence,
         memory: Memory,
         gate: Gate,
-        stopping: Arc<AtomicBool>,
     ) -> Self {
-        Self { raft, store, contact, clocks, evidence, memory, gate, stopping, receiving: Arc::default() }
+        let (stopping, receiving) = Default::default();
+        Self { raft, store, contact, clocks, evidence, memory, gate, stopping, receiving }
+    }
+
+    /// The same, which takes no leadership once this is set.
+    pub(super) fn until(self, stopping: Arc<AtomicBool>) -> Self {
+        Self { stopping, ..self }
     }
 
     /// [`Bug::SkipQuorum`]: says that everything was written.
