@@ -19,6 +19,7 @@ use tonic::Status;
 
 use crate::machine::Tables as _;
 use crate::node::Node;
+use crate::planted::{self, Bug};
 use crate::store::{Applied, StoreError};
 
 /// Batches remembered for slow readers. A batch is up to 128 entries; this is some seconds of full load.
@@ -108,6 +109,8 @@ struct Session {
     /// All events up to here have been sent.
     sent_index: u64,
     log_time_ms: u64,
+    /// Events of followed topics so far.
+    passed_on: u64,
     out: mpsc::Sender<Result<FeedFrame, Status>>,
 }
 
@@ -130,6 +133,7 @@ pub fn open(
         topics: HashMap::new(),
         sent_index: start.index,
         log_time_ms: start.log_time_ms,
+        passed_on: 0,
         out,
     };
     tokio::spawn(session.run(requests, start.resets));
@@ -211,6 +215,10 @@ impl Session {
                 let Some(topic) = &event.topic else { continue };
                 let complete_from = self.topics.get(&(topic.kind, topic.id));
                 if complete_from.is_some_and(|from| event.index > *from) {
+                    self.passed_on += 1;
+                    if planted::is(Bug::FeedSkips) && self.passed_on % planted::FEED_SKIPS_ONE_IN == 0 {
+                        continue;
+                    }
                     events.push(event.clone());
                 }
             }

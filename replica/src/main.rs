@@ -4,6 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
+/// The life of the process.
+pub fn main() -> ExitCode {
     cli::run()
 }

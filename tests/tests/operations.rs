@@ -202,6 +202,17 @@ async fn kill_soon(test: &TestCluster, victim: u16) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Hands leadership to a replica, once it is there: the round before may have killed it.
+async fn let_lead(test: &TestCluster, id: u16) -> anyhow::Result<()> {
+    let to = id.to_string();
+    wait_until(&format!("replica {id} to lead"), WAIT, || async {
+        let arguments = ["member", "transfer-leader", "--to", &to];
+        test.cluster.operate(&arguments).await.map(|_| ()).map_err(|error| error.to_string())
+    })
+    .await?;
+    Ok(())
+}
+
 async fn membership_changes(test: &TestCluster) -> anyhow::Result<()> {
     let changes = count("QUORATE_MEMBERSHIP_CHANGES", 6);
     let talk = Talk::begin(test).await?;
@@ -223,8 +234,7 @@ async fn membership_changes(test: &TestCluster) -> anyhow::Result<()> {
                 format!("added {} while the leader {victim} died", added?)
             }
             2 => {
-                let to = oldest.to_string();
-                test.cluster.operate(&["member", "transfer-leader", "--to", &to]).await?;
+                let_lead(test, oldest).await?;
                 let new = test.cluster.replace_replica(oldest).await?;
                 format!("replaced {oldest}, which led, by {new}")
             }
@@ -237,8 +247,7 @@ async fn membership_changes(test: &TestCluster) -> anyhow::Result<()> {
                 format!("removed {oldest} while {victim} died")
             }
             4 => {
-                let to = oldest.to_string();
-                test.cluster.operate(&["member", "transfer-leader", "--to", &to]).await?;
+                let_lead(test, oldest).await?;
                 test.cluster.kill(&Member::Replica(oldest)).await?;
                 let new = test.cluster.replace_replica(oldest).await?;
                 format!("replaced {oldest}, which led and was killed, by {new}")

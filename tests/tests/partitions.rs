@@ -345,12 +345,9 @@ fn a_paused_leader_serves_no_stale_linearizable_read() -> anyhow::Result<()> {
 async fn head(
     test: &TestCluster,
     client: &mut ChatClient<Channel>,
-    user: u64,
-    room: u64,
+    read: &ReadRequest,
 ) -> anyhow::Result<u64> {
-    let query = read_request::Query::Conversation(ConversationQuery { conversation_id: room });
-    let read =
-        ReadRequest { linearizable: true, user_id: user, query: Some(query), ..ReadRequest::default() };
+    let read = read.clone();
     let answer = client.read(named(test, read)?).await?.into_inner();
     match answer.result {
         Some(read_response::Result::Conversation(summary)) => Ok(summary.sequence),
@@ -363,7 +360,14 @@ async fn paused_leader(test: &TestCluster) -> anyhow::Result<()> {
     scene.talk().await;
     let (mut reads, mut refused, mut slowest) = (0, 0, Duration::ZERO);
     let pauses = number("QUORATE_LEADER_PAUSES", 3);
-    let (user, room) = (scene.grants[0].user.id, scene.conversations[0]);
+    let conversation_id = scene.conversations[0];
+    let read = ReadRequest {
+        linearizable: true,
+        user_id: scene.grants[0].user.id,
+        session_id: Uuid::parse_str(&scene.grants[0].session)?.as_bytes().to_vec().into(),
+        query: Some(read_request::Query::Conversation(ConversationQuery { conversation_id })),
+        ..ReadRequest::default()
+    };
     for pause in 0..pauses {
         let calm = test.recorder.now();
         acks_since(test, calm, &format!("before pause {pause}")).await?;
@@ -372,9 +376,7 @@ async fn paused_leader(test: &TestCluster) -> anyhow::Result<()> {
         let mut old = Vec::new();
         for _ in 0..8 {
             let mut client = direct(test, leading)?;
-            head(test, &mut client, user, room)
-                .await
-                .context("a linearizable read from the leader in calm")?;
+            head(test, &mut client, &read).await.context("a linearizable read from the leader in calm")?;
             old.push(client);
         }
         test.cluster.signal(&Member::Replica(leading), Send::Pause)?;
@@ -387,21 +389,11 @@ async fn paused_leader(test: &TestCluster) -> anyhow::Result<()> {
         })
         .await?;
         ensure!(newer > term, "replica {new} leads in term {newer} after {term}");
-        let known = head(test, &mut direct(test, new)?, user, room).await?;
+        let known = head(test, &mut direct(test, new)?, &read).await?;
         let asked: Vec<_> = old
             .into_iter()
             .map(|mut client| {
-                let request = {
-                    let query =
-                        read_request::Query::Conversation(ConversationQuery { conversation_id: room });
-                    let read = ReadRequest {
-                        linearizable: true,
-                        user_id: user,
-                        query: Some(query),
-                        ..ReadRequest::default()
-                    };
-                    named(test, read)
-                };
+                let request = named(test, read.clone());
                 tokio::spawn(async move { anyhow::Ok(client.read(request?).await) })
             })
             .collect();
@@ -430,8 +422,8 @@ async fn paused_leader(test: &TestCluster) -> anyhow::Result<()> {
         // And those that are asked once it runs again.
         let mut client = direct(test, leading)?;
         for _ in 0..20 {
-            let known = head(test, &mut direct(test, new)?, user, room).await?;
-            match head(test, &mut client, user, room).await {
+            let known = head(test, &mut direct(test, new)?, &read).await?;
+            match head(test, &mut client, &read).await {
                 Ok(seen) => {
                     reads += 1;
                     ensure!(seen >= known, "a stale read: {seen} although {known} had been read before");

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use quorate_replica::RunError;
 use quorate_replica::config::{Flags, Settings};
@@ -11,6 +12,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use super::usage;
+
+/// How long tasks may take to let go of the disk after everything has stopped: a disk that hangs must not keep the process.
+const LET_GO_WAIT: Duration = Duration::from_secs(1);
 
 fn start_logs(json: bool) {
     let filter = EnvFilter::try_from_default_env()
@@ -45,7 +49,10 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return usage(&format!("cannot start the runtime: {error}")),
     };
-    match runtime.block_on(run_until_signal(settings)) {
+    let ended = runtime.block_on(run_until_signal(settings));
+    // What storage still says as it is let go comes first: the reason is the last line.
+    runtime.shutdown_timeout(LET_GO_WAIT);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Usage(message)) => usage(&message),
         Err(RunError::Failed(message)) => {

@@ -9,6 +9,7 @@ use quorate_proto::rpc::{Command, Outcome};
 
 use super::records::{Dedup, DedupExpiry};
 use super::{Decision, Step, Tables as _, rejected, rejection};
+use crate::planted::{self, Bug};
 use crate::store::{StoreError, View};
 
 /// Ids forgotten per entry at most: bounds the work of one entry, and is far more than one entry adds.
@@ -56,7 +57,7 @@ impl<V: View> Step<'_, V> {
             let message = "a command needs a client message id of 16 bytes".to_owned();
             return Ok(Some(self.outcome(rejection(ErrorCode::Invalid, message))));
         };
-        if !is_remembered(command) {
+        if !is_remembered(command) || planted::is(Bug::DropDedup) {
             return Ok(None);
         }
         let Some(known) = self.state.dedup(command.user_id, id)? else { return Ok(None) };

@@ -38,6 +38,10 @@ impl Clocks {
 
     /// This replica's wall clock, ms since the Unix epoch.
     pub fn now_ms(&self) -> u64 {
+        #[cfg(feature = "simulation")]
+        if let Some(now) = crate::simulation::wall_ms() {
+            return now.saturating_add_signed(self.offset_ms);
+        }
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         now.saturating_add_signed(self.offset_ms)

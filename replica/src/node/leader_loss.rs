@@ -8,7 +8,7 @@
 //! timeout decides as before.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -17,6 +17,7 @@ use openraft::raft::TransferLeaderRequest;
 use quorate_proto::rpc::raft_client::RaftClient;
 use quorate_proto::rpc::{self, LeaderLostRequest, LifelineRequest};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::Raft;
 use super::network::Network;
@@ -126,11 +127,20 @@ async fn hold_lifeline(raft: &Raft, network: &Network, own: u64, id: u64, addres
     }
 }
 
+/// Makes a connection and lets it go.
+async fn connect(address: &str) -> std::io::Result<()> {
+    #[cfg(feature = "simulation")]
+    if let Some(dialing) = crate::simulation::dial(address) {
+        return dialing.await.map(drop);
+    }
+    TcpStream::connect(address).await.map(drop)
+}
+
 /// Whether a new connection is refused: nobody listens there, while the host answers. Asked a few times: a process that
 /// ends closes its sockets one after another, and its listener may be the last.
 async fn is_refused(address: &str) -> bool {
     for _ in 0..REFUSAL_ATTEMPTS {
-        match tokio::time::timeout(ANSWER_WAIT, TcpStream::connect(address)).await {
+        match tokio::time::timeout(ANSWER_WAIT, connect(address)).await {
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => return true,
             // Accepted by a listener on its way out, or a reset while it goes.
             Ok(_) => tokio::time::sleep(REFUSAL_INTERVAL).await,

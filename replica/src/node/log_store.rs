@@ -18,6 +18,7 @@ use bytes::Bytes;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use prost::Message as _;
 use quorate_proto::rpc;
+#[cfg(not(feature = "simulation"))]
 use raft_log::api::raft_log_writer::RaftLogWriter as _;
 use raft_log::codeq::{Decode, Encode, OffsetSize as _};
 use raft_log::{Config, RaftLog};
@@ -30,6 +31,7 @@ use super::types::{
 };
 use crate::cell::{Cell, CellError};
 use crate::failure::{Failure, describe};
+use crate::planted::{self, Bug};
 
 /// Entries kept decoded for followers that are close behind; the rest is read from disk.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -59,6 +61,20 @@ pub struct LogIdRecord(pub(super) LogId);
 /// A vote as a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
 pub struct VoteRecord(pub(super) Vote);
+
+#[cfg(feature = "simulation")]
+impl Record {
+    pub(crate) fn bytes(&self) -> usize {
+        self.message.len()
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl LogIdRecord {
+    pub(crate) fn index(&self) -> u64 {
+        self.0.index()
+    }
+}
 
 fn encode_bytes<W: Write>(bytes: &[u8], writer: &mut W) -> io::Result<usize> {
     let length = u32::try_from(bytes.len()).map_err(|_| io::Error::other("a record is longer than 4 GiB"))?;
@@ -206,12 +222,18 @@ impl Shared {
     }
 }
 
+#[cfg(feature = "simulation")]
+use crate::simulation::Wal;
+#[cfg(not(feature = "simulation"))]
+type Wal = RaftLog<WalTypes>;
+
 /// The log. Clones share it.
 #[derive(Clone)]
 pub struct LogStore {
     // Before the mark: when both are dropped, the log's last writes are marked too.
-    log: Arc<RwLock<RaftLog<WalTypes>>>,
-    mark: Arc<Mark>,
+    log: Arc<RwLock<Wal>>,
+    /// Absent where the log is simulated: there is no file to mark.
+    mark: Option<Arc<Mark>>,
     shared: Arc<Shared>,
 }
 
@@ -323,6 +345,12 @@ impl LogStore {
 
     fn open_with(dir: &Path, segment_bytes: usize) -> Result<Self, LogError> {
         let failed = |source| LogError::Io { dir: dir.to_owned(), source };
+        #[cfg(feature = "simulation")]
+        if let Some(log) = Wal::simulated(dir) {
+            let shared =
+                Shared { dir: dir.to_owned(), synced: AtomicU64::new(0), failure: Failure::default() };
+            return Ok(Self { log: Arc::new(RwLock::new(log)), mark: None, shared: Arc::new(shared) });
+        }
         std::fs::create_dir_all(dir).map_err(failed)?;
         let (cell, marked) = open_mark(dir)?;
         log_check::check(dir, marked)?;
@@ -345,13 +373,15 @@ impl LogStore {
             }
         })?;
         check_beginning(dir, &log)?;
+        #[cfg(feature = "simulation")]
+        let log = Wal::Files(log);
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             synced: AtomicU64::new(marked),
             failure: Failure::default(),
         });
         let mark = Mark::start(cell, marked, shared.clone()).map_err(failed)?;
-        Ok(Self { log: Arc::new(RwLock::new(log)), mark: Arc::new(mark), shared })
+        Ok(Self { log: Arc::new(RwLock::new(log)), mark: Some(Arc::new(mark)), shared })
     }
 
     /// Where failures of the log are told.
@@ -361,7 +391,9 @@ impl LogStore {
 
     /// Brings the mark up to what has been synced: for an orderly stop.
     pub fn mark_synced(&self) {
-        self.mark.bring_up();
+        if let Some(mark) = &self.mark {
+            mark.bring_up();
+        }
     }
 
     /// The last entry, on disk or on its way there.
@@ -390,7 +422,7 @@ impl LogStore {
         &self,
         sync: bool,
         waiting: Waiting,
-        write: impl FnOnce(&mut RaftLog<WalTypes>) -> io::Result<raft_log::Segment>,
+        write: impl FnOnce(&mut Wal) -> io::Result<raft_log::Segment>,
     ) -> io::Result<()> {
         let mut log = self.log.write().expect(NOT_POISONED);
         let written = write(&mut log).and_then(|segment| {
@@ -407,7 +439,7 @@ impl LogStore {
     /// Writes and waits until it is on disk.
     async fn write_synced(
         &self,
-        write: impl FnOnce(&mut RaftLog<WalTypes>) -> io::Result<raft_log::Segment>,
+        write: impl FnOnce(&mut Wal) -> io::Result<raft_log::Segment>,
     ) -> io::Result<()> {
         let (done, synced) = oneshot::channel();
         self.write(true, Waiting::Task(done), write)?;
@@ -494,6 +526,9 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let vote = VoteRecord(*vote);
+        if planted::is(Bug::VoteNotSynced) {
+            return self.write(false, Waiting::Nobody, |log| log.save_vote(vote));
+        }
         self.write_synced(|log| log.save_vote(vote)).await
     }
 
@@ -515,6 +550,10 @@ impl RaftLogStorage<Types> for LogStore {
         // Encoded before the lock is taken: readers of the log wait for no encoding.
         let synced_before = self.shared.synced.load(Ordering::Acquire);
         let records: Vec<_> = entries.into_iter().map(|entry| payload(entry, synced_before)).collect();
+        if planted::is(Bug::AckBeforeFsync) {
+            callback.io_completed(Ok(()));
+            return self.write(false, Waiting::Nobody, |log| log.append(records));
+        }
         self.write(true, Waiting::Append(callback), |log| log.append(records))
     }
 

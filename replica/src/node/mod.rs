@@ -11,7 +11,7 @@ mod halt;
 mod leader_loss;
 mod log_check;
 mod log_dump;
-mod log_store;
+pub(crate) mod log_store;
 mod membership;
 mod network;
 mod peer_service;
@@ -25,7 +25,7 @@ mod upgrade;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -34,6 +34,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use openraft::error::ClientWriteError;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use quorate_proto::rpc;
+use tokio::time::Instant;
 
 use admission::Gate;
 use clock::Clocks;
@@ -51,6 +52,7 @@ use upgrade::TooNew;
 use crate::config::Settings;
 use crate::feed::Publisher;
 use crate::metrics::Metrics;
+use crate::planted::{self, Bug};
 use crate::store::{SnapshotFile, Store, StoreError};
 
 pub use log_dump::{LogSummary, read_log};
@@ -169,6 +171,17 @@ impl From<Bytes> for Submitted {
     }
 }
 
+/// Runs what blocks on a thread that may; in a simulation at once, so that a run replays.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    #[cfg(feature = "simulation")]
+    if crate::simulation::is_running() {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await
+}
+
 /// A running replica.
 #[derive(Debug)]
 pub struct Node {
@@ -211,6 +224,7 @@ impl Node {
     /// # Errors
     /// When the directory cannot be used, is damaged, or the settings are wrong.
     pub async fn start(settings: &Settings, metrics: Metrics) -> Result<Self, StartError> {
+        planted::this_is_replica(settings.id);
         agreement::check(&settings.data_dir).map_err(StartError::Settings)?;
         let log_dir = settings.data_dir.join("log");
         let log = LogStore::open(&log_dir)?;
@@ -313,8 +327,8 @@ impl Node {
             self.evidence.clone(),
             self.memory.clone(),
             self.gate.clone(),
-            self.stopping.clone(),
         )
+        .until(self.stopping.clone())
     }
 
     /// This replica's id.
@@ -416,6 +430,9 @@ impl Node {
     /// # Errors
     /// [`ProposeError::NotLeader`] when no leader could confirm it.
     pub async fn linearize(&self) -> Result<(), ProposeError> {
+        if planted::is(Bug::StaleRead) {
+            return Ok(());
+        }
         let confirmed = async {
             let index = match self.leader() {
                 Some((id, _)) if id == self.id => read_index(&self.raft).await.ok()?,
@@ -594,6 +611,22 @@ impl Node {
                 }
             }
         });
+    }
+
+    /// Takes a snapshot now and removes the log before it: a simulation never writes the bytes that would cause one.
+    ///
+    /// # Errors
+    /// In words, when consensus has stopped.
+    #[cfg(feature = "simulation")]
+    pub async fn snapshot_and_purge(&self) -> Result<(), String> {
+        let index = self.store.read().applied().index().unwrap_or(0);
+        self.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
+        let wait = self.raft.wait(Some(Duration::from_secs(5)));
+        let built = |m: &openraft::RaftMetrics<types::Types>| {
+            m.snapshot.as_ref().is_some_and(|id| id.index() >= index)
+        };
+        wait.metrics(built, "a snapshot is built").await.map_err(|error| error.to_string())?;
+        self.raft.trigger().purge_log(index).await.map_err(|error| error.to_string())
     }
 
     /// Takes a snapshot whenever the log has grown enough; the log before it is purged then.

@@ -4,6 +4,8 @@
 
 use std::fs::File;
 use std::future::Future;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use openraft::storage::Snapshot;
 use quorate_proto::rpc::raft_client::RaftClient;
 use quorate_proto::rpc::{self, append_response, snapshot_chunk, transfer_leader_response};
 use quorate_tls::Credentials;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -94,6 +96,10 @@ impl Identity {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(4 * 1024 * 1024)
             .initial_connection_window_size(8 * 1024 * 1024);
+        #[cfg(feature = "simulation")]
+        if let Some(channel) = crate::simulation::channel(&endpoint) {
+            return Ok(channel);
+        }
         Ok(quorate_tls::channel(&endpoint, self.credentials.clone()))
     }
 }
@@ -440,7 +446,7 @@ fn snapshot_chunks(
     vote: Vote,
     snapshot: Snapshot<LeaderId, u64, Peer, SnapshotFile>,
 ) -> impl Stream<Item = rpc::SnapshotChunk> + Send + 'static {
-    let (ahead, chunks) = tokio::sync::mpsc::channel(SNAPSHOT_CHUNKS_AHEAD);
+    let (ahead, chunks) = mpsc::channel(SNAPSHOT_CHUNKS_AHEAD);
     let path = snapshot.snapshot.path;
     let meta = rpc::SnapshotMeta {
         last_log_id: snapshot.meta.last_log_id.as_ref().map(log_id_to_wire),
@@ -449,32 +455,38 @@ fn snapshot_chunks(
     };
     // Ends by itself when the receiver is dropped. A file that cannot be read ends the stream early, which the receiver
     // refuses: the file's last block is missing.
-    tokio::task::spawn_blocking(move || {
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) => return tracing::error!(path = %path.display(), %error, "cannot read the snapshot"),
-        };
-        let bytes_total = file.metadata().map_or(0, |meta| meta.len());
-        let header =
-            snapshot_chunk::Header { vote: Some(vote_to_wire(&vote)), meta: Some(meta), bytes_total };
-        let header = rpc::SnapshotChunk { part: Some(snapshot_chunk::Part::Header(header)) };
-        if ahead.blocking_send(header).is_err() {
-            return;
-        }
-        loop {
-            match read_piece(&mut file, SNAPSHOT_CHUNK_BYTES) {
-                Ok(piece) if piece.is_empty() => return,
-                Ok(piece) => {
-                    let chunk = rpc::SnapshotChunk { part: Some(snapshot_chunk::Part::Data(piece)) };
-                    if ahead.blocking_send(chunk).is_err() {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    return tracing::error!(path = %path.display(), %error, "cannot read the snapshot");
-                }
-            }
+    tokio::spawn(async move {
+        if let Err(error) = send_snapshot(&path, &vote, meta, &ahead).await {
+            tracing::error!(path = %path.display(), %error, "cannot read the snapshot");
         }
     });
     tokio_stream::wrappers::ReceiverStream::new(chunks)
+}
+
+async fn send_snapshot(
+    path: &Path,
+    vote: &Vote,
+    meta: rpc::SnapshotMeta,
+    ahead: &mpsc::Sender<rpc::SnapshotChunk>,
+) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let bytes_total = file.metadata()?.len();
+    let header = snapshot_chunk::Header { vote: Some(vote_to_wire(vote)), meta: Some(meta), bytes_total };
+    let mut part = snapshot_chunk::Part::Header(header);
+    loop {
+        if ahead.send(rpc::SnapshotChunk { part: Some(part) }).await.is_err() {
+            return Ok(());
+        }
+        let read = super::blocking(move || {
+            let piece = read_piece(&mut file, SNAPSHOT_CHUNK_BYTES);
+            (file, piece)
+        });
+        let (again, piece) = read.await.map_err(io::Error::other)?;
+        file = again;
+        let piece = piece?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        part = snapshot_chunk::Part::Data(piece);
+    }
 }

@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
 use openraft::async_runtime::WatchReceiver as _;
+use openraft::error::RaftError;
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderError, TransferLeaderRequest,
     VoteRequest, VoteResponse,
@@ -25,6 +27,7 @@ use super::types::{
     stored_membership_to_wire, vote_from_wire, vote_to_wire,
 };
 use super::{LeaderContact, Raft, read_index};
+use crate::planted::{self, Bug};
 use crate::store::{SnapshotFile, Store};
 use crate::trace::{self, Stage};
 
@@ -52,9 +55,32 @@ impl PeerService {
         evidence: Evidence,
         memory: Memory,
         gate: Gate,
-        stopping: Arc<AtomicBool>,
     ) -> Self {
-        Self { raft, store, contact, clocks, evidence, memory, gate, stopping, receiving: Arc::default() }
+        let (stopping, receiving) = Default::default();
+        Self { raft, store, contact, clocks, evidence, memory, gate, stopping, receiving }
+    }
+
+    /// The same, which takes no leadership once this is set.
+    pub(super) fn until(self, stopping: Arc<AtomicBool>) -> Self {
+        Self { stopping, ..self }
+    }
+
+    /// [`Bug::SkipQuorum`]: says that everything was written.
+    fn claim_without_writing(
+        &self,
+        requests: BoxStream<'static, Option<AppendEntriesRequest<Types>>>,
+    ) -> BoxStream<'static, Result<rpc::AppendResponse, Status>> {
+        let (raft, clocks) = (self.raft.clone(), self.clocks.clone());
+        let requests = requests.take_while(|append| std::future::ready(append.is_some()));
+        let answers = requests.filter_map(std::future::ready).then(move |append| {
+            let (raft, clocks) = (raft.clone(), clocks.clone());
+            async move {
+                let last = append.entries.last().map(|entry| entry.log_id).or(append.prev_log_id);
+                keep_vote_only(&raft, append).await.map_err(stopped)?;
+                Ok(append_answer(Ok(last), clocks.now_ms()))
+            }
+        });
+        answers.boxed()
     }
 
     /// A replica that has not been told yet what it acknowledged neither votes nor acknowledges.
@@ -73,6 +99,17 @@ fn malformed(missing: Missing) -> Status {
 
 fn stopped(error: impl std::fmt::Display) -> Status {
     Status::unavailable(format!("this replica is stopping: {error}"))
+}
+
+/// [`Bug::SkipQuorum`]: the leader is heard, its entries are not taken.
+async fn keep_vote_only(raft: &Raft, append: AppendEntriesRequest<Types>) -> Result<(), RaftError<Types>> {
+    let heartbeat = AppendEntriesRequest {
+        vote: append.vote,
+        prev_log_id: None,
+        entries: Vec::new(),
+        leader_commit: None,
+    };
+    raft.append_entries(heartbeat).await.map(drop)
 }
 
 fn append_from_wire(request: rpc::AppendRequest) -> Result<AppendEntriesRequest<Types>, Missing> {
@@ -133,6 +170,9 @@ impl RaftService for PeerService {
             contact.heard(quorum_age_ms);
             Some(append)
         });
+        if planted::is(Bug::SkipQuorum) {
+            return Ok(Response::new(self.claim_without_writing(requests.boxed())));
+        }
         let requests =
             requests.take_while(|append| std::future::ready(append.is_some())).filter_map(std::future::ready);
         let answers = self.raft.stream_append(requests.boxed());
@@ -154,6 +194,10 @@ impl RaftService for PeerService {
         self.contact.heard(quorum_age_ms);
         let prev = append.prev_log_id;
         let last = append.entries.last().map(|entry| entry.log_id).or(prev);
+        if planted::is(Bug::SkipQuorum) {
+            keep_vote_only(&self.raft, append).await.map_err(stopped)?;
+            return Ok(Response::new(append_answer(Ok(last), self.clocks.now_ms())));
+        }
         let answer = self.raft.append_entries(append).await.map_err(stopped)?;
         Ok(Response::new(append_answer(answer.into_stream_result(prev, last), self.clocks.now_ms())))
     }
@@ -232,7 +276,7 @@ impl RaftService for PeerService {
             if received > header.bytes_total {
                 return Err(Status::invalid_argument("the snapshot is longer than its header says"));
             }
-            file = tokio::task::spawn_blocking(move || file.write_all(&data).map(|()| file))
+            file = super::blocking(move || file.write_all(&data).map(|()| file))
                 .await
                 .map_err(stopped)?
                 .map_err(write_failed)?;

@@ -276,7 +276,7 @@ impl Memory {
     /// Brings what is known to disk, if it has changed.
     pub async fn save(&self) {
         let memory = self.clone();
-        let saved = tokio::task::spawn_blocking(move || memory.save_blocking()).await;
+        let saved = super::blocking(move || memory.save_blocking()).await;
         if saved.is_err() {
             self.0.failure.tell("saving what the other replicas acknowledged has panicked");
         }

@@ -21,6 +21,7 @@ use super::upgrade::TooNew;
 use crate::feed::{AppliedBatch, Publisher};
 use crate::machine::{self, Context};
 use crate::metrics::Metrics;
+use crate::planted::{self, Bug};
 use crate::store::sum::StateSum;
 use crate::store::{Applied, Applier, Before, SnapshotFile, Store, StoreError, View, Writes};
 use crate::trace::{self, Stage};
@@ -36,6 +37,8 @@ pub struct StateMachine {
     metrics: Metrics,
     machine_version_max: u32,
     halt: Halt,
+    /// Nothing was applied since the state was opened, and something before.
+    resumed: bool,
 }
 
 type Snap = Snapshot<super::types::LeaderId, u64, super::types::Peer, SnapshotFile>;
@@ -43,7 +46,9 @@ type Snap = Snapshot<super::types::LeaderId, u64, super::types::Peer, SnapshotFi
 impl StateMachine {
     /// A state machine over a store, publishing to the feed.
     pub fn new(store: Arc<Store>, publisher: Publisher, metrics: Metrics) -> Self {
-        Self { store, publisher, metrics, machine_version_max: machine::VERSION_MAX, halt: Halt::default() }
+        let resumed = store.read().applied().index().is_some();
+        let (machine_version_max, halt) = (machine::VERSION_MAX, Halt::default());
+        Self { store, publisher, metrics, machine_version_max, halt, resumed }
     }
 
     /// The same for a build that supports machine versions up to this one; `halt` is told why it stops.
@@ -111,7 +116,7 @@ fn apply_entry(
 ) -> Result<(Reply, Vec<Event>), ApplyError> {
     let log_id = entry.log_id;
     let mut log_time_ms = state.applied().log_time_ms;
-    let effect = match entry.payload {
+    let mut effect = match entry.payload {
         EntryPayload::Blank => Effect::default(),
         EntryPayload::Membership(membership) => {
             let stored = StoredMembership::new(Some(log_id), membership);
@@ -152,6 +157,9 @@ fn apply_entry(
         }
     };
     let sum = state.sum_after(&effect.writes, &effect.before)?;
+    if planted::is(Bug::HashIgnoresField) && planted::on_replica(3) {
+        planted::alter_messages(&mut effect.writes);
+    }
     let mut applied = state.take_applied();
     applied.log_id = Some(log_id_to_wire(&log_id));
     applied.log_time_ms = log_time_ms;
@@ -201,6 +209,12 @@ impl RaftStateMachine<Types> for StateMachine {
                 let mut state = self.store.apply();
                 for item in batch {
                     let (entry, responder) = item?;
+                    if planted::is(Bug::ApplyTwice)
+                        && matches!(entry.payload, EntryPayload::Normal(_))
+                        && std::mem::take(&mut self.resumed)
+                    {
+                        apply_entry(&mut state, entry.clone(), self.machine_version_max)?;
+                    }
                     let (reply, pushed) = apply_entry(&mut state, entry, self.machine_version_max)
                         .inspect_err(|error| self.halt.because(error))?;
                     events.extend(pushed);

@@ -36,6 +36,7 @@ pub struct Peer {
     pub address: String,
 }
 
+#[cfg(not(feature = "simulation"))]
 openraft::declare_raft_types!(
     /// The type configuration.
     pub Types:
@@ -43,6 +44,18 @@ openraft::declare_raft_types!(
         R = Reply,
         NodeId = u64,
         Node = Peer,
+);
+
+// A macro takes no attributes inside.
+#[cfg(feature = "simulation")]
+openraft::declare_raft_types!(
+    /// The type configuration.
+    pub Types:
+        D = Proposal,
+        R = Reply,
+        NodeId = u64,
+        Node = Peer,
+        AsyncRuntime = crate::simulation::Seeded,
 );
 
 pub type LogId = openraft::alias::LogIdOf<Types>;

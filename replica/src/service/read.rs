@@ -17,6 +17,7 @@ use quorate_proto::text;
 
 use crate::machine::records::Member;
 use crate::machine::{Tables, join};
+use crate::planted::{self, Bug};
 use crate::store::{Reader, Space, Store, StoreError};
 
 /// Names looked at for one directory search: bounds a pattern that matches little.
@@ -180,7 +181,10 @@ fn visible_end(conversation: &crate::machine::records::Conversation, member: &Me
 fn open(state: &Reader<'_>, user: u64, query: &OpenQuery) -> Result<OpenResult, StoreError> {
     let events_max = query.events_max.clamp(1, RESUME_EVENTS_MAX) as usize;
     let mut missed = query.after_index.map(|_| Vec::new());
-    let after = query.after_index.unwrap_or(0);
+    let mut after = query.after_index.unwrap_or(0);
+    if planted::is(Bug::ResumeOffByOne) {
+        after += 1;
+    }
     let mut conversations = Vec::new();
     for id in state.conversations_of(user)? {
         let Some(member) = state.member(id, user)? else { continue };
@@ -352,7 +356,10 @@ fn since_page(
         // She claims more than there is: not of this cluster's state.
         return reset(topic);
     }
-    let from = pair.version.max(base) + 1;
+    let mut from = pair.version.max(base) + 1;
+    if planted::is(Bug::ResumeOffByOne) && pair.version > 0 && from < last {
+        from += 1;
+    }
     let mut events = Vec::new();
     for (version, record) in state.events(space_of(&topic), topic.id, from, last + 1, limit)? {
         if *bytes > PAGE_BYTES_MAX {

@@ -40,10 +40,15 @@ fn unpacked(run: &[u8]) -> Result<BTreeMap<u64, Bytes>, StoreError> {
     Ok(members.ok_or_else(|| StoreError::damaged("a run cannot be read"))?.into_iter().collect())
 }
 
+#[cfg(feature = "simulation")]
+use crate::simulation::{Batch, Tree};
+#[cfg(not(feature = "simulation"))]
+use sled::{Batch, Db as Tree};
+
 /// The sled tree behind the overlay.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
-    db: sled::Db,
+    db: Tree,
     /// Held for writing while a batch is applied and for reading while a range is walked: sled's iterator is no view of one
     /// point in time, and a run that is rewritten meanwhile may move below where a walk already is.
     walks: RwLock<()>,
@@ -57,6 +62,10 @@ impl Checkpoint {
     /// # Errors
     /// [`StoreError::Io`] when the directory cannot be used, [`StoreError::Damaged`] when sled cannot read what is there.
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
+        #[cfg(feature = "simulation")]
+        if let Some(db) = Tree::simulated(dir) {
+            return Ok(Self { db, walks: RwLock::new(()) });
+        }
         let opened = catch_unwind(AssertUnwindSafe(|| {
             sled::Config::new()
                 .path(dir)
@@ -66,6 +75,9 @@ impl Checkpoint {
                 .open()
         }));
         match opened {
+            #[cfg(feature = "simulation")]
+            Ok(Ok(db)) => Ok(Self { db: Tree::Sled(db), walks: RwLock::new(()) }),
+            #[cfg(not(feature = "simulation"))]
             Ok(Ok(db)) => Ok(Self { db, walks: RwLock::new(()) }),
             Ok(Err(sled::Error::Io(source))) => Err(StoreError::io("opening the checkpoint")(source)),
             Ok(Err(error)) => Err(StoreError::damaged(&format!("the checkpoint cannot be opened: {error}"))),
@@ -154,7 +166,7 @@ impl Checkpoint {
 
     /// Writes a frozen overlay and what it brings the state to, as one atomic batch.
     pub(super) fn write(&self, writes: &Writes, applied: &Applied) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         let mut pending: Option<(Key, Changes)> = None;
         for (key, value) in writes {
             if !key.is_run() {
@@ -188,12 +200,7 @@ impl Checkpoint {
     /// the changes and not with what lies between them: a queue is changed at both its ends.
     ///
     /// Returns how many stored runs were rewritten.
-    fn merge_runs(
-        &self,
-        batch: &mut sled::Batch,
-        first: &Key,
-        changes: Changes,
-    ) -> Result<usize, StoreError> {
+    fn merge_runs(&self, batch: &mut Batch, first: &Key, changes: Changes) -> Result<usize, StoreError> {
         let mut rewritten = 0;
         let mut changes = changes.into_iter().peekable();
         while let Some((ordinal, _)) = changes.peek() {
@@ -260,7 +267,7 @@ impl Checkpoint {
     ) -> Result<(), StoreError> {
         let _alone = self.walks.write().expect(NOT_POISONED);
         self.db.clear().map_err(|error| StoreError::checkpoint("clearing", &error))?;
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         let mut count = 0;
         for pair in pairs {
             let (key, value) = pair?;
@@ -308,7 +315,7 @@ mod tests {
         write(&checkpoint, (0..20_000).map(|ordinal| (ordinal, Some(value.clone()))));
         assert!(checkpoint.db.len() > 400, "hundreds of runs");
         let changes = vec![(0, None), (1, None), (20_000, Some(value.clone())), (20_001, Some(value))];
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         let rewritten = checkpoint.merge_runs(&mut batch, &member(0), changes).expect("merges");
         assert!(rewritten <= 2, "{rewritten} runs were rewritten");
     }

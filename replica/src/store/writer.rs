@@ -12,6 +12,8 @@ use std::thread;
 
 use tokio::sync::{Notify, oneshot};
 
+use crate::planted::{self, Bug};
+
 use super::checkpoint::Checkpoint;
 use super::snapshot::{self, SnapshotFile};
 use super::trust::Trust;
@@ -55,6 +57,26 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = sync_channel(JOBS_MAX);
         let thread = Thread { distrusted: Cell::new(false), checkpoint, state, room, trust, snapshot_dir };
+        #[cfg(feature = "simulation")]
+        if crate::simulation::is_running() {
+            // No thread, so that a run replays: a task that looks for jobs now and then.
+            tokio::spawn(async move {
+                loop {
+                    match queue.try_recv() {
+                        Ok(job) => {
+                            if thread.do_job(job) {
+                                return;
+                            }
+                        }
+                        Err(std::sync::mpsc::TryRecvError::Empty) => {
+                            tokio::time::sleep(crate::simulation::checkpoint_delay()).await;
+                        }
+                        Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
+                    }
+                }
+            });
+            return Ok(Self { jobs });
+        }
         thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || {
@@ -82,38 +104,46 @@ impl Writer {
 impl Thread {
     fn run(&self, queue: &Receiver<Job>) {
         while let Ok(job) = queue.recv() {
-            match job {
-                // An overlay of the state before an install says nothing about the state after it.
-                Job::Write(writes, _) if !self.is_frozen(&writes) => {}
-                Job::Write(writes, applied) => {
-                    if let Err(error) = self.checkpoint.write(&writes, &applied) {
-                        // The overlay stays frozen, so nothing is lost; the replica must not go on as if it were written.
-                        tracing::error!(%error, "cannot write the checkpoint, stopping");
-                        std::process::exit(1);
-                    }
-                    self.state.write().expect(NOT_POISONED).frozen = None;
-                    self.room.notify_waiters();
-                }
-                Job::Snapshot(done) => {
-                    let _ = done.send(self.snapshot());
-                }
-                Job::Install(path, done) => {
-                    let _ = done.send(self.install(path));
-                }
-                Job::Reset(done) => {
-                    let reset = self.replace(std::iter::empty(), Applied::default());
-                    let _ = done.send(reset);
-                }
-                Job::Close(done) => {
-                    let closed = self.checkpoint.flush().and_then(|()| match self.distrusted.get() {
-                        true => Ok(()),
-                        false => self.trust.closed_clean().map_err(StoreError::io("syncing the checkpoint")),
-                    });
-                    let _ = done.send(closed);
-                    return;
-                }
+            if self.do_job(job) {
+                return;
             }
         }
+    }
+
+    /// Does a job and says whether it was the last.
+    fn do_job(&self, job: Job) -> bool {
+        match job {
+            // An overlay of the state before an install says nothing about the state after it.
+            Job::Write(writes, _) if !self.is_frozen(&writes) => {}
+            Job::Write(writes, applied) => {
+                if let Err(error) = self.checkpoint.write(&writes, &applied) {
+                    // The overlay stays frozen, so nothing is lost; the replica must not go on as if it were written.
+                    tracing::error!(%error, "cannot write the checkpoint, stopping");
+                    std::process::exit(1);
+                }
+                self.state.write().expect(NOT_POISONED).frozen = None;
+                self.room.notify_waiters();
+            }
+            Job::Snapshot(done) => {
+                let _ = done.send(self.snapshot());
+            }
+            Job::Install(path, done) => {
+                let _ = done.send(self.install(path));
+            }
+            Job::Reset(done) => {
+                let reset = self.replace(std::iter::empty(), Applied::default());
+                let _ = done.send(reset);
+            }
+            Job::Close(done) => {
+                let closed = self.checkpoint.flush().and_then(|()| match self.distrusted.get() {
+                    true => Ok(()),
+                    false => self.trust.closed_clean().map_err(StoreError::io("syncing the checkpoint")),
+                });
+                let _ = done.send(closed);
+                return true;
+            }
+        }
+        false
     }
 
     fn is_frozen(&self, writes: &Arc<Writes>) -> bool {
@@ -123,7 +153,11 @@ impl Thread {
 
     fn snapshot(&self) -> Result<SnapshotFile, StoreError> {
         let applied = self.checkpoint.applied()?;
-        let file = match snapshot::write(&self.snapshot_dir, &applied, self.checkpoint.raw_pairs()) {
+        let kept = |number: &usize| {
+            !planted::is(Bug::SnapshotMissesKey) || number % planted::SNAPSHOT_MISSES_ONE_IN != 0
+        };
+        let pairs = self.checkpoint.raw_pairs().enumerate().filter(|(number, _)| kept(number));
+        let file = match snapshot::write(&self.snapshot_dir, &applied, pairs.map(|(_, pair)| pair)) {
             Err(error @ StoreError::Damaged(_)) => {
                 // The next start rebuilds it from the last snapshot and the log.
                 self.distrusted.set(true);

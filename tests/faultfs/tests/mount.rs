@@ -28,11 +28,11 @@ fn disk(test: &str) -> Option<FaultDisk> {
 }
 
 fn sync_folder(path: &Path) {
-    File::open(path).unwrap().sync_all().unwrap();
+    File::open(path).and_then(|folder| folder.sync_all()).expect("a folder syncs");
 }
 
 fn is_mounted(path: &Path) -> bool {
-    fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&*path.to_string_lossy())
+    fs::read_to_string("/proc/self/mountinfo").expect("Linux").contains(&*path.to_string_lossy())
 }
 
 fn wait(what: &str, mut done: impl FnMut() -> bool) {
@@ -162,14 +162,14 @@ fn a_failing_disk_fails_as_told_and_heals() {
 fn writer(disk: &Path) -> Child {
     let file = disk.join("written");
     let script = "while echo x >> \"$1\"; do :; done 2>/dev/null";
-    let child =
-        Command::new("sh").args(["-c", script, "sh"]).arg(&file).stderr(Stdio::null()).spawn().unwrap();
+    let child = Command::new("sh").args(["-c", script, "sh"]).arg(&file).stderr(Stdio::null()).spawn();
+    let child = child.expect("a shell starts");
     wait("the writer to write", || file.exists());
     child
 }
 
 fn ends(mut child: Child, what: &str) {
-    wait(what, || child.try_wait().unwrap().is_some());
+    wait(what, || child.try_wait().expect("a child of ours").is_some());
 }
 
 #[test]

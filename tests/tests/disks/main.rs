@@ -7,7 +7,7 @@
 //! | --- | --- | --- | --- |
 //! | power cuts of all replicas | `QUORATE_POWER_CUTS` | 3 | 20 (2,500 acknowledgements between two cuts) |
 //! | power cuts of one, pauses of another | `QUORATE_POWER_ROUNDS` | 2 | 20 |
-//! | flipped bits and cut-off files | `QUORATE_ROT_SEEDS`, from `QUORATE_ROT_FIRST_SEED` | 6 | 100 |
+//! | flipped bits and cut-off files | `QUORATE_ROT_SEEDS`, from `QUORATE_ROT_FIRST_SEED` | 12 | 100 |
 
 mod clocks;
 mod failing;

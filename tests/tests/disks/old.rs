@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use anyhow::ensure;
 use quorate_tests::scene::{leader, set_the_scene};
 use toml::Table;
 
@@ -52,7 +51,7 @@ async fn old_copy(rig: &Rig) -> anyhow::Result<()> {
 async fn refuses(rig: &Rig, id: u16, what: &str) -> anyhow::Result<()> {
     rig.start_replica(id)?;
     let ended = rig.wait_ended(id, &format!("for its directory was {what}")).await?;
-    rig.test.recorder.mark(format!("replica {id}, {what}, ended with {ended:?}"));
-    ensure!(ended.code == Some(2) && ended.line.contains("replace"), "{what}: {ended:?}");
+    rig.test.recorder.mark(format!("replica {id}, {what}: {}", ended.line));
+    ended.check(2, "replace this replica")?;
     rig.acks(ACKS_PER_PHASE / 4, "without it").await
 }

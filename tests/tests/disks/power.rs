@@ -36,7 +36,6 @@ async fn power_cut_of_all(rig: &Rig) -> anyhow::Result<()> {
     for round in 0..cuts {
         rig.acks(acks, &format!("before cut {round}")).await?;
         let report = rig.power_cut(&all, kind(round)).await?;
-        ensure!(report.open_files >= u64::from(REPLICAS), "nobody had anything open: {report:?}");
         dropped_bytes += report.dropped_bytes;
         dropped_names += report.dropped_names;
     }

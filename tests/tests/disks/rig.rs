@@ -43,7 +43,22 @@ pub struct Rig {
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
+    /// The last line it wrote.
     pub line: String,
+}
+
+impl Ended {
+    /// Fails unless it refused or stopped with one line that says this.
+    pub fn check(&self, code: i32, says: &str) -> anyhow::Result<()> {
+        let told = self.code == Some(code) && self.line.contains(says);
+        ensure!(
+            told,
+            "exit code {code} and a line with {says:?} expected, not {:?}: {}",
+            self.code,
+            self.line
+        );
+        Ok(())
+    }
 }
 
 fn boot_id_file(boots: &Path, id: u16) -> PathBuf {

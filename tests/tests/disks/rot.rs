@@ -11,17 +11,18 @@ use anyhow::{Context, ensure};
 use quorate_cluster::Member;
 use quorate_faultfs::Chance;
 use quorate_tests::scene::{self, Scene, leader, set_the_scene};
+use tempfile::TempDir;
 use toml::Table;
 
-use crate::rig::{ACKS_PER_PHASE, Ended, PACE, REPLICAS, Rig, count};
+use crate::rig::{ACKS_PER_PHASE, Ended, PACE, REPLICAS, Rig, copy_tree, count};
 
 /// Sessions are told apart by tokens that last fifteen minutes: after so many rounds a new cluster takes over.
 const ROUNDS_PER_CLUSTER: u64 = 25;
 
 /// What was done to one file.
 struct Rot {
-    path: PathBuf,
-    before: Vec<u8>,
+    /// A copy of the whole directory from before: a start that is refused may have mended what it took for a tear.
+    whole: TempDir,
     what: String,
 }
 
@@ -35,7 +36,7 @@ struct Ends {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_bit_or_a_cut_off_file_is_never_served() -> anyhow::Result<()> {
-    let seeds = count("QUORATE_ROT_SEEDS", 6);
+    let seeds = count("QUORATE_ROT_SEEDS", 12);
     let first = count("QUORATE_ROT_FIRST_SEED", 0);
     let mut ends = Ends::default();
     let mut seed = first;
@@ -99,7 +100,8 @@ async fn round(rig: &Rig, scene: &Scene, seed: u64, ends: &mut Ends) -> anyhow::
                 check_refusal(&ended, &rot)?;
                 rig.test.recorder.mark(format!("replica {id} refused: {}", ended.line));
                 ends.refused += 1;
-                fs::write(&rot.path, &rot.before)?;
+                fs::remove_dir_all(rig.data_dir(id))?;
+                copy_tree(rot.whole.path(), &rig.data_dir(id))?;
                 rig.start_replica(id)?;
                 rig.back(id)
                     .await
@@ -162,24 +164,26 @@ fn spoil(data: &Path, chance: &mut Chance) -> anyhow::Result<Rot> {
     // The big ones first: what is in them matters most. One time in eight any file.
     let kinds: [&str; 8] = ["log/", "log/", "log/", "log/", "state/", "state/", "state/", ""];
     let kind = kinds[chance.below(kinds.len())];
+    let whole = tempfile::tempdir()?;
+    copy_tree(data, whole.path())?;
     let name = |path: &PathBuf| path.strip_prefix(data).unwrap_or(path).display().to_string();
     let some: Vec<&PathBuf> = files.iter().filter(|path| name(path).starts_with(kind)).collect();
     ensure!(!some.is_empty(), "no file {kind}* among {files:?}");
-    let path = some[chance.below(some.len())].clone();
-    let before = fs::read(&path)?;
+    let path = some[chance.below(some.len())];
+    let before = fs::read(path)?;
     let mut after = before.clone();
     let what = if chance.below(4) == 0 {
         let length = chance.below(before.len());
         after.truncate(length);
-        format!("{} cut off at {length} of {} bytes", name(&path), before.len())
+        format!("{} cut off at {length} of {} bytes", name(path), before.len())
     } else {
         let (place, bit) = (chance.below(before.len()), chance.below(8));
         after[place] ^= 1 << bit;
-        format!("{} bit {bit} of byte {place} of {} flipped", name(&path), before.len())
+        format!("{} bit {bit} of byte {place} of {} flipped", name(path), before.len())
     };
-    fs::write(&path, &after)?;
-    fs::File::open(&path)?.sync_all()?;
-    Ok(Rot { path, before, what })
+    fs::write(path, &after)?;
+    fs::File::open(path)?.sync_all()?;
+    Ok(Rot { whole, what })
 }
 
 /// Every file that has content.
