@@ -206,6 +206,8 @@ pub struct Node {
     /// Held by the one change of the membership that is under way.
     changing: tokio::sync::Mutex<()>,
     machine_version_max: u32,
+    /// Longest silence of a majority that a leader takes for none.
+    quorum_wait_ms: u64,
     halt: Halt,
 }
 
@@ -277,6 +279,7 @@ impl Node {
             refusals,
             stopping: Arc::default(),
             changing: tokio::sync::Mutex::default(),
+            quorum_wait_ms: settings.election_timeout_max_ms,
             machine_version_max,
             halt,
         };
@@ -372,6 +375,15 @@ impl Node {
         self.raft.is_leader()
     }
 
+    /// Whether this replica leads and a majority still answers it. One that no majority has answered for the longest
+    /// election timeout may have a successor whom it cannot hear: it takes no commands any more, so that whoever sends
+    /// them looks elsewhere at once. It leads again when a majority answers and nobody else was elected.
+    pub fn leads(&self) -> bool {
+        let silence = self.quorum_age.ms();
+        // A leader that was just elected has not been answered yet: its election was the answer.
+        self.is_leader() && (silence == u64::MAX || silence <= self.quorum_wait_ms)
+    }
+
     /// The leading replica and its address, as far as this one knows.
     pub fn leader(&self) -> Option<(u64, String)> {
         let metrics = self.raft.server_metrics();
@@ -403,7 +415,7 @@ impl Node {
         &self,
         commands: Vec<C>,
     ) -> Result<impl Stream<Item = Result<rpc::Outcome, ProposeError>> + Send + use<C>, ProposeError> {
-        if !self.is_leader() {
+        if !self.leads() {
             return Err(ProposeError::NotLeader);
         }
         let log_time_ms = log_time_ms(&self.raft, &self.clocks);
@@ -474,14 +486,16 @@ impl Node {
             let hash = state.hash_at(at).unwrap_or_default();
             (applied, hash, at, roster::former_ids(&state).unwrap_or_default())
         };
+        // It says so only of itself: openraft keeps a leader in office until it hears of another.
+        let deposed = metrics.state == ServerState::Leader && !self.leads();
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let index_of = |id: &Option<types::LogId>| id.as_ref().map_or(0, types::LogId::index);
         let matched = metrics.replication.iter().flatten();
         rpc::StatusResponse {
             id: self.id,
-            role: role(metrics.state).to_owned(),
+            role: if deposed { "candidate".to_owned() } else { role(metrics.state).to_owned() },
             term: metrics.current_term,
-            leader_id: metrics.current_leader.unwrap_or(0),
+            leader_id: metrics.current_leader.filter(|_| !deposed).unwrap_or(0),
             last_log_index: metrics.last_log_index.unwrap_or(0),
             commit_index: index_of(&metrics.cluster_committed),
             applied_index: applied.index().unwrap_or(0),
