@@ -216,7 +216,9 @@ impl Session {
                 let complete_from = self.topics.get(&(topic.kind, topic.id));
                 if complete_from.is_some_and(|from| event.index > *from) {
                     self.passed_on += 1;
-                    if planted::is(Bug::FeedSkips) && self.passed_on % planted::FEED_SKIPS_ONE_IN == 0 {
+                    if planted::is(Bug::FeedSkips)
+                        && self.passed_on.is_multiple_of(planted::FEED_SKIPS_ONE_IN)
+                    {
                         continue;
                     }
                     events.push(event.clone());

@@ -109,7 +109,7 @@ pub async fn run(node: Arc<Node>, settings: Settings, identity: Identity) {
         let answers = others.map(|(id, address)| ask(*id, address, &configured, identity.clone()));
         let answers = futures_util::future::join_all(answers).await;
         rounds_in_vain += 1;
-        if rounds_in_vain % ROUNDS_TO_COMPLAIN == 0 {
+        if rounds_in_vain.is_multiple_of(ROUNDS_TO_COMPLAIN) {
             complain(&answers);
         }
         let begun = answers.iter().any(|peer| matches!(peer, Peer::HasLog));

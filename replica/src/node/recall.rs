@@ -27,8 +27,11 @@ use crate::failure::{Failure, REPLACE, describe};
 /// How often what was heard is brought to disk. It bounds what the whole cluster forgets when all its power fails at once.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Term and node of a vote; term, node and index of a log id.
+type Position = (Option<(u64, u64)>, Option<(u64, u64, u64)>);
+
 /// (vote, last log id), comparable as the module says. Whether the vote was committed makes no difference to a disk's age.
-fn position(of: &Acknowledged) -> (Option<(u64, u64)>, Option<(u64, u64, u64)>) {
+fn position(of: &Acknowledged) -> Position {
     let vote = of.vote.map(|vote| (vote.term, vote.node_id));
     (vote, of.log_id.map(|id| (id.term, id.node_id, id.index)))
 }

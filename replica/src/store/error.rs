@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The operating system refused.
-    #[error("{attempted}: {source}")]
+    #[error("{}", io_line(attempted, source))]
     Io {
         /// What was attempted.
         attempted: String,
@@ -26,6 +26,21 @@ pub enum StoreError {
     /// What is on disk is not what was written.
     #[error("{0}")]
     Damaged(String),
+}
+
+/// What the system refused, and what to do where that is known.
+fn io_line(attempted: &str, source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!(
+                "the disk is full ({attempted}): make space and start this replica again, it recovers by itself"
+            )
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            format!("the disk is read-only ({attempted}): make it writable and start this replica again")
+        }
+        _ => format!("{attempted}: {source}"),
+    }
 }
 
 impl StoreError {

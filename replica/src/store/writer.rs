@@ -154,7 +154,7 @@ impl Thread {
     fn snapshot(&self) -> Result<SnapshotFile, StoreError> {
         let applied = self.checkpoint.applied()?;
         let kept = |number: &usize| {
-            !planted::is(Bug::SnapshotMissesKey) || number % planted::SNAPSHOT_MISSES_ONE_IN != 0
+            !planted::is(Bug::SnapshotMissesKey) || !number.is_multiple_of(planted::SNAPSHOT_MISSES_ONE_IN)
         };
         let pairs = self.checkpoint.raw_pairs().enumerate().filter(|(number, _)| kept(number));
         let file = match snapshot::write(&self.snapshot_dir, &applied, pairs.map(|(_, pair)| pair)) {

@@ -192,7 +192,9 @@ mod tests {
                 match leave {
                     Leave::Nothing => assert_eq!(left, b"synced"),
                     Leave::Prefix => assert_eq!((left.len() - 6) % 4, 0),
-                    Leave::Torn | Leave::Scattered => torn += usize::from((left.len() - 6) % 4 != 0),
+                    Leave::Torn | Leave::Scattered => {
+                        torn += usize::from(!(left.len() - 6).is_multiple_of(4))
+                    }
                 }
                 lengths.insert(left.len());
             }

@@ -158,10 +158,11 @@ fn a_failing_disk_fails_as_told_and_heals() {
     assert_eq!(left, [0, 0, 0, 0, b'5'], "the sync that failed lost its bytes for good");
 }
 
-/// A program that writes to the disk until it cannot.
+/// A program that writes to the disk until it cannot. It opens its file once: opened again by name when the disk is
+/// gone, the file would be one in the folder below the mount, and there it could write for ever.
 fn writer(disk: &Path) -> Child {
     let file = disk.join("written");
-    let script = "while echo x >> \"$1\"; do :; done 2>/dev/null";
+    let script = "exec 3>> \"$1\"; while echo x >&3; do :; done 2>/dev/null";
     let child = Command::new("sh").args(["-c", script, "sh"]).arg(&file).stderr(Stdio::null()).spawn();
     let child = child.expect("a shell starts");
     wait("the writer to write", || file.exists());

@@ -394,7 +394,7 @@ async fn replica(
     let chat = ChatServer::new(ChatService::new(node.clone(), signer))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let admin = AdminServer::new(AdminService::new(node.clone(), &settings.cluster));
+    let admin = AdminServer::new(AdminService::new(node.clone(), &settings));
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_millis(500)))
         .http2_keepalive_timeout(Some(Duration::from_secs(2)))

@@ -1,6 +1,6 @@
 //! A cluster whose replicas have a disk each that can lose power, fail and fill up, and a boot id each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -238,14 +238,27 @@ impl Rig {
     /// Ends the load, then: everybody has everything, all replicas are in one state, every replica and gateway serves
     /// exactly what was acknowledged.
     pub async fn judge(&self, scene: Scene, least: usize) -> anyhow::Result<()> {
+        self.judge_without(scene, least, &BTreeSet::new()).await
+    }
+
+    /// The same where some replicas were refused for good: they would be replaced under new ids.
+    pub async fn judge_without(
+        &self,
+        scene: Scene,
+        least: usize,
+        lost: &BTreeSet<u16>,
+    ) -> anyhow::Result<()> {
         scene.settle().await?;
-        for id in 1..=REPLICAS {
+        let present = || (1..=REPLICAS).filter(|id| !lost.contains(id));
+        for id in present() {
             caught_up(&self.test, id).await?;
         }
-        scene::states_agree(&self.test).await?;
+        if lost.is_empty() {
+            scene::states_agree(&self.test).await?;
+        }
         let users: Vec<String> = scene.grants.iter().map(|grant| grant.user.name.clone()).collect();
         let (_, _, rooms) = scene.leave().await?;
-        for id in 1..=REPLICAS {
+        for id in present() {
             scene::read_replica(&self.test, id, &rooms, "at the end").await?;
         }
         scene::read_finals(&self.test, &users, &rooms, "at the end").await?;
