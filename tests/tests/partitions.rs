@@ -1,21 +1,24 @@
 //! Replicas as real hosts, and the network between them cut: five network namespaces with an address each, TLS between all.
 //!
 //! Short by default, so that every change runs them; the long forms are the same tests with larger numbers:
-//! `QUORATE_PARTITION_CUTS=50`, `QUORATE_ONE_WAY_PAIRS=20`, `QUORATE_LEADER_PAUSES=100`, `QUORATE_ISLAND_ROUNDS=20`.
+//! `QUORATE_PARTITION_CUTS=50`, `QUORATE_ONE_WAY_PAIRS=20`, `QUORATE_LEADER_PAUSES=100`, `QUORATE_ISLAND_ROUNDS=20`,
+//! `QUORATE_SLOW_SECONDS=120`.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use quorate_cluster::process::Send;
 use quorate_cluster::{Member, wait_until};
 use quorate_proto::CLUSTER_METADATA;
+use quorate_proto::rpc::admin_client::AdminClient;
 use quorate_proto::rpc::chat_client::ChatClient;
 use quorate_proto::rpc::{
-    Command, ConversationQuery, MarkRead, ReadRequest, SubmitBatch, SubmitItem, command, read_request,
-    read_response, submit_result,
+    Command, ConversationQuery, MarkRead, ReadRequest, StatusRequest, SubmitBatch, SubmitItem, command,
+    read_request, read_response, submit_result,
 };
 use quorate_tests::harness::{TestCluster, number};
-use quorate_tests::history::Micros;
+use quorate_tests::history::{Fate, Micros};
 use quorate_tests::netlab::{self, Lab, REPLICAS, Way, all_ways, between};
 use quorate_tests::scene::{
     Scene, WAIT, acks_since, caught_up, judge, leader, read_finals, read_replica, set_the_scene, states_agree,
@@ -30,6 +33,10 @@ const SERVICE_WAIT: Duration = Duration::from_secs(5);
 const ACKS_AFTER_CUT: usize = 20;
 /// A leader that lost its majority says so by then: the lease, the longest election timeout, and a busy machine.
 const STEP_DOWN_WAIT: Duration = Duration::from_secs(3);
+/// Commands that lie in the socket of a replica before it answers.
+const BUFFERED_COMMANDS: u64 = 10;
+/// A leader that was paused says no longer than this after it that it leads.
+const WAKE_WAIT: Duration = Duration::from_millis(200);
 /// Terms that one fault may cost: more would be candidates that outbid each other.
 const TERMS_PER_FAULT_MAX: u64 = 10;
 /// Between two looks at something that is timed.
@@ -52,6 +59,20 @@ fn named<T>(test: &TestCluster, message: T) -> anyhow::Result<tonic::Request<T>>
 
 async fn is_leader(test: &TestCluster, id: u16) -> Result<bool, String> {
     Ok(test.cluster.replica_status(id, 0).await?.role == "leader")
+}
+
+/// When a paused leader that runs again says that it does not lead, from now. Asked through a connection from before the
+/// pause: a new one waits behind all those that were opened in vain meanwhile.
+async fn wakes_up_deposed(test: &TestCluster, admin: &mut AdminClient<Channel>) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    while began.elapsed() < STEP_DOWN_WAIT {
+        let answer = admin.status(named(test, StatusRequest::default())?).await;
+        if answer.context("the replica that was paused")?.into_inner().role != "leader" {
+            return Ok(began.elapsed());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    anyhow::bail!("a leader that was paused still says that it leads after {STEP_DOWN_WAIT:?}")
 }
 
 /// When a replica that led says that it does not, from now.
@@ -80,7 +101,7 @@ async fn service_since(
             .iter()
             .filter(|sent| sent.invoked >= since)
             .filter_map(|sent| match sent.fate {
-                quorate_tests::history::Fate::Acked { at, .. } => Some(at),
+                Fate::Acked { at, .. } => Some(at),
                 _ => None,
             })
             .collect();
@@ -146,22 +167,41 @@ fn a_leader_cut_off_with_a_minority_never_acknowledges() -> anyhow::Result<()> {
     })
 }
 
-/// Submits commands to one replica until stopped, those of before the cut included; returns how many were answered with
-/// an outcome after it, and how many with a failure.
+/// Submits commands to one replica until stopped; returns how many were answered with an outcome, and how many with a
+/// failure.
 struct Direct {
     task: tokio::task::JoinHandle<anyhow::Result<(usize, usize)>>,
     stop: tokio::sync::watch::Sender<bool>,
 }
 
 impl Direct {
-    /// Begins to submit once the cut stands: an outcome of any of these is an acknowledgement by a minority.
-    fn start(test: &TestCluster, id: u16, user: u64, room: u64) -> anyhow::Result<Self> {
-        let mut client = direct(test, id)?;
+    /// Begins to submit, when an outcome of any of these would be a false acknowledgement. Some are on their way at once,
+    /// before the replica answers the call at all.
+    fn start(
+        test: &TestCluster,
+        mut client: ChatClient<Channel>,
+        user_id: u64,
+        conversation_id: u64,
+    ) -> anyhow::Result<Self> {
         let (stop, mut stopped) = tokio::sync::watch::channel(false);
         let (batches, stream) = tokio::sync::mpsc::channel(64);
         let call = named(test, tokio_stream(stream))?;
+        let batch = move |request_id| {
+            let action = MarkRead { conversation_id, sequence: 1 };
+            let command = Command {
+                user_id,
+                command_id: Uuid::new_v4().as_bytes().to_vec().into(),
+                action: Some(command::Action::MarkRead(action)),
+                ..Command::default()
+            };
+            let command = prost::Message::encode_to_vec(&command).into();
+            SubmitBatch { items: vec![SubmitItem { request_id, command, ..SubmitItem::default() }] }
+        };
         let task = tokio::spawn(async move {
-            let (mut outcomes, mut failures, mut request_id) = (0, 0, 0u64);
+            let (mut outcomes, mut failures, mut request_id) = (0, 0, BUFFERED_COMMANDS);
+            for request_id in 1..=BUFFERED_COMMANDS {
+                batches.send(batch(request_id)).await?;
+            }
             let mut answers = client.submit(call).await?.into_inner();
             let mut pace = tokio::time::interval(Duration::from_millis(20));
             loop {
@@ -169,17 +209,8 @@ impl Direct {
                     _ = stopped.changed() => return Ok((outcomes, failures)),
                     _ = pace.tick() => {
                         request_id += 1;
-                        let action = MarkRead { conversation_id: room, sequence: 1 };
-                        let command = Command {
-                            user_id: user,
-                            command_id: Uuid::new_v4().as_bytes().to_vec().into(),
-                            action: Some(command::Action::MarkRead(action)),
-                            ..Command::default()
-                        };
-                        let command = prost::Message::encode_to_vec(&command).into();
-                        let items = vec![SubmitItem { request_id, command, ..SubmitItem::default() }];
                         // Full: the replica takes nothing any more, which is no acknowledgement.
-                        let _ = batches.try_send(SubmitBatch { items });
+                        let _ = batches.try_send(batch(request_id));
                     }
                     answer = answers.message() => {
                         let Ok(Some(answer)) = answer else { return Ok((outcomes, failures)) };
@@ -221,7 +252,8 @@ async fn minority_leader(lab: &Lab, test: &TestCluster) -> anyhow::Result<()> {
         lab.cut(&between(&minority, &others(&minority)))?;
         let since =
             test.recorder.mark(format!("cut {cut}: leader {leading} and {companion} from the others"));
-        let submits = Direct::start(test, leading, scene.grants[0].user.id, scene.conversations[0])?;
+        let (user_id, room) = (scene.grants[0].user.id, scene.conversations[0]);
+        let submits = Direct::start(test, direct(test, leading)?, user_id, room)?;
         let down = step_down(test, leading).await?;
         let back = service_since(test, since, SERVICE_WAIT, "by the majority").await?;
         // Gateways whose feed hangs on the minority must notice and leave.
@@ -379,6 +411,8 @@ async fn paused_leader(test: &TestCluster) -> anyhow::Result<()> {
             head(test, &mut client, &read).await.context("a linearizable read from the leader in calm")?;
             old.push(client);
         }
+        let mut admin = AdminClient::new(test.channel(leading, Role::Operator)?);
+        admin.status(named(test, StatusRequest::default())?).await?;
         test.cluster.signal(&Member::Replica(leading), Send::Pause)?;
         let since = test.recorder.mark(format!("pause {pause}: leader {leading}"));
         service_since(test, since, SERVICE_WAIT, "while the leader is paused").await?;
@@ -391,17 +425,20 @@ async fn paused_leader(test: &TestCluster) -> anyhow::Result<()> {
         ensure!(newer > term, "replica {new} leads in term {newer} after {term}");
         let known = head(test, &mut direct(test, new)?, &read).await?;
         let asked: Vec<_> = old
-            .into_iter()
+            .iter()
+            .cloned()
             .map(|mut client| {
                 let request = named(test, read.clone());
                 tokio::spawn(async move { anyhow::Ok(client.read(request?).await) })
             })
             .collect();
+        let submits = Direct::start(test, old[0].clone(), read.user_id, conversation_id)?;
         // On their way into the sleeper's socket.
         tokio::time::sleep(Duration::from_millis(50)).await;
         test.cluster.signal(&Member::Replica(leading), Send::Resume)?;
         test.recorder.mark(format!("resumed {leading}"));
-        let down = step_down(test, leading).await?;
+        let down = wakes_up_deposed(test, &mut admin).await?;
+        ensure!(down <= WAKE_WAIT, "the leader that was paused said that it leads for {down:?}");
         for answer in asked {
             match answer.await?? {
                 Err(_) => refused += 1,
@@ -431,6 +468,9 @@ async fn paused_leader(test: &TestCluster) -> anyhow::Result<()> {
                 Err(_) => refused += 1,
             }
         }
+        let (outcomes, failures) = submits.end().await?;
+        ensure!(outcomes == 0, "the leader that had been paused acknowledged {outcomes} commands");
+        ensure!(failures > 0, "the leader that had been paused answered no command at all");
         slowest = slowest.max(down);
         caught_up(test, leading).await?;
     }
@@ -465,9 +505,10 @@ async fn islands(lab: &Lab, test: &TestCluster) -> anyhow::Result<()> {
         let since = test.recorder.mark(format!("round {round}: all cut from each other"));
         tokio::time::sleep(Duration::from_secs(4)).await;
         let history = test.recorder.history().clone();
-        let acked = history.sends.iter().filter(|sent| {
-            sent.invoked >= since && matches!(sent.fate, quorate_tests::history::Fate::Acked { .. })
-        });
+        let acked = history
+            .sends
+            .iter()
+            .filter(|sent| sent.invoked >= since && matches!(sent.fate, Fate::Acked { .. }));
         let acked = acked.count();
         ensure!(acked == 0, "{acked} messages were acknowledged although no majority was connected");
         lab.heal()?;
@@ -480,5 +521,114 @@ async fn islands(lab: &Lab, test: &TestCluster) -> anyhow::Result<()> {
     }
     println!("{rounds} rounds of five islands: service back within {slowest:?}");
     ensure!(slowest <= Duration::from_secs(3), "service took {slowest:?} to come back");
+    close(test, scene).await
+}
+
+// ---- a slow line ----
+
+/// A line on which one follower cannot keep up with the load, which is about 1,000 kbit/s a follower.
+const SLOW_KBIT: u32 = 256;
+/// One message a person in this time: about 300 a second.
+const BRISK: Duration = Duration::from_millis(66);
+/// The p99 may grow by this factor, and by this many ms, which two busy cores add by themselves.
+const SLOWER_MAX: f64 = 1.3;
+const NOISE_MS: f64 = 25.0;
+/// Entries that the slow follower must be behind, or nothing was slow.
+const LAG_MIN: u64 = 200;
+
+#[test]
+fn a_slow_follower_slows_nobody() -> anyhow::Result<()> {
+    netlab::run("a_slow_follower_slows_nobody", |lab| async move {
+        let test = cluster(&lab, "slow-follower").await?;
+        let result = slow_follower(&lab, &test).await;
+        test.finish(result).await
+    })
+}
+
+/// Times between sending and two events, at the median and the 99th percentile, in ms.
+#[derive(Debug)]
+struct Latency {
+    acks: (f64, f64),
+    deliveries: (f64, f64),
+}
+
+fn latency(test: &TestCluster, from: Micros, to: Micros) -> anyhow::Result<Latency> {
+    let history = test.recorder.history();
+    let sent: HashMap<Uuid, Micros> = history
+        .sends
+        .iter()
+        .filter(|sent| (from..to).contains(&sent.invoked))
+        .map(|sent| (sent.id, sent.invoked))
+        .collect();
+    let acks = history.sends.iter().filter_map(|send| match send.fate {
+        Fate::Acked { at, .. } => sent.get(&send.id).map(|invoked| at - invoked),
+        _ => None,
+    });
+    let delivered = history.readers.iter().flat_map(|reader| &reader.events).filter_map(|event| {
+        let invoked = sent.get(&event.message.as_ref()?.id)?;
+        Some(event.at.saturating_sub(*invoked))
+    });
+    Ok(Latency { acks: percentiles(acks.collect())?, deliveries: percentiles(delivered.collect())? })
+}
+
+fn percentiles(mut micros: Vec<u64>) -> anyhow::Result<(f64, f64)> {
+    ensure!(micros.len() >= 500, "{} times are too few for a percentile", micros.len());
+    micros.sort_unstable();
+    let at = |percent: usize| micros[micros.len() * percent / 100] as f64 / 1e3;
+    Ok((at(50), at(99)))
+}
+
+async fn slow_follower(lab: &Lab, test: &TestCluster) -> anyhow::Result<()> {
+    let scene = set_the_scene(test).await?;
+    let span = Duration::from_secs(number("QUORATE_SLOW_SECONDS", 6) as u64);
+    scene.talk_at(BRISK).await;
+    let warm = test.recorder.now();
+    acks_since(test, warm, "to warm up").await?;
+    let began = test.recorder.mark("all lines are fast");
+    tokio::time::sleep(span).await;
+    let (leading, term) = leader(test).await?;
+    let slow = others(&[leading])[0];
+    lab.slow(slow, SLOW_KBIT)?;
+    let slowed = test.recorder.mark(format!("replica {slow} has {SLOW_KBIT} kbit/s"));
+    // Who reads from it looks elsewhere within this time; what they got meanwhile is in the figures of neither span.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let settled = test.recorder.now();
+    tokio::time::sleep(span).await;
+    let ended = test.recorder.now();
+    let (still, same) = leader(test).await?;
+    ensure!(
+        (still, same) == (leading, term),
+        "replica {still} leads in term {same}: the slow line cost the leader"
+    );
+    lab.full_speed(slow)?;
+    test.recorder.mark(format!("replica {slow} is fast again"));
+    let ahead = test.cluster.replica_status(leading, 0).await.map_err(anyhow::Error::msg)?.commit_index;
+    let at = test.cluster.replica_status(slow, 0).await.map_err(anyhow::Error::msg)?.applied_index;
+    let catching_up = Instant::now();
+    caught_up(test, slow).await?;
+    let lag = ahead.saturating_sub(at);
+    // The last sends of a span are delivered after it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (fast, other) = (latency(test, began, slowed)?, latency(test, settled, ended)?);
+    println!(
+        "ms at p50, p99: all fast: acks {:?}, deliveries {:?}; one slow: acks {:?}, deliveries {:?}; it was {lag} \
+         entries behind and caught up in {:?}",
+        fast.acks,
+        fast.deliveries,
+        other.acks,
+        other.deliveries,
+        catching_up.elapsed()
+    );
+    ensure!(lag >= LAG_MIN, "the slow follower was only {lag} entries behind: nothing was proven");
+    for (what, fast, other) in
+        [("acks", fast.acks, other.acks), ("deliveries", fast.deliveries, other.deliveries)]
+    {
+        ensure!(
+            other.1 <= SLOWER_MAX * fast.1 + NOISE_MS,
+            "the p99 of {what} went from {} to {} ms",
+            fast.1,
+            other.1
+        );
+    }
     close(test, scene).await
 }

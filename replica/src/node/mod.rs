@@ -117,6 +117,21 @@ impl LeaderContact {
     }
 }
 
+/// Since when this replica has led in its newest term, as far as anybody asked.
+#[derive(Debug, Default)]
+struct Reign(Mutex<Option<(u64, Instant)>>);
+
+impl Reign {
+    fn age_ms(&self, term: u64) -> u64 {
+        let mut known = self.0.lock().expect("nothing panics while it holds the reign");
+        let since = match *known {
+            Some((of, since)) if of == term => since,
+            _ => known.insert((term, Instant::now())).1,
+        };
+        u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 /// How long ago a quorum last answered this replica as leader. Clones share it; it is known once consensus has started.
 #[derive(Debug, Clone, Default)]
 struct QuorumAge(Arc<OnceLock<Raft>>);
@@ -192,6 +207,7 @@ pub struct Node {
     publisher: Publisher,
     contact: LeaderContact,
     quorum_age: QuorumAge,
+    reign: Reign,
     clocks: Clocks,
     evidence: Evidence,
     network: Network,
@@ -268,6 +284,7 @@ impl Node {
             publisher,
             contact: LeaderContact::new(),
             quorum_age,
+            reign: Reign::default(),
             clocks,
             evidence: Evidence::default(),
             network,
@@ -378,14 +395,25 @@ impl Node {
     /// Whether this replica leads and a majority still answers it. One that no majority has answered for the longest
     /// election timeout may have a successor whom it cannot hear: it takes no commands any more, so that whoever sends
     /// them looks elsewhere at once. It leads again when a majority answers and nobody else was elected.
+    ///
+    /// openraft keeps a leader in office until it hears of a newer one; Raft dissertation, 6.2, has it step down like this.
     pub fn leads(&self) -> bool {
-        let silence = self.quorum_age.ms();
-        // A leader that was just elected has not been answered yet: its election was the answer.
-        self.is_leader() && (silence == u64::MAX || silence <= self.quorum_wait_ms)
+        if !self.is_leader() {
+            return false;
+        }
+        let silence_ms = match self.quorum_age.ms() {
+            // Elected and not answered yet: its election was the answer.
+            u64::MAX => self.reign.age_ms(self.raft.metrics().borrow_watched().current_term),
+            silence_ms => silence_ms,
+        };
+        silence_ms <= self.quorum_wait_ms
     }
 
-    /// The leading replica and its address, as far as this one knows.
+    /// The leading replica and its address, as far as this one knows; nobody when a majority may follow another by now.
     pub fn leader(&self) -> Option<(u64, String)> {
+        if self.leader_contact_ms() > self.quorum_wait_ms && !self.leads() {
+            return None;
+        }
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         let id = metrics.current_leader?;

@@ -32,7 +32,9 @@ pub const REPLICAS: u16 = 5;
 /// The place of gateways and clients.
 pub const HOME: u16 = 6;
 /// What a lab is made of.
-const TOOLS: [&str; 6] = ["ip", "nft", "nsenter", "unshare", "setpriv", "mount"];
+const TOOLS: [&str; 7] = ["ip", "tc", "nft", "nsenter", "unshare", "setpriv", "mount"];
+/// What a slow line queues before it drops: a second's worth, as routers do.
+const SLOW_QUEUE: &str = "burst 16kb latency 1s";
 
 /// One direction between two places.
 pub type Way = (u16, u16);
@@ -171,6 +173,35 @@ impl Lab {
     pub fn cut(&self, ways: &[Way]) -> anyhow::Result<()> {
         let pairs: Vec<String> = ways.iter().map(|(from, to)| format!("\"p{from}\" . \"p{to}\"")).collect();
         self.nft(&format!("add element bridge cut blocked {{ {} }}", pairs.join(", ")))
+    }
+
+    /// Makes a replica's line slow in both directions, so many kilobits per second.
+    ///
+    /// # Errors
+    /// When `tc` refuses.
+    pub fn slow(&self, id: u16, kbit: u32) -> anyhow::Result<()> {
+        for end in Self::ends(id) {
+            let rule = format!("{end} root tbf rate {kbit}kbit {SLOW_QUEUE}").replacen("DO", "replace", 1);
+            self.tool("tc", &rule.split(' ').collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    /// Takes [`Self::slow`] back.
+    ///
+    /// # Errors
+    /// When `tc` refuses.
+    pub fn full_speed(&self, id: u16) -> anyhow::Result<()> {
+        for end in Self::ends(id) {
+            let rule = format!("{end} root").replacen("DO", "del", 1);
+            self.tool("tc", &rule.split(' ').collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    /// Both ends of a replica's line, as `tc` names them.
+    fn ends(id: u16) -> [String; 2] {
+        [format!("-n br qdisc DO dev p{id}"), format!("-n r{id} qdisc DO dev v{id}")]
     }
 
     /// Every way is open again.
