@@ -4,19 +4,25 @@
 //! `fifty_membership_changes_with_kills_lose_nothing`; `QUORATE_HANDOVERS=20` transfers and stops of the leader (2 each
 //! without it) in `an_orderly_change_of_leader_is_short`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use quorate_cluster::process::Send;
 use quorate_cluster::{Balancer, Binaries, Member, Spec, wait_until};
+use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::frame::{Body, Request, Resume, SendMessage};
 use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rest::SessionGrant;
+use quorate_proto::rpc::ReplaceRequest;
+use quorate_proto::rpc::operator_client::OperatorClient;
 use quorate_tests::client::{Person, PersonHandle, Socket, Tally, rest};
 use quorate_tests::harness::TestCluster;
 use quorate_tests::history::Micros;
 use quorate_tests::{load, oracle};
+use quorate_tls::Role;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -274,6 +280,66 @@ async fn membership_changes(test: &TestCluster) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_its_leader_left_half_done_is_finished_by_the_next() -> anyhow::Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let test = TestCluster::start_with("half-done", small).await?;
+    let result = half_done(&test).await;
+    test.finish(result).await
+}
+
+/// The sets of voters that a replica goes by: two while a change is half done.
+async fn voters(test: &TestCluster, id: u16) -> Result<Vec<BTreeSet<u64>>, String> {
+    let membership =
+        test.cluster.replica_status(id, 0).await?.membership.and_then(|stored| stored.membership);
+    let sets = membership.unwrap_or_default().voters.into_iter();
+    Ok(sets.map(|set| set.node_ids.into_iter().collect()).collect())
+}
+
+async fn half_done(test: &TestCluster) -> anyhow::Result<()> {
+    let talk = Talk::begin(test).await?;
+    let new = test.cluster.start_newcomer().await?;
+    let (name, address) = (new.to_string(), test.cluster.replica_grpc(new)?.to_string());
+    test.cluster.operate(&["member", "add", "--id", &name, "--address", &address, "--wait"]).await?;
+    let leading = leader(test).await?;
+    let others: Vec<u16> = (1..=5).filter(|id| *id != leading).collect();
+    // The leader, `old` and one more are a majority of the members of before, but not of those after: both are asked for.
+    let (old, asleep) = (others[0], [others[1], others[2], new]);
+    for id in asleep {
+        test.cluster.signal(&Member::Replica(id), Send::Pause)?;
+    }
+    let mut operator = OperatorClient::new(test.channel(leading, Role::Operator)?);
+    let mut change = tonic::Request::new(ReplaceRequest { old_id: old.into(), new_id: new.into() });
+    change.metadata_mut().insert(CLUSTER_METADATA, test.cluster.id().parse()?);
+    let killed = async {
+        wait_until("the change to be half done", WAIT, || async {
+            let sets = voters(test, leading).await?.len();
+            if sets == 2 { Ok(()) } else { Err(format!("{sets} sets of voters")) }
+        })
+        .await?;
+        test.cluster.kill(&Member::Replica(leading)).await?;
+        let began = test.recorder.mark(format!("killed {leading} while {old} was being replaced by {new}"));
+        for id in asleep {
+            test.cluster.signal(&Member::Replica(id), Send::Resume)?;
+        }
+        test.cluster.start_member(&Member::Replica(leading))?;
+        anyhow::Ok(began)
+    };
+    let (answer, began) = tokio::join!(operator.replace(change), killed);
+    ensure!(answer.is_err(), "the leader that was killed answered: {answer:?}");
+    let after: BTreeSet<u64> = (1..=6).filter(|id| *id != u64::from(old)).collect();
+    wait_until("the change to be finished", WAIT, || async {
+        let (id, _) = test.cluster.leader().await?;
+        let now = voters(test, id).await?;
+        if now == [after.clone()] { Ok(()) } else { Err(format!("voters {now:?}")) }
+    })
+    .await?;
+    test.cluster.dismiss(old).await?;
+    acks_since(test, began?, "after the half-done change").await?;
+    talk.end(test).await?;
+    states_agree(test).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_replica_is_replaced_under_a_new_id() -> anyhow::Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let test = TestCluster::start_with("dead-replica-replaced", small).await?;
@@ -501,7 +567,7 @@ async fn orderly_changes(test: &TestCluster) -> anyhow::Result<()> {
     test.cluster.start().await?;
     let mut all = Vec::new();
     for id in test.cluster.replica_ids() {
-        all.push(test.cluster.signal(&Member::Replica(id), quorate_cluster::process::Send::Terminate)?);
+        all.push(test.cluster.signal(&Member::Replica(id), Send::Terminate)?);
     }
     let started = Instant::now();
     wait_until("all replicas to end", WAIT, || async {
