@@ -1,10 +1,12 @@
 //! Metrics of a replica, declared here and nowhere else: `quorate_replica_<noun>_<unit>`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use quorate_proto::rpc::StatusResponse;
 
@@ -23,6 +25,42 @@ struct Gauges {
     machine_version: Gauge,
 }
 
+/// Of snapshots.
+#[derive(Debug)]
+struct Storage {
+    snapshot_build_seconds: Histogram,
+    snapshot_bytes: Gauge,
+    snapshots_installed: Counter,
+    snapshot_received_bytes: Gauge,
+    snapshot_receiving_bytes: Gauge,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            // 10 ms to about three minutes.
+            snapshot_build_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 15)),
+            snapshot_bytes: Gauge::default(),
+            snapshots_installed: Counter::default(),
+            snapshot_received_bytes: Gauge::default(),
+            snapshot_receiving_bytes: Gauge::default(),
+        }
+    }
+}
+
+impl Storage {
+    fn register(&self, registry: &mut Registry) {
+        let help = "Building a snapshot, and making it durable";
+        registry.register("snapshot_build_seconds", help, self.snapshot_build_seconds.clone());
+        registry.register("snapshot_bytes", "The last snapshot built", self.snapshot_bytes.clone());
+        registry.register("installed_snapshots", "Snapshots installed", self.snapshots_installed.clone());
+        let help = "Received so far of the snapshot that is being received";
+        registry.register("snapshot_received_bytes", help, self.snapshot_received_bytes.clone());
+        let help = "Size of the snapshot that is being received; 0 when none is";
+        registry.register("snapshot_receiving_bytes", help, self.snapshot_receiving_bytes.clone());
+    }
+}
+
 /// All metrics of one replica. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -35,6 +73,7 @@ pub struct Metrics {
     refused_overloaded: Counter,
     disagreements: Counter,
     feeds: Gauge,
+    storage: Arc<Storage>,
 }
 
 impl Default for Metrics {
@@ -77,6 +116,8 @@ impl Default for Metrics {
             counter(&mut registry, "disagreements", "Times another replica had another state at one index");
         let feeds = Gauge::default();
         registry.register("feeds", "Open feeds", feeds.clone());
+        let storage = Arc::new(Storage::default());
+        storage.register(&mut registry);
         Self {
             registry: Arc::new(registry),
             gauges,
@@ -87,6 +128,7 @@ impl Default for Metrics {
             refused_overloaded,
             disagreements,
             feeds,
+            storage,
         }
     }
 }
@@ -126,6 +168,29 @@ impl Metrics {
     /// A feed was opened (1) or has ended (-1).
     pub fn feeds(&self, change: i64) {
         self.feeds.inc_by(change);
+    }
+
+    /// A snapshot was built and is durable.
+    pub fn snapshot_built(&self, bytes: u64, took: Duration) {
+        self.storage.snapshot_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.storage.snapshot_build_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A received snapshot has replaced the state.
+    pub fn snapshot_installed(&self) {
+        self.storage.snapshots_installed.inc();
+    }
+
+    /// So much of a snapshot of `total` bytes has been received; 0 of 0 when none is any more.
+    pub fn snapshot_received(&self, bytes: u64, total: u64) {
+        self.storage.snapshot_received_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.storage.snapshot_receiving_bytes.set(i64::try_from(total).unwrap_or(i64::MAX));
+    }
+
+    /// Bytes received, and bytes in all, of the snapshot that is being received.
+    pub fn snapshot_progress(&self) -> (u64, u64) {
+        let of = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
+        (of(&self.storage.snapshot_received_bytes), of(&self.storage.snapshot_receiving_bytes))
     }
 
     /// The text that `/metrics` answers, in the OpenMetrics format.

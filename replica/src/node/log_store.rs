@@ -384,6 +384,11 @@ impl LogStore {
         Ok(Self { log: Arc::new(RwLock::new(log)), mark: Some(Arc::new(mark)), shared })
     }
 
+    /// Index up to which the log was purged; `None` when it was not.
+    pub fn purged_index(&self) -> Option<u64> {
+        self.log.read().expect(NOT_POISONED).log_state().purged().map(|id| id.0.index())
+    }
+
     /// Where failures of the log are told.
     pub fn failure(&self) -> &Failure {
         &self.shared.failure

@@ -23,6 +23,7 @@ mod types;
 mod upgrade;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -50,6 +51,7 @@ use types::{Peer, Proposal, stored_membership_to_wire};
 use upgrade::TooNew;
 
 use crate::config::Settings;
+use crate::failure::Failure;
 use crate::feed::Publisher;
 use crate::metrics::Metrics;
 use crate::planted::{self, Bug};
@@ -230,8 +232,10 @@ impl Node {
         let log = LogStore::open(&log_dir)?;
         let begun = log.last_log_id().is_some() || log.vote().is_some();
         let memory = Memory::open(&settings.data_dir, settings.id, begun)?;
-        let store = Arc::new(Store::open(&settings.data_dir, &settings.boot_id_file)?);
+        let store =
+            Arc::new(Store::open_measured(&settings.data_dir, &settings.boot_id_file, metrics.clone())?);
         discard_unprovable(&store, &log).await?;
+        check_snapshot(&store, &log).await?;
         let publisher = Publisher::new(store.read().applied());
         let machine_version_max = settings.machine_version_max;
         TooNew::check(store.read().applied().machine_version, machine_version_max)
@@ -248,6 +252,7 @@ impl Node {
             identity.clone(),
             clocks.clone(),
             memory.clone(),
+            store.clone(),
             refusals.clone(),
             quorum_age.clone(),
         );
@@ -317,16 +322,7 @@ impl Node {
 
     /// The service for the other replicas.
     pub fn peer_service(&self) -> PeerService {
-        PeerService::new(
-            self.raft.clone(),
-            self.store.clone(),
-            self.contact.clone(),
-            self.clocks.clone(),
-            self.evidence.clone(),
-            self.memory.clone(),
-            self.gate.clone(),
-        )
-        .until(self.stopping.clone())
+        PeerService::new(self)
     }
 
     /// This replica's id.
@@ -499,6 +495,8 @@ impl Node {
             machine_version_max: self.machine_version_max,
             state: hex(&applied.state),
             disagreements: self.metrics.disagreements(),
+            snapshot_received_bytes: self.metrics.snapshot_progress().0,
+            snapshot_total_bytes: self.metrics.snapshot_progress().1,
             ..rpc::StatusResponse::default()
         }
     }
@@ -533,12 +531,19 @@ impl Node {
             line = refused => Ending::Refused(line),
             line = self.log.failure().happened() => Ending::Failed(line),
             line = self.memory.failure().happened() => Ending::Failed(line),
+            line = self.store.failure().happened() => Ending::Failed(line),
             reason = self.halt.reached() => Ending::Failed(reason),
             reason = consensus => {
-                let told = self.log.failure().told().or_else(|| self.halt.reason());
+                let told = self.told().or_else(|| self.halt.reason());
                 Ending::Failed(told.unwrap_or(reason))
             }
         }
+    }
+
+    /// What storage told of a failure.
+    fn told(&self) -> Option<String> {
+        let failures = [self.log.failure(), self.store.failure(), self.memory.failure()];
+        failures.into_iter().find_map(Failure::told)
     }
 
     /// Hands leadership over if this replica has it, stops consensus and closes the state in order.
@@ -642,9 +647,12 @@ impl Node {
                 let now = log.disk_bytes();
                 at_last = at_last.min(now);
                 let last_size = store.current_snapshot().ok().flatten();
+                // One that a follower found damaged is built anew; it stays until then, since the log may not reach back.
+                let damaged = store.take_snapshot_distrust();
                 let last_size =
                     last_size.and_then(|file| file.path.metadata().ok()).map_or(0, |meta| meta.len());
-                if now - at_last >= SNAPSHOT_LOG_BYTES.max(last_size) {
+                let enough = SNAPSHOT_LOG_BYTES.max(last_size);
+                if damaged || now - at_last >= enough {
                     at_last = now;
                     if raft.trigger().snapshot().await.is_err() {
                         return;
@@ -675,6 +683,49 @@ async fn read_index(raft: &Raft) -> Result<u64, String> {
 fn snapshot_log_id(store: &Store) -> Result<Option<types::LogId>, StoreError> {
     let snapshot = store.current_snapshot()?;
     Ok(snapshot.and_then(|file| file.applied.log_id.as_ref().map(types::log_id_from_wire)))
+}
+
+/// The snapshot from which a start goes on must be whole, and be there if the log alone does not reach back far enough.
+async fn check_snapshot(store: &Store, log: &LogStore) -> Result<(), StartError> {
+    let (applied, purged) = (store.read().applied().index(), log.purged_index());
+    let damaged = |file: &Path, what: String| LogError::Damaged { file: file.to_owned(), what };
+    let needed = applied < purged;
+    let Some(snapshot) = store.current_snapshot()? else {
+        if needed {
+            let what = "no snapshot can be read, and the log alone does not hold the state".to_owned();
+            return Err(damaged(store.snapshot_dir(), what).into());
+        }
+        return build_if_purged(store, purged).await;
+    };
+    if applied >= snapshot.applied.index() {
+        return Ok(());
+    }
+    // Consensus installs it now.
+    let path = snapshot.path.clone();
+    let verified = blocking(move || Store::verify_snapshot(&path)).await;
+    match verified.map_err(|error| StartError::Raft(error.to_string()))? {
+        Ok(_) if needed && snapshot.applied.index() < purged => {
+            let what = "it ends before the log begins".to_owned();
+            Err(damaged(&snapshot.path, what).into())
+        }
+        Ok(_) => Ok(()),
+        Err(StoreError::Damaged(what)) if needed => Err(damaged(&snapshot.path, what).into()),
+        Err(error @ StoreError::Damaged(_)) => {
+            tracing::warn!(%error, "the log holds all of the state, going on without the snapshot");
+            store.drop_snapshot(&snapshot.path)?;
+            build_if_purged(store, purged).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A log that does not reach back to the beginning needs a snapshot beside it, for followers that are far behind.
+async fn build_if_purged(store: &Store, purged: Option<u64>) -> Result<(), StartError> {
+    if purged.is_some() {
+        tracing::warn!("building the snapshot that is missing");
+        store.build_snapshot().await?;
+    }
+    Ok(())
 }
 
 /// A checkpoint that claims more than log and snapshot can prove is not believed.

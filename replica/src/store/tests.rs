@@ -331,3 +331,20 @@ async fn an_overlay_that_waits_behind_an_install_is_not_written_over_it() {
     assert_eq!(texts(&old, 0, 10, 10), ["installed"]);
     assert_eq!(old.checkpoint_index().expect("reads"), 500);
 }
+
+#[tokio::test]
+async fn a_full_disk_under_a_snapshot_is_told_in_one_line() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    commit(&store, 1, &[(message(1), Some("text"))]);
+    // Every write to this device says that it is full.
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("snapshots").join("incoming-build"))
+        .expect("links");
+    assert!(store.build_snapshot().await.is_err());
+    let told = store.failure().happened().await;
+    assert!(told.contains("is full") && told.contains("make space") && !told.contains('\n'), "{told}");
+    assert!(
+        fs::symlink_metadata(dir.path().join("snapshots").join("incoming-build")).is_err(),
+        "no half file"
+    );
+}
