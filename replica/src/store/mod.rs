@@ -219,6 +219,7 @@ impl Store {
             other => other?,
         };
         let failure = Failure::default();
+        checkpoint.guard(&state_dir, trust.clone(), failure.clone());
         let (state, room) = (Arc::new(RwLock::new(state)), Arc::new(Notify::new()));
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
@@ -565,9 +566,7 @@ impl StoppedCheckpoint {
 
     /// Every stored pair, in order of keys.
     pub fn pairs(&self) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + '_ {
-        let bytes = |(key, value): (sled::IVec, sled::IVec)| {
-            (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value))
-        };
+        let bytes = |(key, value): (sled::IVec, Bytes)| (Bytes::copy_from_slice(&key), value);
         self.checkpoint.raw_pairs().map(move |pair| pair.map(bytes))
     }
 }

@@ -39,10 +39,10 @@ fn file_name(applied: &Applied) -> String {
 }
 
 /// Writes a snapshot into `dir` and returns it once it is durable. Older ones are removed after.
-pub(super) fn write<B: AsRef<[u8]>>(
+pub(super) fn write<K: AsRef<[u8]>>(
     dir: &Path,
     applied: &Applied,
-    pairs: impl Iterator<Item = Result<(B, B), StoreError>>,
+    pairs: impl Iterator<Item = Result<(K, Bytes), StoreError>>,
 ) -> Result<SnapshotFile, StoreError> {
     let (path, aside) = (dir.join(file_name(applied)), dir.join("incoming-build"));
     let written = write_aside(&aside, applied, pairs).and_then(|()| settle(&aside, &path));
@@ -54,10 +54,10 @@ pub(super) fn write<B: AsRef<[u8]>>(
     Ok(SnapshotFile { path, applied: applied.clone() })
 }
 
-fn write_aside<B: AsRef<[u8]>>(
+fn write_aside<K: AsRef<[u8]>>(
     aside: &Path,
     applied: &Applied,
-    pairs: impl Iterator<Item = Result<(B, B), StoreError>>,
+    pairs: impl Iterator<Item = Result<(K, Bytes), StoreError>>,
 ) -> Result<(), StoreError> {
     let mut out = BlockWriter::create(aside)?;
     out.block(&applied.encode_to_vec())?;
@@ -65,9 +65,9 @@ fn write_aside<B: AsRef<[u8]>>(
     let mut sum = StateSum::default();
     for pair in pairs {
         let (key, value) = pair?;
-        sum.add_stored(key.as_ref(), &Bytes::copy_from_slice(value.as_ref()))?;
+        sum.add_stored(key.as_ref(), &value)?;
         push_bytes(&mut block, key.as_ref());
-        push_bytes(&mut block, value.as_ref());
+        push_bytes(&mut block, &value);
         if block.len() >= BLOCK_BYTES_TARGET {
             out.block(&block)?;
             block.clear();
