@@ -1,6 +1,7 @@
 //! Metrics of a replica, declared here and nowhere else: `quorate_replica_<noun>_<unit>`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -25,9 +26,18 @@ struct Gauges {
     machine_version: Gauge,
 }
 
-/// Of snapshots.
+/// A gauge of seconds.
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// Of disks: the  snapshots.
 #[derive(Debug)]
 struct Storage {
+    log_written_bytes: Counter,
+    log_syncs: Counter,
+    log_sync_seconds: Counter<f64, AtomicU64>,
+    log_sync_p99_seconds: Seconds,
+    log_segments: Gauge,
+    log_purged_segments: Counter,
     snapshot_build_seconds: Histogram,
     snapshot_bytes: Gauge,
     snapshots_installed: Counter,
@@ -38,6 +48,12 @@ struct Storage {
 impl Default for Storage {
     fn default() -> Self {
         Self {
+            log_written_bytes: Counter::default(),
+            log_syncs: Counter::default(),
+            log_sync_seconds: Counter::default(),
+            log_sync_p99_seconds: Gauge::default(),
+            log_segments: Gauge::default(),
+            log_purged_segments: Counter::default(),
             // 10 ms to about three minutes.
             snapshot_build_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 15)),
             snapshot_bytes: Gauge::default(),
@@ -50,6 +66,18 @@ impl Default for Storage {
 
 impl Storage {
     fn register(&self, registry: &mut Registry) {
+        registry.register("log_written_bytes", "Written to the Raft log", self.log_written_bytes.clone());
+        registry.register("log_syncs", "Syncs of the Raft log", self.log_syncs.clone());
+        registry.register(
+            "log_sync_seconds",
+            "Spent in syncs of the Raft log",
+            self.log_sync_seconds.clone(),
+        );
+        let help = "99th percentile of the Raft log's syncs since the start";
+        registry.register("log_sync_p99_seconds", help, self.log_sync_p99_seconds.clone());
+        registry.register("log_segments", "Files of the Raft log", self.log_segments.clone());
+        let help = "Files of the Raft log removed after a purge";
+        registry.register("log_purged_segments", help, self.log_purged_segments.clone());
         let help = "Building a snapshot, and making it durable";
         registry.register("snapshot_build_seconds", help, self.snapshot_build_seconds.clone());
         registry.register("snapshot_bytes", "The last snapshot built", self.snapshot_bytes.clone());
@@ -193,6 +221,21 @@ impl Metrics {
         (of(&self.storage.snapshot_received_bytes), of(&self.storage.snapshot_receiving_bytes))
     }
 
+    /// Files of the log were removed after a purge.
+    pub fn log_purged(&self, segments: u64) {
+        self.storage.log_purged_segments.inc_by(segments);
+    }
+
+    /// What the log's writer has done since the start.
+    pub fn log(&self, log: &LogFigures) {
+        let storage = &self.storage;
+        storage.log_written_bytes.inner().store(log.written_bytes, Ordering::Relaxed);
+        storage.log_syncs.inner().store(log.syncs, Ordering::Relaxed);
+        storage.log_sync_seconds.inner().store(log.sync_time.as_secs_f64().to_bits(), Ordering::Relaxed);
+        storage.log_sync_p99_seconds.set(log.sync_p99.as_secs_f64());
+        storage.log_segments.set(i64::try_from(log.segments).unwrap_or(i64::MAX));
+    }
+
     /// The text that `/metrics` answers, in the OpenMetrics format.
     pub fn render(&self, status: &StatusResponse, log: u64, checkpoint: u64, overlay: usize) -> String {
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -213,4 +256,21 @@ impl Metrics {
             Err(error) => format!("# cannot encode: {error}\n"),
         }
     }
+}
+
+/// What the log's writer has done since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogFigures {
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Writes that were asked for; several share one sync.
+    pub writes: u64,
+    /// Syncs.
+    pub syncs: u64,
+    /// Time in syncs, all together.
+    pub sync_time: Duration,
+    /// 99 of 100 syncs took at most this.
+    pub sync_p99: Duration,
+    /// Files.
+    pub segments: u64,
 }

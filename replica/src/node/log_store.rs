@@ -31,6 +31,7 @@ use super::types::{
 };
 use crate::cell::{Cell, CellError};
 use crate::failure::{Failure, describe};
+use crate::metrics::{LogFigures, Metrics};
 use crate::planted::{self, Bug};
 
 /// Entries kept decoded for followers that are close behind; the rest is read from disk.
@@ -214,6 +215,7 @@ struct Shared {
     /// All bytes of the log before this place are on disk.
     synced: AtomicU64,
     failure: Failure,
+    metrics: Metrics,
 }
 
 impl Shared {
@@ -339,21 +341,21 @@ impl LogStore {
     ///
     /// # Errors
     /// When the directory cannot be used, or anything but a torn tail is damaged.
-    pub fn open(dir: &Path) -> Result<Self, LogError> {
-        Self::open_with(dir, SEGMENT_BYTES)
+    pub fn open(dir: &Path, metrics: Metrics) -> Result<Self, LogError> {
+        Self::open_with(dir, SEGMENT_BYTES, metrics)
     }
 
-    fn open_with(dir: &Path, segment_bytes: usize) -> Result<Self, LogError> {
+    fn open_with(dir: &Path, segment_bytes: usize, metrics: Metrics) -> Result<Self, LogError> {
         let failed = |source| LogError::Io { dir: dir.to_owned(), source };
         #[cfg(feature = "simulation")]
         if let Some(log) = Wal::simulated(dir) {
-            let shared =
-                Shared { dir: dir.to_owned(), synced: AtomicU64::new(0), failure: Failure::default() };
+            let (dir, synced, failure) = (dir.to_owned(), AtomicU64::new(0), Failure::default());
+            let shared = Shared { dir, synced, failure, metrics };
             return Ok(Self { log: Arc::new(RwLock::new(log)), mark: None, shared: Arc::new(shared) });
         }
         std::fs::create_dir_all(dir).map_err(failed)?;
         let (cell, marked) = open_mark(dir)?;
-        log_check::check(dir, marked)?;
+        let synced = log_check::check(dir, marked)?;
         let mut config = Config::new(dir.display());
         config.log_cache_capacity = Some(CACHE_BYTES);
         config.wal.chunk_max_size = Some(segment_bytes);
@@ -377,8 +379,9 @@ impl LogStore {
         let log = Wal::Files(log);
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
-            synced: AtomicU64::new(marked),
+            synced: AtomicU64::new(synced),
             failure: Failure::default(),
+            metrics,
         });
         let mark = Mark::start(cell, marked, shared.clone()).map_err(failed)?;
         Ok(Self { log: Arc::new(RwLock::new(log)), mark: Some(Arc::new(mark)), shared })
@@ -387,6 +390,20 @@ impl LogStore {
     /// Index up to which the log was purged; `None` when it was not.
     pub fn purged_index(&self) -> Option<u64> {
         self.log.read().expect(NOT_POISONED).log_state().purged().map(|id| id.0.index())
+    }
+
+    /// What the log's writer has done since the start.
+    pub fn figures(&self) -> LogFigures {
+        let stat = self.log.read().expect(NOT_POISONED).stat();
+        let flushed = stat.flush_metrics;
+        LogFigures {
+            written_bytes: flushed.write_bytes,
+            writes: flushed.write_request_count,
+            syncs: flushed.sync_batch_count,
+            sync_time: Duration::from_micros(flushed.sync_us),
+            sync_p99: Duration::from_micros(flushed.sync_percentiles.p99_us),
+            segments: stat.closed_chunks.len() as u64 + 1,
+        }
     }
 
     /// Where failures of the log are told.
@@ -572,7 +589,10 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
-        self.write_synced(|log| log.purge(LogIdRecord(log_id))).await
+        let before = self.figures().segments;
+        self.write_synced(|log| log.purge(LogIdRecord(log_id))).await?;
+        self.shared.metrics.log_purged(before.saturating_sub(self.figures().segments));
+        Ok(())
     }
 }
 

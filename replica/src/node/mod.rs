@@ -229,7 +229,7 @@ impl Node {
         planted::this_is_replica(settings.id);
         agreement::check(&settings.data_dir).map_err(StartError::Settings)?;
         let log_dir = settings.data_dir.join("log");
-        let log = LogStore::open(&log_dir)?;
+        let log = LogStore::open(&log_dir, metrics.clone())?;
         let begun = log.last_log_id().is_some() || log.vote().is_some();
         let memory = Memory::open(&settings.data_dir, settings.id, begun)?;
         let store =
@@ -499,6 +499,11 @@ impl Node {
             snapshot_total_bytes: self.metrics.snapshot_progress().1,
             ..rpc::StatusResponse::default()
         }
+    }
+
+    /// Brings the metrics of the log's writer up to date.
+    pub fn measure_log(&self) {
+        self.metrics.log(&self.log.figures());
     }
 
     /// Bytes of the Raft log on disk.

@@ -27,7 +27,7 @@ struct Builder;
 fn stores(dir: &TempDir) -> (LogStore, StateMachine) {
     let boot = dir.path().join("boot");
     std::fs::write(&boot, "boot").expect("a file");
-    let log = LogStore::open(&dir.path().join("log")).expect("opens");
+    let log = LogStore::open(&dir.path().join("log"), Metrics::default()).expect("opens");
     let store = Arc::new(Store::open(dir.path(), &boot).expect("opens"));
     let publisher = Publisher::new(store.read().applied());
     (log, StateMachine::new(store, publisher, Metrics::default()))
