@@ -65,12 +65,12 @@ pub use roster::ReplicaRecord;
 
 type Raft = openraft::Raft<types::Types, StateMachine>;
 
-/// A snapshot is taken when the log has grown by this much since the last, or by the last one's size if that is more.
-const SNAPSHOT_LOG_BYTES: u64 = 256 * 1024 * 1024;
+/// However large the last snapshot was: the log is read whole at a start.
+const SNAPSHOT_LOG_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// A snapshot is taken after so many entries, however small they are: about 100 bytes of memory are held for each.
+const SNAPSHOT_LOG_ENTRIES_MAX: u64 = 4_000_000;
 /// How often the log's size is looked at.
 const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// Entries kept behind a snapshot for followers that are a little late.
-const LOGS_BEHIND_SNAPSHOT: u64 = 10_000;
 /// Entries in one append to a follower.
 const APPEND_ENTRIES_MAX: u64 = 2048;
 /// Longest wait for a leader to confirm itself before a linearizable read is refused.
@@ -285,7 +285,7 @@ impl Node {
             halt,
         };
         node.spawn_admission(settings.replicas.clone(), found);
-        node.spawn_snapshots();
+        node.spawn_snapshots(settings.snapshot_log_bytes);
         node.spawn_ticks();
         Ok(node)
     }
@@ -638,7 +638,7 @@ impl Node {
     }
 
     /// Takes a snapshot whenever the log has grown enough; the log before it is purged then.
-    fn spawn_snapshots(&self) {
+    fn spawn_snapshots(&self, snapshot_log_bytes: u64) {
         let (raft, log, store) = (self.raft.clone(), self.log.clone(), self.store.clone());
         tokio::spawn(async move {
             let watched = raft.metrics();
@@ -656,8 +656,11 @@ impl Node {
                 let damaged = store.take_snapshot_distrust();
                 let last_size =
                     last_size.and_then(|file| file.path.metadata().ok()).map_or(0, |meta| meta.len());
-                let enough = SNAPSHOT_LOG_BYTES.max(last_size);
-                if damaged || now - at_last >= enough {
+                let enough = snapshot_log_bytes.max(last_size).min(SNAPSHOT_LOG_BYTES_MAX);
+                let entries = log.last_index().saturating_sub(log.purged_index().unwrap_or(0));
+                // Whatever the log's size, since so many entries are held in memory until the snapshot lets them go.
+                let many = entries >= SNAPSHOT_LOG_ENTRIES_MAX && now > at_last;
+                if damaged || many || now - at_last >= enough {
                     at_last = now;
                     if raft.trigger().snapshot().await.is_err() {
                         return;
@@ -764,7 +767,7 @@ fn raft_config(settings: &Settings) -> Result<Config, String> {
         max_payload_entries: APPEND_ENTRIES_MAX,
         replication_lag_threshold: u64::MAX,
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: LOGS_BEHIND_SNAPSHOT,
+        max_in_snapshot_log_to_keep: settings.log_entries_kept,
         // Until it is known that the disk is not an old copy.
         enable_elect: false,
         enable_pre_vote: Some(true),
