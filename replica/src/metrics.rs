@@ -29,7 +29,7 @@ struct Gauges {
 /// A gauge of seconds.
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// Of disks: the  snapshots.
+/// Of disks: the log's writer, room, and snapshots.
 #[derive(Debug)]
 struct Storage {
     log_written_bytes: Counter,
@@ -38,6 +38,7 @@ struct Storage {
     log_sync_p99_seconds: Seconds,
     log_segments: Gauge,
     log_purged_segments: Counter,
+    storage_low: Gauge,
     snapshot_build_seconds: Histogram,
     snapshot_bytes: Gauge,
     snapshots_installed: Counter,
@@ -54,6 +55,7 @@ impl Default for Storage {
             log_sync_p99_seconds: Gauge::default(),
             log_segments: Gauge::default(),
             log_purged_segments: Counter::default(),
+            storage_low: Gauge::default(),
             // 10 ms to about three minutes.
             snapshot_build_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 15)),
             snapshot_bytes: Gauge::default(),
@@ -78,6 +80,7 @@ impl Storage {
         registry.register("log_segments", "Files of the Raft log", self.log_segments.clone());
         let help = "Files of the Raft log removed after a purge";
         registry.register("log_purged_segments", help, self.log_purged_segments.clone());
+        registry.register("storage_low", "Whether the disk is nearly full", self.storage_low.clone());
         let help = "Building a snapshot, and making it durable";
         registry.register("snapshot_build_seconds", help, self.snapshot_build_seconds.clone());
         registry.register("snapshot_bytes", "The last snapshot built", self.snapshot_bytes.clone());
@@ -219,6 +222,11 @@ impl Metrics {
     pub fn snapshot_progress(&self) -> (u64, u64) {
         let of = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
         (of(&self.storage.snapshot_received_bytes), of(&self.storage.snapshot_receiving_bytes))
+    }
+
+    /// Whether the disk is nearly full.
+    pub fn storage_low(&self, low: bool) {
+        self.storage.storage_low.set(i64::from(low));
     }
 
     /// Files of the log were removed after a purge.

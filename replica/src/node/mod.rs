@@ -17,6 +17,7 @@ mod network;
 mod peer_service;
 mod peers;
 mod recall;
+mod room;
 mod roster;
 mod state_machine;
 mod types;
@@ -46,6 +47,7 @@ use log_store::LogStore;
 use network::{Network, Refusals};
 use peers::Peers;
 use recall::Memory;
+use room::Room;
 use state_machine::StateMachine;
 use types::{Peer, Proposal, stored_membership_to_wire};
 use upgrade::TooNew;
@@ -154,6 +156,8 @@ pub enum StartError {
 pub enum ProposeError {
     /// Surely not applied: another replica leads, or none.
     NotLeader,
+    /// Surely not applied: the disk of this replica, or of a majority, is nearly full.
+    StorageLow,
     /// Proposed, but its fate was not seen.
     Unknown,
 }
@@ -199,6 +203,7 @@ pub struct Node {
     network: Network,
     read_index_client: Mutex<Option<(u64, String, network::Client)>>,
     memory: Memory,
+    room: Room,
     gate: Gate,
     metrics: Metrics,
     identity: Identity,
@@ -246,12 +251,15 @@ impl Node {
         let identity = Identity::new(&settings.cluster, settings.id)
             .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
         let config = raft_config(settings).map_err(StartError::Settings)?;
+        let room = Room::new(settings.data_dir.clone(), settings.storage_reserve_bytes);
+        tokio::spawn(room.clone().watch(metrics.clone()));
         let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
         let (refusals, quorum_age) = (Refusals::default(), QuorumAge::default());
         let network = Network::new(
             identity.clone(),
             clocks.clone(),
             memory.clone(),
+            room.clone(),
             store.clone(),
             refusals.clone(),
             quorum_age.clone(),
@@ -275,6 +283,7 @@ impl Node {
             network,
             read_index_client: Mutex::default(),
             memory,
+            room,
             gate: Gate::default(),
             metrics,
             identity,
@@ -400,6 +409,9 @@ impl Node {
         if !self.is_leader() {
             return Err(ProposeError::NotLeader);
         }
+        if self.refuses_writes() {
+            return Err(ProposeError::StorageLow);
+        }
         let log_time_ms = log_time_ms(&self.raft, &self.clocks);
         if log_time_ms == 0 && self.publisher.position().borrow().log_time_ms == 0 {
             // A new cluster whose majority has not told its clock yet: an entry of 1970 would be forgotten by the next.
@@ -495,10 +507,18 @@ impl Node {
             machine_version_max: self.machine_version_max,
             state: hex(&applied.state),
             disagreements: self.metrics.disagreements(),
+            storage_low: self.room.is_low(),
             snapshot_received_bytes: self.metrics.snapshot_progress().0,
             snapshot_total_bytes: self.metrics.snapshot_progress().1,
             ..rpc::StatusResponse::default()
         }
+    }
+
+    /// Whether too little room is left on disks for anything new to be proposed.
+    fn refuses_writes(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        self.room.refuses(metrics.membership_config.membership().get_joint_config())
     }
 
     /// Brings the metrics of the log's writer up to date.

@@ -32,6 +32,7 @@ use tonic::{Request, Status};
 use super::QuorumAge;
 use super::clock::Clocks;
 use super::recall::{Memory, acknowledged};
+use super::room::Room;
 use super::state_machine::read_piece;
 use super::types::{
     LeaderId, LogId, Missing, Peer, Types, Vote, entry_to_wire, log_id_from_wire, log_id_to_wire,
@@ -114,6 +115,7 @@ pub struct Network {
     identity: Identity,
     clocks: Clocks,
     memory: Memory,
+    room: Room,
     store: Arc<Store>,
     refusals: Refusals,
     quorum_age: QuorumAge,
@@ -130,11 +132,12 @@ impl Network {
         identity: Identity,
         clocks: Clocks,
         memory: Memory,
+        room: Room,
         store: Arc<Store>,
         refusals: Refusals,
         quorum_age: QuorumAge,
     ) -> Self {
-        Self { identity, clocks, memory, store, refusals, quorum_age }
+        Self { identity, clocks, memory, room, store, refusals, quorum_age }
     }
 
     /// A client to the replica with this id at an address, on a connection of its own.
@@ -196,6 +199,7 @@ pub struct PeerClient {
     client: Option<Client>,
     clocks: Clocks,
     memory: Memory,
+    room: Room,
     store: Arc<Store>,
     refusals: Refusals,
     quorum_age: QuorumAge,
@@ -218,8 +222,8 @@ impl PeerClient {
                 None
             }
         };
-        let Network { clocks, memory, store, refusals, quorum_age, .. } = network.clone();
-        Self { target, client, clocks, memory, store, refusals, quorum_age }
+        let Network { clocks, memory, room, store, refusals, quorum_age, .. } = network.clone();
+        Self { target, client, clocks, memory, room, store, refusals, quorum_age }
     }
 
     fn client(&self) -> Result<Client, Unreachable<Types>> {
@@ -315,6 +319,7 @@ impl RaftNetworkV2<Types> for PeerClient {
         request.acknowledged = self.memory.tell();
         let answer = self.call(option, |mut client| async move { client.append_once(request).await }).await?;
         self.clocks.told(self.target, answer.clock_ms);
+        self.room.told(self.target, answer.storage_low);
         let result = append_result(answer).map_err(|missing| bad_answer(&missing))?;
         Ok(match result {
             // A heartbeat or a single append: matched up to less than was sent is a partial success.
@@ -353,10 +358,11 @@ impl RaftNetworkV2<Types> for PeerClient {
                     return Err(Unreachable::from_string("the append stream did not open in time").into());
                 }
             };
-            let (target, clocks) = (self.target, self.clocks.clone());
+            let (target, clocks, room) = (self.target, self.clocks.clone(), self.room.clone());
             let results = answers.map(move |answer| match answer {
                 Ok(answer) => {
                     clocks.told(target, answer.clock_ms);
+                    room.told(target, answer.storage_low);
                     append_result(answer).map_err(|missing| bad_answer(&missing))
                 }
                 Err(status) => Err(unreachable(&status).into()),

@@ -24,6 +24,7 @@ use super::admission::Gate;
 use super::clock::Clocks;
 use super::leader_loss::{self, Evidence};
 use super::recall::Memory;
+use super::room::Room;
 use super::types::{
     Missing, Types, entry_from_wire, log_id_from_wire, log_id_to_wire, stored_membership_from_wire,
     stored_membership_to_wire, vote_from_wire, vote_to_wire,
@@ -44,6 +45,7 @@ pub struct PeerService {
     clocks: Clocks,
     evidence: Evidence,
     memory: Memory,
+    room: Room,
     gate: Gate,
     stopping: Arc<AtomicBool>,
     metrics: Metrics,
@@ -60,6 +62,7 @@ impl PeerService {
             clocks: node.clocks.clone(),
             evidence: node.evidence.clone(),
             memory: node.memory.clone(),
+            room: node.room.clone(),
             gate: node.gate.clone(),
             stopping: node.stopping.clone(),
             metrics: node.metrics.clone(),
@@ -72,14 +75,14 @@ impl PeerService {
         &self,
         requests: BoxStream<'static, Option<AppendEntriesRequest<Types>>>,
     ) -> BoxStream<'static, Result<rpc::AppendResponse, Status>> {
-        let (raft, clocks) = (self.raft.clone(), self.clocks.clone());
+        let (raft, clocks, room) = (self.raft.clone(), self.clocks.clone(), self.room.clone());
         let requests = requests.take_while(|append| std::future::ready(append.is_some()));
         let answers = requests.filter_map(std::future::ready).then(move |append| {
-            let (raft, clocks) = (raft.clone(), clocks.clone());
+            let (raft, clocks, room) = (raft.clone(), clocks.clone(), room.clone());
             async move {
                 let last = append.entries.last().map(|entry| entry.log_id).or(append.prev_log_id);
                 keep_vote_only(&raft, append).await.map_err(stopped)?;
-                Ok(append_answer(Ok(last), clocks.now_ms()))
+                Ok(append_answer(Ok(last), clocks.now_ms(), room.is_low()))
             }
         });
         answers.boxed()
@@ -128,14 +131,14 @@ fn append_from_wire(request: rpc::AppendRequest) -> Result<AppendEntriesRequest<
     })
 }
 
-fn append_answer(result: StreamAppendResult<Types>, clock_ms: u64) -> rpc::AppendResponse {
+fn append_answer(result: StreamAppendResult<Types>, clock_ms: u64, storage_low: bool) -> rpc::AppendResponse {
     use append_response::{Matched, Result as Answer};
     let result = match result {
         Ok(matched) => Answer::Matched(Matched { log_id: matched.as_ref().map(log_id_to_wire) }),
         Err(StreamAppendError::Conflict(id)) => Answer::Conflict(log_id_to_wire(&id)),
         Err(StreamAppendError::HigherVote(vote)) => Answer::HigherVote(vote_to_wire(&vote)),
     };
-    rpc::AppendResponse { result: Some(result), clock_ms }
+    rpc::AppendResponse { result: Some(result), clock_ms, storage_low }
 }
 
 fn vote_from_request(request: rpc::VoteRequest) -> Result<VoteRequest<Types>, Missing> {
@@ -286,9 +289,10 @@ impl RaftService for PeerService {
         let requests =
             requests.take_while(|append| std::future::ready(append.is_some())).filter_map(std::future::ready);
         let answers = self.raft.stream_append(requests.boxed());
-        let clocks = self.clocks.clone();
-        let answers = answers
-            .map(move |result| result.map(|answer| append_answer(answer, clocks.now_ms())).map_err(stopped));
+        let (clocks, room) = (self.clocks.clone(), self.room.clone());
+        let answers = answers.map(move |result| {
+            result.map(|answer| append_answer(answer, clocks.now_ms(), room.is_low())).map_err(stopped)
+        });
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -306,10 +310,14 @@ impl RaftService for PeerService {
         let last = append.entries.last().map(|entry| entry.log_id).or(prev);
         if planted::is(Bug::SkipQuorum) {
             keep_vote_only(&self.raft, append).await.map_err(stopped)?;
-            return Ok(Response::new(append_answer(Ok(last), self.clocks.now_ms())));
+            return Ok(Response::new(append_answer(Ok(last), self.clocks.now_ms(), self.room.is_low())));
         }
         let answer = self.raft.append_entries(append).await.map_err(stopped)?;
-        Ok(Response::new(append_answer(answer.into_stream_result(prev, last), self.clocks.now_ms())))
+        Ok(Response::new(append_answer(
+            answer.into_stream_result(prev, last),
+            self.clocks.now_ms(),
+            self.room.is_low(),
+        )))
     }
 
     async fn vote(&self, request: Request<rpc::VoteRequest>) -> Result<Response<rpc::VoteResponse>, Status> {
