@@ -12,6 +12,12 @@ use crate::machine;
 
 /// Where the kernel says which boot this is.
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
+/// Default free space below which writes are refused: four files of the log, or one snapshot of a middling state.
+const STORAGE_RESERVE_BYTES: u64 = 256 * 1024 * 1024;
+/// Default growth of the log between two snapshots: some hundred thousand messages, read again in seconds.
+const SNAPSHOT_LOG_BYTES: u64 = 256 * 1024 * 1024;
+/// Default number of entries kept behind a snapshot: one or two seconds of full load.
+const LOG_ENTRIES_KEPT: u64 = 10_000;
 /// Default interval of a leader's heartbeats.
 const HEARTBEAT_INTERVAL_MS: u64 = 60;
 /// Default bounds of the random wait before an election. openraft waits out the leader's lease (the upper bound) first, then
@@ -124,6 +130,12 @@ struct FileConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     clock_offset_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    storage_reserve_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot_log_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_entries_kept: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     heartbeat_interval_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     election_timeout_min_ms: Option<u64>,
@@ -158,6 +170,12 @@ pub struct Settings {
     pub boot_id_file: PathBuf,
     /// Added to this machine's clock: for tests of wrong clocks.
     pub clock_offset_ms: i64,
+    /// Writes are refused while a disk has less free space than this.
+    pub storage_reserve_bytes: u64,
+    /// A snapshot is taken when the log has grown by this much since the last, or by the last one's size if that is more.
+    pub snapshot_log_bytes: u64,
+    /// Entries kept behind a snapshot for followers that are a little late.
+    pub log_entries_kept: u64,
     /// Interval of a leader's heartbeats.
     pub heartbeat_interval_ms: u64,
     /// Shortest wait before an election.
@@ -219,6 +237,9 @@ impl Settings {
             cluster_secret_file: secret.ok_or_else(|| need("--cluster-secret-file"))?,
             boot_id_file: file.boot_id_file.unwrap_or_else(|| BOOT_ID_FILE.into()),
             clock_offset_ms: file.clock_offset_ms.unwrap_or(0),
+            storage_reserve_bytes: file.storage_reserve_bytes.unwrap_or(STORAGE_RESERVE_BYTES),
+            snapshot_log_bytes: file.snapshot_log_bytes.unwrap_or(SNAPSHOT_LOG_BYTES),
+            log_entries_kept: file.log_entries_kept.unwrap_or(LOG_ENTRIES_KEPT),
             heartbeat_interval_ms: file.heartbeat_interval_ms.unwrap_or(HEARTBEAT_INTERVAL_MS),
             election_timeout_min_ms: file.election_timeout_min_ms.unwrap_or(ELECTION_TIMEOUT_MIN_MS),
             election_timeout_max_ms: file.election_timeout_max_ms.unwrap_or(ELECTION_TIMEOUT_MAX_MS),
@@ -304,6 +325,9 @@ impl Settings {
             cluster_secret_file: Some(self.cluster_secret_file.clone()),
             boot_id_file: Some(self.boot_id_file.clone()),
             clock_offset_ms: Some(self.clock_offset_ms).filter(|offset| *offset != 0),
+            storage_reserve_bytes: Some(self.storage_reserve_bytes),
+            snapshot_log_bytes: Some(self.snapshot_log_bytes),
+            log_entries_kept: Some(self.log_entries_kept),
             heartbeat_interval_ms: Some(self.heartbeat_interval_ms),
             election_timeout_min_ms: Some(self.election_timeout_min_ms),
             election_timeout_max_ms: Some(self.election_timeout_max_ms),

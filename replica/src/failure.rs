@@ -67,6 +67,17 @@ pub fn describe(attempted: &str, place: &Path, error: &io::Error) -> String {
     }
 }
 
+/// One line about a failure while starting: what was attempted, where, and what to do.
+pub fn describe_start(attempted: &str, place: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::FileTooLarge
+        | io::ErrorKind::ReadOnlyFilesystem => describe(attempted, place, error),
+        _ => format!("{attempted} failed under {}: {error}", place.display()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -110,6 +110,10 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
         let node = node.clone();
         async move { node.finish_changes().await }
     });
+    let roomy = tokio::spawn({
+        let node = node.clone();
+        async move { node.leave_low_disk().await }
+    });
     let keys = tokio::spawn(signer.keep_keys(node.clone()));
     node.watch_peers(&settings).map_err(|error| RunError::Usage(error.to_string()))?;
 
@@ -123,6 +127,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     };
     formation.abort();
     finishing.abort();
+    roomy.abort();
     keys.abort();
     certificates.abort();
     if matches!(result, Err(RunError::Failed(_))) {

@@ -1,10 +1,13 @@
 //! Metrics of a replica, declared here and nowhere else: `quorate_replica_<noun>_<unit>`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use quorate_proto::rpc::StatusResponse;
 
@@ -23,6 +26,72 @@ struct Gauges {
     machine_version: Gauge,
 }
 
+/// A gauge of seconds.
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// Of disks: the log's writer, room, and snapshots.
+#[derive(Debug)]
+struct Storage {
+    log_written_bytes: Counter,
+    log_syncs: Counter,
+    log_sync_seconds: Counter<f64, AtomicU64>,
+    log_sync_p99_seconds: Seconds,
+    log_segments: Gauge,
+    log_purged_segments: Counter,
+    storage_low: Gauge,
+    snapshot_build_seconds: Histogram,
+    snapshot_bytes: Gauge,
+    snapshots_installed: Counter,
+    snapshot_received_bytes: Gauge,
+    snapshot_receiving_bytes: Gauge,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            log_written_bytes: Counter::default(),
+            log_syncs: Counter::default(),
+            log_sync_seconds: Counter::default(),
+            log_sync_p99_seconds: Gauge::default(),
+            log_segments: Gauge::default(),
+            log_purged_segments: Counter::default(),
+            storage_low: Gauge::default(),
+            // 10 ms to about three minutes.
+            snapshot_build_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 15)),
+            snapshot_bytes: Gauge::default(),
+            snapshots_installed: Counter::default(),
+            snapshot_received_bytes: Gauge::default(),
+            snapshot_receiving_bytes: Gauge::default(),
+        }
+    }
+}
+
+impl Storage {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("log_written_bytes", "Written to the Raft log", self.log_written_bytes.clone());
+        registry.register("log_syncs", "Syncs of the Raft log", self.log_syncs.clone());
+        registry.register(
+            "log_sync_seconds",
+            "Spent in syncs of the Raft log",
+            self.log_sync_seconds.clone(),
+        );
+        let help = "99th percentile of the Raft log's syncs since the start";
+        registry.register("log_sync_p99_seconds", help, self.log_sync_p99_seconds.clone());
+        registry.register("log_segments", "Files of the Raft log", self.log_segments.clone());
+        let help = "Files of the Raft log removed after a purge";
+        registry.register("log_purged_segments", help, self.log_purged_segments.clone());
+        registry.register("storage_low", "Whether the disk is nearly full", self.storage_low.clone());
+        let help = "Building a snapshot, and making it durable";
+        registry.register("snapshot_build_seconds", help, self.snapshot_build_seconds.clone());
+        registry.register("snapshot_bytes", "The last snapshot built", self.snapshot_bytes.clone());
+        registry.register("installed_snapshots", "Snapshots installed", self.snapshots_installed.clone());
+        let help = "Received so far of the snapshot that is being received";
+        registry.register("snapshot_received_bytes", help, self.snapshot_received_bytes.clone());
+        let help = "Size of the snapshot that is being received; 0 when none is";
+        registry.register("snapshot_receiving_bytes", help, self.snapshot_receiving_bytes.clone());
+    }
+}
+
 /// All metrics of one replica. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -35,6 +104,7 @@ pub struct Metrics {
     refused_overloaded: Counter,
     disagreements: Counter,
     feeds: Gauge,
+    storage: Arc<Storage>,
 }
 
 impl Default for Metrics {
@@ -77,6 +147,8 @@ impl Default for Metrics {
             counter(&mut registry, "disagreements", "Times another replica had another state at one index");
         let feeds = Gauge::default();
         registry.register("feeds", "Open feeds", feeds.clone());
+        let storage = Arc::new(Storage::default());
+        storage.register(&mut registry);
         Self {
             registry: Arc::new(registry),
             gauges,
@@ -87,6 +159,7 @@ impl Default for Metrics {
             refused_overloaded,
             disagreements,
             feeds,
+            storage,
         }
     }
 }
@@ -128,6 +201,49 @@ impl Metrics {
         self.feeds.inc_by(change);
     }
 
+    /// A snapshot was built and is durable.
+    pub fn snapshot_built(&self, bytes: u64, took: Duration) {
+        self.storage.snapshot_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.storage.snapshot_build_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A received snapshot has replaced the state.
+    pub fn snapshot_installed(&self) {
+        self.storage.snapshots_installed.inc();
+    }
+
+    /// So much of a snapshot of `total` bytes has been received; 0 of 0 when none is any more.
+    pub fn snapshot_received(&self, bytes: u64, total: u64) {
+        self.storage.snapshot_received_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.storage.snapshot_receiving_bytes.set(i64::try_from(total).unwrap_or(i64::MAX));
+    }
+
+    /// Bytes received, and bytes in all, of the snapshot that is being received.
+    pub fn snapshot_progress(&self) -> (u64, u64) {
+        let of = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
+        (of(&self.storage.snapshot_received_bytes), of(&self.storage.snapshot_receiving_bytes))
+    }
+
+    /// Whether the disk is nearly full.
+    pub fn storage_low(&self, low: bool) {
+        self.storage.storage_low.set(i64::from(low));
+    }
+
+    /// Files of the log were removed after a purge.
+    pub fn log_purged(&self, segments: u64) {
+        self.storage.log_purged_segments.inc_by(segments);
+    }
+
+    /// What the log's writer has done since the start.
+    pub fn log(&self, log: &LogFigures) {
+        let storage = &self.storage;
+        storage.log_written_bytes.inner().store(log.written_bytes, Ordering::Relaxed);
+        storage.log_syncs.inner().store(log.syncs, Ordering::Relaxed);
+        storage.log_sync_seconds.inner().store(log.sync_time.as_secs_f64().to_bits(), Ordering::Relaxed);
+        storage.log_sync_p99_seconds.set(log.sync_p99.as_secs_f64());
+        storage.log_segments.set(i64::try_from(log.segments).unwrap_or(i64::MAX));
+    }
+
     /// The text that `/metrics` answers, in the OpenMetrics format.
     pub fn render(&self, status: &StatusResponse, log: u64, checkpoint: u64, overlay: usize) -> String {
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -148,4 +264,21 @@ impl Metrics {
             Err(error) => format!("# cannot encode: {error}\n"),
         }
     }
+}
+
+/// What the log's writer has done since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogFigures {
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Writes that were asked for; several share one sync.
+    pub writes: u64,
+    /// Syncs.
+    pub syncs: u64,
+    /// Time in syncs, all together.
+    pub sync_time: Duration,
+    /// 99 of 100 syncs took at most this.
+    pub sync_p99: Duration,
+    /// Files.
+    pub segments: u64,
 }

@@ -19,7 +19,7 @@ use raft_log::codeq::Decode as _;
 use raft_log::{RaftLogAction, RaftLogRecord};
 
 use super::log_store::WalTypes;
-use crate::failure::REPLACE;
+use crate::failure::{REPLACE, describe_start};
 use crate::store::sync_dir;
 
 /// How an entry's record begins: its kind as a number of four bytes.
@@ -40,7 +40,7 @@ pub enum LogError {
     #[error("{0}")]
     Refused(String),
     /// The operating system refused.
-    #[error("cannot open the log in {}: {source}", dir.display())]
+    #[error("{}", describe_start("opening the log", dir, source))]
     Io {
         /// Where.
         dir: PathBuf,
@@ -112,11 +112,12 @@ fn proven(bytes: &[u8]) -> u64 {
     proofs.max().unwrap_or(0)
 }
 
-/// Looks at the log's files and cuts a torn tail. `synced` is what the mark says: all before was on disk.
+/// Looks at the log's files, cuts a torn tail, and brings what is left to disk. `synced` is what the mark says: all before was on
+/// disk. Returns where the log ends; all of it is on disk then.
 ///
 /// # Errors
 /// [`LogError::Damaged`] when something is wrong that no power cut can have done; nothing is changed then.
-pub fn check(dir: &Path, synced: u64) -> Result<(), LogError> {
+pub fn check(dir: &Path, synced: u64) -> Result<u64, LogError> {
     let failed = |source| LogError::Io { dir: dir.to_owned(), source };
     let mut segments = segments(dir).map_err(failed)?;
     if segments.is_empty() && synced > 0 {
@@ -172,7 +173,20 @@ pub fn check(dir: &Path, synced: u64) -> Result<(), LogError> {
         }
         .map_err(failed)?;
     }
-    Ok(())
+    for segment in segments.iter().filter(|segment| segment.end() > synced) {
+        write_anew(segment).map_err(failed)?;
+    }
+    Ok(end)
+}
+
+/// Writes a file again and syncs it: what was read of it may only be in the kernel's memory. After a sync that failed Linux takes
+/// such pages for clean, so that syncing the file itself would say yes and do nothing.
+fn write_anew(segment: &Segment) -> io::Result<()> {
+    let aside = segment.path.with_extension("anew");
+    fs::copy(&segment.path, &aside)?;
+    File::open(&aside)?.sync_all()?;
+    fs::rename(&aside, &segment.path)?;
+    sync_dir(&segment.path)
 }
 
 /// The damage that kept the log from being opened, by file and place; `None` when every record can be read.

@@ -12,6 +12,7 @@ use openraft::raft::Precondition;
 use openraft::{ChangeMembers, Instant as _};
 use quorate_proto::rpc::{self, StatusRequest, admin_client::AdminClient};
 
+use super::room::LOOK_INTERVAL;
 use super::types::{Peer, StoredMembership, Types, stored_membership_to_wire};
 use super::{Node, roster, types};
 
@@ -202,6 +203,23 @@ impl Node {
             }
         }
         tracing::info!("stopping without a successor: no other voter takes over");
+    }
+
+    /// For as long as this replica runs: leadership moves from a disk that is low to one that is not, so that one low disk
+    /// keeps nobody from writing.
+    pub async fn leave_low_disk(&self) {
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            if !self.is_leader() || !self.room.is_low() {
+                continue;
+            }
+            for successor in self.successors() {
+                if !self.room.is_low_at(successor) && self.pass_to(successor).await {
+                    tracing::info!(successor, "handed leadership over, storage is low here");
+                    break;
+                }
+            }
+        }
     }
 
     /// Transfers leadership to one replica; false when it refuses or does not lead in time.

@@ -17,12 +17,14 @@ mod network;
 mod peer_service;
 mod peers;
 mod recall;
+mod room;
 mod roster;
 mod state_machine;
 mod types;
 mod upgrade;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -45,11 +47,13 @@ use log_store::LogStore;
 use network::{Network, Refusals};
 use peers::Peers;
 use recall::Memory;
+use room::Room;
 use state_machine::StateMachine;
 use types::{Peer, Proposal, stored_membership_to_wire};
 use upgrade::TooNew;
 
 use crate::config::Settings;
+use crate::failure::Failure;
 use crate::feed::Publisher;
 use crate::metrics::Metrics;
 use crate::planted::{self, Bug};
@@ -63,12 +67,12 @@ pub use roster::ReplicaRecord;
 
 type Raft = openraft::Raft<types::Types, StateMachine>;
 
-/// A snapshot is taken when the log has grown by this much since the last, or by the last one's size if that is more.
-const SNAPSHOT_LOG_BYTES: u64 = 256 * 1024 * 1024;
+/// However large the last snapshot was: the log is read whole at a start.
+const SNAPSHOT_LOG_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// A snapshot is taken after so many entries, however small they are: about 100 bytes of memory are held for each.
+const SNAPSHOT_LOG_ENTRIES_MAX: u64 = 4_000_000;
 /// How often the log's size is looked at.
 const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// Entries kept behind a snapshot for followers that are a little late.
-const LOGS_BEHIND_SNAPSHOT: u64 = 10_000;
 /// Entries in one append to a follower.
 const APPEND_ENTRIES_MAX: u64 = 2048;
 /// Longest wait for a leader to confirm itself before a linearizable read is refused.
@@ -167,6 +171,8 @@ pub enum StartError {
 pub enum ProposeError {
     /// Surely not applied: another replica leads, or none.
     NotLeader,
+    /// Surely not applied: the disk of this replica, or of a majority, is nearly full.
+    StorageLow,
     /// Proposed, but its fate was not seen.
     Unknown,
 }
@@ -213,6 +219,7 @@ pub struct Node {
     network: Network,
     read_index_client: Mutex<Option<(u64, String, network::Client)>>,
     memory: Memory,
+    room: Room,
     gate: Gate,
     metrics: Metrics,
     identity: Identity,
@@ -245,11 +252,13 @@ impl Node {
         planted::this_is_replica(settings.id);
         agreement::check(&settings.data_dir).map_err(StartError::Settings)?;
         let log_dir = settings.data_dir.join("log");
-        let log = LogStore::open(&log_dir)?;
+        let log = LogStore::open(&log_dir, metrics.clone())?;
         let begun = log.last_log_id().is_some() || log.vote().is_some();
         let memory = Memory::open(&settings.data_dir, settings.id, begun)?;
-        let store = Arc::new(Store::open(&settings.data_dir, &settings.boot_id_file)?);
+        let store =
+            Arc::new(Store::open_measured(&settings.data_dir, &settings.boot_id_file, metrics.clone())?);
         discard_unprovable(&store, &log).await?;
+        check_snapshot(&store, &log).await?;
         let publisher = Publisher::new(store.read().applied());
         let machine_version_max = settings.machine_version_max;
         TooNew::check(store.read().applied().machine_version, machine_version_max)
@@ -261,12 +270,16 @@ impl Node {
             .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?
             .with(settings.tls.clone());
         let config = raft_config(settings).map_err(StartError::Settings)?;
+        let room = Room::new(settings.data_dir.clone(), settings.storage_reserve_bytes);
+        tokio::spawn(room.clone().watch(metrics.clone()));
         let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
         let (refusals, quorum_age) = (Refusals::default(), QuorumAge::default());
         let network = Network::new(
             identity.clone(),
             clocks.clone(),
             memory.clone(),
+            room.clone(),
+            store.clone(),
             refusals.clone(),
             quorum_age.clone(),
         );
@@ -290,6 +303,7 @@ impl Node {
             network,
             read_index_client: Mutex::default(),
             memory,
+            room,
             gate: Gate::default(),
             metrics,
             identity,
@@ -301,7 +315,7 @@ impl Node {
             halt,
         };
         node.spawn_admission(settings.replicas.clone(), found);
-        node.spawn_snapshots();
+        node.spawn_snapshots(settings.snapshot_log_bytes);
         node.spawn_ticks();
         Ok(node)
     }
@@ -339,16 +353,7 @@ impl Node {
 
     /// The service for the other replicas.
     pub fn peer_service(&self) -> PeerService {
-        PeerService::new(
-            self.raft.clone(),
-            self.store.clone(),
-            self.contact.clone(),
-            self.clocks.clone(),
-            self.evidence.clone(),
-            self.memory.clone(),
-            self.gate.clone(),
-        )
-        .until(self.stopping.clone())
+        PeerService::new(self)
     }
 
     /// This replica's id.
@@ -445,6 +450,9 @@ impl Node {
     ) -> Result<impl Stream<Item = Result<rpc::Outcome, ProposeError>> + Send + use<C>, ProposeError> {
         if !self.leads() {
             return Err(ProposeError::NotLeader);
+        }
+        if self.refuses_writes() {
+            return Err(ProposeError::StorageLow);
         }
         let log_time_ms = log_time_ms(&self.raft, &self.clocks);
         if log_time_ms == 0 && self.publisher.position().borrow().log_time_ms == 0 {
@@ -543,8 +551,23 @@ impl Node {
             machine_version_max: self.machine_version_max,
             state: hex(&applied.state),
             disagreements: self.metrics.disagreements(),
+            storage_low: self.room.is_low(),
+            snapshot_received_bytes: self.metrics.snapshot_progress().0,
+            snapshot_total_bytes: self.metrics.snapshot_progress().1,
             ..rpc::StatusResponse::default()
         }
+    }
+
+    /// Whether too little room is left on disks for anything new to be proposed.
+    fn refuses_writes(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        self.room.refuses(metrics.membership_config.membership().get_joint_config())
+    }
+
+    /// Brings the metrics of the log's writer up to date.
+    pub fn measure_log(&self) {
+        self.metrics.log(&self.log.figures());
     }
 
     /// Bytes of the Raft log on disk.
@@ -577,12 +600,19 @@ impl Node {
             line = refused => Ending::Refused(line),
             line = self.log.failure().happened() => Ending::Failed(line),
             line = self.memory.failure().happened() => Ending::Failed(line),
+            line = self.store.failure().happened() => Ending::Failed(line),
             reason = self.halt.reached() => Ending::Failed(reason),
             reason = consensus => {
-                let told = self.log.failure().told().or_else(|| self.halt.reason());
+                let told = self.told().or_else(|| self.halt.reason());
                 Ending::Failed(told.unwrap_or(reason))
             }
         }
+    }
+
+    /// What storage told of a failure.
+    fn told(&self) -> Option<String> {
+        let failures = [self.log.failure(), self.store.failure(), self.memory.failure()];
+        failures.into_iter().find_map(Failure::told)
     }
 
     /// Hands leadership over if this replica has it, stops consensus and closes the state in order.
@@ -672,7 +702,7 @@ impl Node {
     }
 
     /// Takes a snapshot whenever the log has grown enough; the log before it is purged then.
-    fn spawn_snapshots(&self) {
+    fn spawn_snapshots(&self, snapshot_log_bytes: u64) {
         let (raft, log, store) = (self.raft.clone(), self.log.clone(), self.store.clone());
         tokio::spawn(async move {
             let watched = raft.metrics();
@@ -686,9 +716,15 @@ impl Node {
                 let now = log.disk_bytes();
                 at_last = at_last.min(now);
                 let last_size = store.current_snapshot().ok().flatten();
+                // One that a follower found damaged is built anew; it stays until then, since the log may not reach back.
+                let damaged = store.take_snapshot_distrust();
                 let last_size =
                     last_size.and_then(|file| file.path.metadata().ok()).map_or(0, |meta| meta.len());
-                if now - at_last >= SNAPSHOT_LOG_BYTES.max(last_size) {
+                let enough = snapshot_log_bytes.max(last_size).min(SNAPSHOT_LOG_BYTES_MAX);
+                let entries = log.last_index().saturating_sub(log.purged_index().unwrap_or(0));
+                // Whatever the log's size, since so many entries are held in memory until the snapshot lets them go.
+                let many = entries >= SNAPSHOT_LOG_ENTRIES_MAX && now > at_last;
+                if damaged || many || now - at_last >= enough {
                     at_last = now;
                     if raft.trigger().snapshot().await.is_err() {
                         return;
@@ -719,6 +755,49 @@ async fn read_index(raft: &Raft) -> Result<u64, String> {
 fn snapshot_log_id(store: &Store) -> Result<Option<types::LogId>, StoreError> {
     let snapshot = store.current_snapshot()?;
     Ok(snapshot.and_then(|file| file.applied.log_id.as_ref().map(types::log_id_from_wire)))
+}
+
+/// The snapshot from which a start goes on must be whole, and be there if the log alone does not reach back far enough.
+async fn check_snapshot(store: &Store, log: &LogStore) -> Result<(), StartError> {
+    let (applied, purged) = (store.read().applied().index(), log.purged_index());
+    let damaged = |file: &Path, what: String| LogError::Damaged { file: file.to_owned(), what };
+    let needed = applied < purged;
+    let Some(snapshot) = store.current_snapshot()? else {
+        if needed {
+            let what = "no snapshot can be read, and the log alone does not hold the state".to_owned();
+            return Err(damaged(store.snapshot_dir(), what).into());
+        }
+        return build_if_purged(store, purged).await;
+    };
+    if applied >= snapshot.applied.index() {
+        return Ok(());
+    }
+    // Consensus installs it now.
+    let path = snapshot.path.clone();
+    let verified = blocking(move || Store::verify_snapshot(&path)).await;
+    match verified.map_err(|error| StartError::Raft(error.to_string()))? {
+        Ok(_) if needed && snapshot.applied.index() < purged => {
+            let what = "it ends before the log begins".to_owned();
+            Err(damaged(&snapshot.path, what).into())
+        }
+        Ok(_) => Ok(()),
+        Err(StoreError::Damaged(what)) if needed => Err(damaged(&snapshot.path, what).into()),
+        Err(error @ StoreError::Damaged(_)) => {
+            tracing::warn!(%error, "the log holds all of the state, going on without the snapshot");
+            store.drop_snapshot(&snapshot.path)?;
+            build_if_purged(store, purged).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A log that does not reach back to the beginning needs a snapshot beside it, for followers that are far behind.
+async fn build_if_purged(store: &Store, purged: Option<u64>) -> Result<(), StartError> {
+    if purged.is_some() {
+        tracing::warn!("building the snapshot that is missing");
+        store.build_snapshot().await?;
+    }
+    Ok(())
 }
 
 /// A checkpoint that claims more than log and snapshot can prove is not believed.
@@ -752,7 +831,7 @@ fn raft_config(settings: &Settings) -> Result<Config, String> {
         max_payload_entries: APPEND_ENTRIES_MAX,
         replication_lag_threshold: u64::MAX,
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: LOGS_BEHIND_SNAPSHOT,
+        max_in_snapshot_log_to_keep: settings.log_entries_kept,
         // Until it is known that the disk is not an old copy.
         enable_elect: false,
         enable_pre_vote: Some(true),

@@ -4,8 +4,8 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::io;
-use std::path::Path;
+use std::io::{self, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,12 +33,13 @@ use tonic::{Request, Status};
 use super::QuorumAge;
 use super::clock::Clocks;
 use super::recall::{Memory, acknowledged};
+use super::room::Room;
 use super::state_machine::read_piece;
 use super::types::{
     LeaderId, LogId, Missing, Peer, Types, Vote, entry_to_wire, log_id_from_wire, log_id_to_wire,
     stored_membership_to_wire, vote_from_wire, vote_to_wire,
 };
-use crate::store::SnapshotFile;
+use crate::store::{SnapshotFile, Store, StoreError};
 
 /// A peer on the same network connects at once or is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(150);
@@ -49,6 +50,8 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(400);
 const BACKOFF_MAX: Duration = Duration::from_millis(200);
 /// Bytes of a snapshot in one message.
 const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
+/// Longest wait for how much of a snapshot has arrived before.
+const SNAPSHOT_ASK_WAIT: Duration = Duration::from_millis(500);
 /// Chunks of a snapshot read ahead of the network.
 const SNAPSHOT_CHUNKS_AHEAD: usize = 4;
 /// Largest message between replicas: 2,048 entries of the longest text.
@@ -121,6 +124,8 @@ pub struct Network {
     identity: Identity,
     clocks: Clocks,
     memory: Memory,
+    room: Room,
+    store: Arc<Store>,
     refusals: Refusals,
     quorum_age: QuorumAge,
 }
@@ -136,10 +141,12 @@ impl Network {
         identity: Identity,
         clocks: Clocks,
         memory: Memory,
+        room: Room,
+        store: Arc<Store>,
         refusals: Refusals,
         quorum_age: QuorumAge,
     ) -> Self {
-        Self { identity, clocks, memory, refusals, quorum_age }
+        Self { identity, clocks, memory, room, store, refusals, quorum_age }
     }
 
     /// A client to the replica with this id at an address, on a connection of its own.
@@ -201,6 +208,8 @@ pub struct PeerClient {
     client: Option<Client>,
     clocks: Clocks,
     memory: Memory,
+    room: Room,
+    store: Arc<Store>,
     refusals: Refusals,
     quorum_age: QuorumAge,
 }
@@ -222,9 +231,8 @@ impl PeerClient {
                 None
             }
         };
-        let (clocks, memory, refusals) =
-            (network.clocks.clone(), network.memory.clone(), network.refusals.clone());
-        Self { target, client, clocks, memory, refusals, quorum_age: network.quorum_age.clone() }
+        let Network { clocks, memory, room, store, refusals, quorum_age, .. } = network.clone();
+        Self { target, client, clocks, memory, room, store, refusals, quorum_age }
     }
 
     fn client(&self) -> Result<Client, Unreachable<Types>> {
@@ -250,6 +258,27 @@ impl PeerClient {
                 Err(NetworkError::from_string(format!("replica {} did not answer in time", self.target))
                     .into())
             }
+        }
+    }
+}
+
+/// Names a snapshot file: another one at the same entry is not continued by its bytes.
+fn snapshot_id(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let meta = path.metadata().ok();
+    let bytes = meta.as_ref().map_or(0, std::fs::Metadata::len);
+    let written = meta.and_then(|meta| meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok());
+    format!("{name}-{bytes}-{}", written.unwrap_or_default().as_nanos())
+}
+
+impl PeerClient {
+    /// A receiver says that this snapshot is not whole. If that is so on this disk, another is built.
+    async fn doubt(&self, path: PathBuf) {
+        let damaged = path.clone();
+        let verified = super::blocking(move || Store::verify_snapshot(&path)).await;
+        if let Ok(Err(error @ StoreError::Damaged(_))) = verified {
+            tracing::error!(%error, "a replica refused this snapshot, building another");
+            self.store.distrust_snapshot(&damaged);
         }
     }
 }
@@ -299,6 +328,7 @@ impl RaftNetworkV2<Types> for PeerClient {
         request.acknowledged = self.memory.tell();
         let answer = self.call(option, |mut client| async move { client.append_once(request).await }).await?;
         self.clocks.told(self.target, answer.clock_ms);
+        self.room.told(self.target, answer.storage_low);
         let result = append_result(answer).map_err(|missing| bad_answer(&missing))?;
         Ok(match result {
             // A heartbeat or a single append: matched up to less than was sent is a partial success.
@@ -337,10 +367,11 @@ impl RaftNetworkV2<Types> for PeerClient {
                     return Err(Unreachable::from_string("the append stream did not open in time").into());
                 }
             };
-            let (target, clocks) = (self.target, self.clocks.clone());
+            let (target, clocks, room) = (self.target, self.clocks.clone(), self.room.clone());
             let results = answers.map(move |answer| match answer {
                 Ok(answer) => {
                     clocks.told(target, answer.clock_ms);
+                    room.told(target, answer.storage_low);
                     append_result(answer).map_err(|missing| bad_answer(&missing))
                 }
                 Err(status) => Err(unreachable(&status).into()),
@@ -382,7 +413,21 @@ impl RaftNetworkV2<Types> for PeerClient {
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let mut client = self.client()?;
-        let chunks = snapshot_chunks(vote, snapshot);
+        let path = snapshot.snapshot.path.clone();
+        if self.store.is_distrusted(&path) {
+            let waiting = "the snapshot is damaged here, another is being built";
+            return Err(Unreachable::<Types>::from_string(waiting).into());
+        }
+        let snapshot_id = snapshot_id(&path);
+        let asked =
+            client.snapshot_received(rpc::SnapshotReceivedRequest { snapshot_id: snapshot_id.clone() });
+        let offset = match tokio::time::timeout(SNAPSHOT_ASK_WAIT, asked).await {
+            Ok(Ok(answer)) => answer.into_inner().bytes,
+            // It says why when the snapshot itself is sent.
+            Ok(Err(_)) | Err(_) => 0,
+        };
+        let chunks = snapshot_chunks(vote, snapshot, snapshot_id, offset);
+        // What has arrived when this ends stays with the receiver, so that no size is too large for the time.
         let send = tokio::time::timeout(option.hard_ttl(), client.install_snapshot(chunks));
         tokio::select! {
             closed = cancel => Err(closed.into()),
@@ -392,7 +437,12 @@ impl RaftNetworkV2<Types> for PeerClient {
                     let vote = vote.map_err(NetworkError::from_string)?;
                     Ok(SnapshotResponse::new(vote))
                 }
-                Ok(Err(status)) => Err(unreachable(&status).into()),
+                Ok(Err(status)) => {
+                    if status.code() == tonic::Code::DataLoss {
+                        self.doubt(path).await;
+                    }
+                    Err(unreachable(&status).into())
+                }
                 Err(_) => Err(NetworkError::from_string("the snapshot was not installed in time").into()),
             },
         }
@@ -445,18 +495,20 @@ impl RaftNetworkV2<Types> for PeerClient {
 fn snapshot_chunks(
     vote: Vote,
     snapshot: Snapshot<LeaderId, u64, Peer, SnapshotFile>,
+    snapshot_id: String,
+    offset: u64,
 ) -> impl Stream<Item = rpc::SnapshotChunk> + Send + 'static {
     let (ahead, chunks) = mpsc::channel(SNAPSHOT_CHUNKS_AHEAD);
     let path = snapshot.snapshot.path;
     let meta = rpc::SnapshotMeta {
         last_log_id: snapshot.meta.last_log_id.as_ref().map(log_id_to_wire),
         membership: Some(stored_membership_to_wire(&snapshot.meta.last_membership)),
-        snapshot_id: String::new(),
+        snapshot_id,
     };
     // Ends by itself when the receiver is dropped. A file that cannot be read ends the stream early, which the receiver
     // refuses: the file's last block is missing.
     tokio::spawn(async move {
-        if let Err(error) = send_snapshot(&path, &vote, meta, &ahead).await {
+        if let Err(error) = send_snapshot(&path, &vote, meta, offset, &ahead).await {
             tracing::error!(path = %path.display(), %error, "cannot read the snapshot");
         }
     });
@@ -467,11 +519,14 @@ async fn send_snapshot(
     path: &Path,
     vote: &Vote,
     meta: rpc::SnapshotMeta,
+    offset: u64,
     ahead: &mpsc::Sender<rpc::SnapshotChunk>,
 ) -> io::Result<()> {
     let mut file = File::open(path)?;
     let bytes_total = file.metadata()?.len();
-    let header = snapshot_chunk::Header { vote: Some(vote_to_wire(vote)), meta: Some(meta), bytes_total };
+    file.seek(SeekFrom::Start(offset))?;
+    let header =
+        snapshot_chunk::Header { vote: Some(vote_to_wire(vote)), meta: Some(meta), bytes_total, offset };
     let mut part = snapshot_chunk::Part::Header(header);
     loop {
         if ahead.send(rpc::SnapshotChunk { part: Some(part) }).await.is_err() {

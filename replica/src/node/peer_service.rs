@@ -1,6 +1,8 @@
 //! Calls from the other replicas, handed to openraft.
 
-use std::io::Write as _;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,13 +24,16 @@ use super::admission::Gate;
 use super::clock::Clocks;
 use super::leader_loss::{self, Evidence};
 use super::recall::Memory;
+use super::room::Room;
 use super::types::{
     Missing, Types, entry_from_wire, log_id_from_wire, log_id_to_wire, stored_membership_from_wire,
     stored_membership_to_wire, vote_from_wire, vote_to_wire,
 };
-use super::{LeaderContact, Raft, read_index};
+use super::{LeaderContact, Node, Raft, read_index};
+use crate::failure::describe;
+use crate::metrics::Metrics;
 use crate::planted::{self, Bug};
-use crate::store::{SnapshotFile, Store};
+use crate::store::{SnapshotFile, Store, StoreError};
 use crate::trace::{self, Stage};
 
 /// Serves the other replicas.
@@ -40,29 +45,29 @@ pub struct PeerService {
     clocks: Clocks,
     evidence: Evidence,
     memory: Memory,
+    room: Room,
     gate: Gate,
     stopping: Arc<AtomicBool>,
-    /// One snapshot is received at a time: they share a file.
+    metrics: Metrics,
+    /// One snapshot is received at a time.
     receiving: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl PeerService {
-    pub(super) fn new(
-        raft: Raft,
-        store: Arc<Store>,
-        contact: LeaderContact,
-        clocks: Clocks,
-        evidence: Evidence,
-        memory: Memory,
-        gate: Gate,
-    ) -> Self {
-        let (stopping, receiving) = Default::default();
-        Self { raft, store, contact, clocks, evidence, memory, gate, stopping, receiving }
-    }
-
-    /// The same, which takes no leadership once this is set.
-    pub(super) fn until(self, stopping: Arc<AtomicBool>) -> Self {
-        Self { stopping, ..self }
+    pub(super) fn new(node: &Node) -> Self {
+        Self {
+            raft: node.raft.clone(),
+            store: node.store.clone(),
+            contact: node.contact.clone(),
+            clocks: node.clocks.clone(),
+            evidence: node.evidence.clone(),
+            memory: node.memory.clone(),
+            room: node.room.clone(),
+            gate: node.gate.clone(),
+            stopping: node.stopping.clone(),
+            metrics: node.metrics.clone(),
+            receiving: Arc::default(),
+        }
     }
 
     /// [`Bug::SkipQuorum`]: says that everything was written.
@@ -70,14 +75,14 @@ impl PeerService {
         &self,
         requests: BoxStream<'static, Option<AppendEntriesRequest<Types>>>,
     ) -> BoxStream<'static, Result<rpc::AppendResponse, Status>> {
-        let (raft, clocks) = (self.raft.clone(), self.clocks.clone());
+        let (raft, clocks, room) = (self.raft.clone(), self.clocks.clone(), self.room.clone());
         let requests = requests.take_while(|append| std::future::ready(append.is_some()));
         let answers = requests.filter_map(std::future::ready).then(move |append| {
-            let (raft, clocks) = (raft.clone(), clocks.clone());
+            let (raft, clocks, room) = (raft.clone(), clocks.clone(), room.clone());
             async move {
                 let last = append.entries.last().map(|entry| entry.log_id).or(append.prev_log_id);
                 keep_vote_only(&raft, append).await.map_err(stopped)?;
-                Ok(append_answer(Ok(last), clocks.now_ms()))
+                Ok(append_answer(Ok(last), clocks.now_ms(), room.is_low()))
             }
         });
         answers.boxed()
@@ -126,14 +131,14 @@ fn append_from_wire(request: rpc::AppendRequest) -> Result<AppendEntriesRequest<
     })
 }
 
-fn append_answer(result: StreamAppendResult<Types>, clock_ms: u64) -> rpc::AppendResponse {
+fn append_answer(result: StreamAppendResult<Types>, clock_ms: u64, storage_low: bool) -> rpc::AppendResponse {
     use append_response::{Matched, Result as Answer};
     let result = match result {
         Ok(matched) => Answer::Matched(Matched { log_id: matched.as_ref().map(log_id_to_wire) }),
         Err(StreamAppendError::Conflict(id)) => Answer::Conflict(log_id_to_wire(&id)),
         Err(StreamAppendError::HigherVote(vote)) => Answer::HigherVote(vote_to_wire(&vote)),
     };
-    rpc::AppendResponse { result: Some(result), clock_ms }
+    rpc::AppendResponse { result: Some(result), clock_ms, storage_low }
 }
 
 fn vote_from_request(request: rpc::VoteRequest) -> Result<VoteRequest<Types>, Missing> {
@@ -148,6 +153,114 @@ fn vote_answer(response: &VoteResponse<Types>) -> rpc::VoteResponse {
         vote: Some(vote_to_wire(&response.vote)),
         granted: response.vote_granted,
         last_log_id: response.last_log_id.as_ref().map(log_id_to_wire),
+    }
+}
+
+/// One snapshot on its way from a peer's disk into this replica's state.
+struct Reception {
+    raft: Raft,
+    store: Arc<Store>,
+    metrics: Metrics,
+}
+
+impl Reception {
+    async fn run(&self, mut chunks: Streaming<rpc::SnapshotChunk>) -> Result<rpc::SnapshotResponse, Status> {
+        let first = chunks.message().await?.and_then(|chunk| chunk.part);
+        let Some(snapshot_chunk::Part::Header(header)) = first else {
+            return Err(Status::invalid_argument("a snapshot begins with its header"));
+        };
+        let vote = vote_from_wire(header.vote).map_err(malformed)?;
+        let meta = header.meta.ok_or(Missing("meta")).map_err(malformed)?;
+        let last_log_id = meta.last_log_id.as_ref().map(log_id_from_wire);
+        let applied = self.store.read().applied().log_id.as_ref().map(log_id_from_wire);
+        if applied >= last_log_id {
+            // Installed meanwhile: an answer that came too late is given now.
+            let vote = self.raft.with_raft_state(|state| *state.vote_ref()).await.map_err(stopped)?;
+            return Ok(rpc::SnapshotResponse { vote: Some(vote_to_wire(&vote)) });
+        }
+        let last_membership =
+            stored_membership_from_wire(meta.membership.unwrap_or_default()).map_err(malformed)?;
+        let partial = self.store.partial_snapshot_path(&meta.snapshot_id);
+        self.receive(&mut chunks, &partial, header.offset, header.bytes_total).await?;
+        let path = self.take_over(partial, meta.last_log_id).await?;
+        let applied = crate::store::Applied { log_id: meta.last_log_id, ..Default::default() };
+        let snapshot = Snapshot {
+            meta: SnapshotMeta { last_log_id, last_membership },
+            snapshot: SnapshotFile { path, applied },
+        };
+        let answer = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        Ok(rpc::SnapshotResponse { vote: Some(vote_to_wire(&answer.vote)) })
+    }
+
+    /// Writes what arrives behind what is there already. What was received stays when the rest does not come.
+    async fn receive(
+        &self,
+        chunks: &mut Streaming<rpc::SnapshotChunk>,
+        partial: &Path,
+        offset: u64,
+        bytes_total: u64,
+    ) -> Result<(), Status> {
+        let failed = |error: io::Error| self.failed(&error);
+        let (store, path) = (self.store.clone(), partial.to_owned());
+        let opened = super::blocking(move || {
+            store.forget_partial_snapshots(&path)?;
+            let file = OpenOptions::new().create(true).append(true).open(&path)?;
+            let is_there = file.metadata()?.len() >= offset;
+            if is_there {
+                file.set_len(offset)?;
+            }
+            Ok::<_, io::Error>(is_there.then_some(file))
+        });
+        let Some(mut file) = opened.await.map_err(stopped)?.map_err(failed)? else {
+            return Err(Status::failed_precondition("so much of the snapshot is not here: ask again"));
+        };
+        let mut received = offset;
+        while let Some(chunk) = chunks.message().await? {
+            let Some(snapshot_chunk::Part::Data(data)) = chunk.part else {
+                return Err(Status::invalid_argument("a snapshot has one header"));
+            };
+            received += data.len() as u64;
+            if received > bytes_total {
+                return Err(Status::invalid_argument("the snapshot is longer than its header says"));
+            }
+            let written = super::blocking(move || file.write_all(&data).map(|()| file)).await;
+            file = written.map_err(stopped)?.map_err(failed)?;
+            self.metrics.snapshot_received(received, bytes_total);
+        }
+        if received != bytes_total {
+            return Err(Status::aborted("the snapshot ended early: send the rest"));
+        }
+        Ok(())
+    }
+
+    /// Checks all of a received file before consensus hears of it, and gives it a name that no other reception uses.
+    async fn take_over(&self, partial: PathBuf, last_log_id: Option<rpc::LogId>) -> Result<PathBuf, Status> {
+        let path = self.store.incoming_snapshot_path();
+        let checked = super::blocking(move || match Store::verify_snapshot(&partial) {
+            Ok(applied) if applied.log_id == last_log_id => {
+                std::fs::rename(&partial, &path).map(|()| path).map_err(StoreError::from)
+            }
+            // From its beginning next time.
+            other => {
+                std::fs::remove_file(&partial)?;
+                Err(other.err().unwrap_or_else(|| {
+                    StoreError::Damaged("the snapshot's header is not what was announced".to_owned())
+                }))
+            }
+        });
+        checked.await.map_err(stopped)?.map_err(|error| match error {
+            StoreError::Damaged(what) => {
+                tracing::warn!(what, "a received snapshot is damaged, asking for it again");
+                Status::data_loss(format!("the snapshot arrived damaged: {what}"))
+            }
+            other => self.failed(&other.into()),
+        })
+    }
+
+    /// This replica's disk fails it.
+    fn failed(&self, error: &io::Error) -> Status {
+        self.store.failure().tell(describe("receiving a snapshot", self.store.snapshot_dir(), error));
+        Status::internal(format!("cannot write the snapshot: {error}"))
     }
 }
 
@@ -176,9 +289,10 @@ impl RaftService for PeerService {
         let requests =
             requests.take_while(|append| std::future::ready(append.is_some())).filter_map(std::future::ready);
         let answers = self.raft.stream_append(requests.boxed());
-        let clocks = self.clocks.clone();
-        let answers = answers
-            .map(move |result| result.map(|answer| append_answer(answer, clocks.now_ms())).map_err(stopped));
+        let (clocks, room) = (self.clocks.clone(), self.room.clone());
+        let answers = answers.map(move |result| {
+            result.map(|answer| append_answer(answer, clocks.now_ms(), room.is_low())).map_err(stopped)
+        });
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -196,10 +310,14 @@ impl RaftService for PeerService {
         let last = append.entries.last().map(|entry| entry.log_id).or(prev);
         if planted::is(Bug::SkipQuorum) {
             keep_vote_only(&self.raft, append).await.map_err(stopped)?;
-            return Ok(Response::new(append_answer(Ok(last), self.clocks.now_ms())));
+            return Ok(Response::new(append_answer(Ok(last), self.clocks.now_ms(), self.room.is_low())));
         }
         let answer = self.raft.append_entries(append).await.map_err(stopped)?;
-        Ok(Response::new(append_answer(answer.into_stream_result(prev, last), self.clocks.now_ms())))
+        Ok(Response::new(append_answer(
+            answer.into_stream_result(prev, last),
+            self.clocks.now_ms(),
+            self.room.is_low(),
+        )))
     }
 
     async fn vote(&self, request: Request<rpc::VoteRequest>) -> Result<Response<rpc::VoteResponse>, Status> {
@@ -245,56 +363,34 @@ impl RaftService for PeerService {
         Ok(Response::new(rpc::TransferLeaderResponse { result }))
     }
 
+    async fn snapshot_received(
+        &self,
+        request: Request<rpc::SnapshotReceivedRequest>,
+    ) -> Result<Response<rpc::SnapshotReceivedResponse>, Status> {
+        self.admitted()?;
+        let path = self.store.partial_snapshot_path(&request.get_ref().snapshot_id);
+        let bytes = path.metadata().map_or(0, |meta| meta.len());
+        Ok(Response::new(rpc::SnapshotReceivedResponse { bytes }))
+    }
+
     async fn install_snapshot(
         &self,
         request: Request<Streaming<rpc::SnapshotChunk>>,
     ) -> Result<Response<rpc::SnapshotResponse>, Status> {
         self.admitted()?;
-        let _one = self
-            .receiving
-            .try_lock()
-            .map_err(|_| Status::resource_exhausted("another snapshot is being received"))?;
-        let mut chunks = request.into_inner();
-        let first = chunks.message().await?.and_then(|chunk| chunk.part);
-        let Some(snapshot_chunk::Part::Header(header)) = first else {
-            return Err(Status::invalid_argument("a snapshot begins with its header"));
-        };
-        let vote = vote_from_wire(header.vote).map_err(malformed)?;
-        let meta = header.meta.ok_or(Missing("meta")).map_err(malformed)?;
-        let membership =
-            stored_membership_from_wire(meta.membership.unwrap_or_default()).map_err(malformed)?;
-        let path = self.store.incoming_snapshot_path();
-        let write_failed =
-            |error: std::io::Error| Status::internal(format!("cannot write the snapshot: {error}"));
-        let mut file = std::fs::File::create(&path).map_err(write_failed)?;
-        let mut received = 0_u64;
-        while let Some(chunk) = chunks.message().await? {
-            let Some(snapshot_chunk::Part::Data(data)) = chunk.part else {
-                return Err(Status::invalid_argument("a snapshot has one header"));
-            };
-            received += data.len() as u64;
-            if received > header.bytes_total {
-                return Err(Status::invalid_argument("the snapshot is longer than its header says"));
-            }
-            file = super::blocking(move || file.write_all(&data).map(|()| file))
-                .await
-                .map_err(stopped)?
-                .map_err(write_failed)?;
-        }
-        if received != header.bytes_total {
-            return Err(Status::data_loss("the snapshot ended early: send it again"));
-        }
-        drop(file);
-        let applied = crate::store::Applied { log_id: meta.last_log_id, ..Default::default() };
-        let snapshot = Snapshot {
-            meta: SnapshotMeta {
-                last_log_id: meta.last_log_id.as_ref().map(log_id_from_wire),
-                last_membership: membership,
-            },
-            snapshot: SnapshotFile { path, applied },
-        };
-        let answer = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
-        Ok(Response::new(rpc::SnapshotResponse { vote: Some(vote_to_wire(&answer.vote)) }))
+        let one = self.receiving.clone().try_lock_owned();
+        let one = one.map_err(|_| Status::resource_exhausted("another snapshot is being received"))?;
+        let reception =
+            Reception { raft: self.raft.clone(), store: self.store.clone(), metrics: self.metrics.clone() };
+        let chunks = request.into_inner();
+        // Not a part of this call: when the caller goes, what was begun with the files is still brought to its end.
+        let received = tokio::spawn(async move {
+            let received = reception.run(chunks).await;
+            reception.metrics.snapshot_received(0, 0);
+            drop(one);
+            received
+        });
+        received.await.map_err(stopped)?.map(Response::new)
     }
 
     async fn read_index(

@@ -1,7 +1,7 @@
 //! openraft's own storage suite against the real log and store, and a cluster of three nodes in one process.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ struct Builder;
 fn stores(dir: &TempDir) -> (LogStore, StateMachine) {
     let boot = dir.path().join("boot");
     std::fs::write(&boot, "boot").expect("a file");
-    let log = LogStore::open(&dir.path().join("log")).expect("opens");
+    let log = LogStore::open(&dir.path().join("log"), Metrics::default()).expect("opens");
     let store = Arc::new(Store::open(dir.path(), &boot).expect("opens"));
     let publisher = Publisher::new(store.read().applied());
     (log, StateMachine::new(store, publisher, Metrics::default()))
@@ -96,6 +96,9 @@ impl Cluster {
             cluster_secret_file: dir.join("secret"),
             boot_id_file,
             clock_offset_ms: 0,
+            storage_reserve_bytes: 0,
+            snapshot_log_bytes: 256 * 1024 * 1024,
+            log_entries_kept: 10_000,
             heartbeat_interval_ms: 100,
             election_timeout_min_ms: 500,
             election_timeout_max_ms: 1_000,
@@ -139,6 +142,28 @@ impl Cluster {
         assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
     }
 
+    /// All have a snapshot and no log before it, so that it makes no difference who leads.
+    async fn purge(&self, last: u64) {
+        for node in &self.nodes {
+            until("it is applied", || (node.status(0).applied_index >= last).then_some(())).await;
+            node.raft.trigger().snapshot().await.expect("runs");
+            until("a snapshot", || (node.status(0).snapshot_index >= last).then_some(())).await;
+            node.raft.trigger().purge_log(last).await.expect("runs");
+            until("the log is purged", || (node.status(0).purged_index >= last).then_some(())).await;
+        }
+    }
+
+    /// All have applied this much and, from some entry on, agree.
+    async fn agree_from(&self, index: u64) {
+        until("all have applied", || {
+            self.nodes.iter().all(|node| node.status(0).applied_index >= index).then_some(())
+        })
+        .await;
+        let leader = self.leader().await;
+        let after = propose_all(&leader, vec![sign_up(1_000_000)]).await;
+        self.agree(after[0].index).await;
+    }
+
     async fn stop(self) {
         for node in &self.nodes {
             node.stop().await.expect("stops");
@@ -160,10 +185,14 @@ async fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
 }
 
 fn sign_up(n: u128) -> Bytes {
+    sign_up_with(n, "$argon2id$")
+}
+
+fn sign_up_with(n: u128, password_phc: &str) -> Bytes {
     let create = rpc::CreateUser {
         name: format!("user{n}"),
         display_name: "User".into(),
-        password_phc: "$argon2id$".into(),
+        password_phc: password_phc.to_owned(),
     };
     let command = rpc::Command {
         command_id: Bytes::copy_from_slice(&n.to_be_bytes()),
@@ -236,10 +265,10 @@ async fn a_replica_that_comes_after_the_log_was_purged_is_given_a_snapshot() {
     until("a snapshot", || (leader.status(0).snapshot_index >= last).then_some(())).await;
     leader.raft.trigger().purge_log(last).await.expect("runs");
     until("the log is purged", || (leader.status(0).purged_index >= last).then_some(())).await;
-    let after = propose_all(&leader, vec![sign_up(501)]).await;
+    propose_all(&leader, vec![sign_up(501)]).await;
     cluster.start(3).await;
-    cluster.agree(after[0].index).await;
-    let late = cluster.nodes.last().expect("three");
+    let late = cluster.nodes.last().expect("three").clone();
+    cluster.agree_from(last).await;
     assert!(late.status(0).snapshot_index >= last, "it came by snapshot, not by log");
     cluster.stop().await;
 }
@@ -258,6 +287,9 @@ async fn a_restarted_node_finds_its_data_and_replays_its_log() {
         cluster_secret_file: dir.path().join("secret"),
         boot_id_file: boot_id_file.clone(),
         clock_offset_ms: 0,
+        storage_reserve_bytes: 0,
+        snapshot_log_bytes: 256 * 1024 * 1024,
+        log_entries_kept: 10_000,
         heartbeat_interval_ms: 50,
         election_timeout_min_ms: 200,
         election_timeout_max_ms: 400,
@@ -542,6 +574,294 @@ async fn a_replay_after_a_snapshot_was_installed_is_answered_with_the_original()
     for (first, again) in outcomes.iter().zip(&again) {
         assert!(again.replay);
         assert_eq!(rpc::Outcome { replay: false, ..again.clone() }, *first);
+    }
+    cluster.stop().await;
+}
+
+/// A leader with a snapshot, its log purged up to it, in a cluster of three of which the third has not started.
+async fn purged_pair() -> (Cluster, Arc<Node>, u64) {
+    let cluster = cluster(3, 2).await;
+    let leader = cluster.leader().await;
+    let outcomes = propose_all(&leader, (1..=500).map(sign_up).collect()).await;
+    let last = outcomes.last().expect("some").index;
+    cluster.purge(last).await;
+    (cluster, leader, last)
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).expect("reads");
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).expect("writes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_snapshot_is_refused_rebuilt_and_fetched_again() {
+    let (mut cluster, leader, last) = purged_pair().await;
+    let damaged =
+        cluster.nodes.iter().map(|node| node.store.current_snapshot().expect("reads").expect("one").path);
+    let damaged: Vec<PathBuf> = damaged.collect();
+    for path in &damaged {
+        let length = std::fs::metadata(path).expect("there").len();
+        flip(path, usize::try_from(length / 2).expect("small"));
+        assert!(Store::verify_snapshot(path).is_err());
+    }
+    propose_all(&leader, vec![sign_up(501)]).await;
+    cluster.start(3).await;
+    let late = cluster.nodes.last().expect("three").clone();
+    until("the late one has a snapshot", || (late.status(0).snapshot_index > 0).then_some(())).await;
+    let after = propose_all(&leader, vec![sign_up(502)]).await;
+    cluster.agree(after[0].index).await;
+    assert!(late.status(0).snapshot_index > last, "by another snapshot than the damaged one");
+    let sender = cluster.leader().await;
+    let rebuilt = sender.store.current_snapshot().expect("reads").expect("one");
+    Store::verify_snapshot(&rebuilt.path).expect("whole");
+    assert!(damaged.iter().any(|path| !path.exists()), "the damaged one is gone");
+    cluster.stop().await;
+}
+
+/// A replica that nobody leads, so that a test is the only sender.
+struct Receiver {
+    node: Arc<Node>,
+    client: network::Client,
+    server: tokio::task::JoinHandle<()>,
+    dir: TempDir,
+}
+
+async fn receiver(cluster: &mut Cluster, leader: &Node) -> Receiver {
+    let listener = cluster.waiting.remove(&3).expect("not started");
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = cluster.settings(3, dir.path(), listener.local_addr().expect("bound"));
+    drop(listener);
+    let node = Arc::new(Node::start(&settings, Metrics::default()).await.expect("starts"));
+    node.gate.decided().await.expect("admitted");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let service = rpc::raft_server::RaftServer::new(node.peer_service());
+    let server = tokio::spawn(async move {
+        let served = tonic::transport::Server::builder().add_service(service);
+        served.serve_with_incoming(incoming).await.expect("serves");
+    });
+    let client = leader.network.client(3, &address).expect("an address");
+    Receiver { node, client, server, dir }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receptions_that_overlap_do_not_touch_each_others_files() {
+    use rpc::snapshot_chunk::{Header, Part};
+    let (mut cluster, leader, last) = purged_pair().await;
+    let file = leader.store.current_snapshot().expect("reads").expect("one");
+    let bytes = Bytes::from(std::fs::read(&file.path).expect("reads"));
+    let (bytes_total, half) = (bytes.len() as u64, bytes.len() / 2);
+    let Receiver { node, mut client, server, dir } = receiver(&mut cluster, &leader).await;
+    let header = |id: &str, offset: u64| {
+        let meta = rpc::SnapshotMeta {
+            last_log_id: file.applied.log_id,
+            membership: file.applied.membership.clone(),
+            snapshot_id: id.to_owned(),
+        };
+        let vote = Some(rpc::Vote { term: 1_000, node_id: 1, committed: true });
+        rpc::SnapshotChunk {
+            part: Some(Part::Header(Header { vote, meta: Some(meta), bytes_total, offset })),
+        }
+    };
+    let data = |data: Bytes| rpc::SnapshotChunk { part: Some(Part::Data(data)) };
+    // One that is under way.
+    let (sender, chunks) = tokio::sync::mpsc::channel(4);
+    let mut slow = client.clone();
+    let first = tokio::spawn(async move {
+        slow.install_snapshot(tokio_stream::wrappers::ReceiverStream::new(chunks)).await
+    });
+    sender.send(header("one", 0)).await.expect("takes it");
+    sender.send(data(bytes.slice(..half))).await.expect("takes it");
+    let progress = |node: &Node| {
+        let status = node.status(0);
+        (status.snapshot_received_bytes, status.snapshot_total_bytes)
+    };
+    until("half of it", || (progress(&node) == (half as u64, bytes_total)).then_some(())).await;
+    let text = node.metrics().render(&node.status(0), 0, 0, 0);
+    assert!(text.contains(&format!("quorate_replica_snapshot_received_bytes {half}\n")), "{text}");
+    // Another one does not come between, whatever it is.
+    for id in ["one", "two"] {
+        let other = tokio_stream::iter([header(id, 0), data(bytes.clone())]);
+        let refused = client.install_snapshot(other).await.expect_err("one at a time");
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
+    }
+    // Its caller goes: what has come is kept, and the next caller goes on there.
+    first.abort();
+    until("the broken one is over", || (progress(&node) == (0, 0)).then_some(())).await;
+    let ask = rpc::SnapshotReceivedRequest { snapshot_id: "one".to_owned() };
+    assert_eq!(client.snapshot_received(ask).await.expect("answers").into_inner().bytes, half as u64);
+    // A caller that goes as soon as it has sent the rest, and others that come while what it sent is verified and installed.
+    let rest = tokio_stream::iter([header("one", half as u64), data(bytes.slice(half..))]);
+    let mut hasty = client.clone();
+    let hasty = tokio::spawn(async move { hasty.install_snapshot(rest).await });
+    until("the rest has come", || {
+        let (received, _) = progress(&node);
+        (received == bytes_total || node.status(0).applied_index >= last).then_some(())
+    })
+    .await;
+    hasty.abort();
+    for _ in 0..500 {
+        let again = tokio_stream::iter([header("two", 0), data(bytes.clone())]);
+        match client.install_snapshot(again).await {
+            Ok(_) => break,
+            Err(status) => assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    until("it is installed", || (node.status(0).applied_index >= last).then_some(())).await;
+    assert_eq!(node.status(last).hash, leader.status(last).hash);
+    let own = node.store.current_snapshot().expect("reads").expect("one");
+    Store::verify_snapshot(&own.path).expect("whole");
+    assert_eq!(node.log.failure().told().or(node.store.failure().told()), None);
+    let left = std::fs::read_dir(dir.path().join("snapshots")).expect("reads").count();
+    assert_eq!(left, 1, "nothing else is left");
+    node.stop().await.expect("stops");
+    server.abort();
+    cluster.stop().await;
+}
+
+/// Passes bytes on between a listener and an address; one connection breaks after so many bytes to that address.
+struct BreakingProxy {
+    /// Bytes passed on by every connection that carried more than anything but a snapshot does.
+    carried: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl BreakingProxy {
+    fn start(listener: tokio::net::TcpListener, to: std::net::SocketAddr, break_after: u64) -> Self {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let carried = Arc::new(AtomicU64::new(0));
+        let (count, broken) = (carried.clone(), Arc::new(AtomicBool::new(false)));
+        let task = tokio::spawn(async move {
+            while let Ok((from, _)) = listener.accept().await {
+                let Ok(onward) = tokio::net::TcpStream::connect(to).await else { continue };
+                let (count, broken) = (count.clone(), broken.clone());
+                let (mut from_read, mut from_write) = from.into_split();
+                let (mut to_read, mut to_write) = onward.into_split();
+                let back = tokio::spawn(async move { tokio::io::copy(&mut to_read, &mut from_write).await });
+                tokio::spawn(async move {
+                    let (mut buffer, mut passed) = (vec![0; 64 * 1024], 0_u64);
+                    while let Ok(length @ 1..) = from_read.read(&mut buffer).await {
+                        if to_write.write_all(&buffer[..length]).await.is_err() {
+                            break;
+                        }
+                        passed += length as u64;
+                        if passed >= break_after && !broken.swap(true, Ordering::Relaxed) {
+                            break;
+                        }
+                    }
+                    if passed > SNAPSHOT_TEST_BYTES_LEAST {
+                        count.fetch_add(passed, Ordering::Relaxed);
+                    }
+                    back.abort();
+                });
+            }
+        });
+        Self { carried, task }
+    }
+}
+
+/// No connection but a snapshot's carries so much in these tests.
+const SNAPSHOT_TEST_BYTES_LEAST: u64 = 256 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_snapshot_transfer_sends_again_only_what_was_lost() {
+    const MIB: u64 = 1024 * 1024;
+    let mut cluster = cluster(3, 2).await;
+    let leader = cluster.leader().await;
+    let mut last = 0;
+    for batch in 0..16 {
+        let some = (batch * 500 + 1..=(batch + 1) * 500).map(|n| sign_up_with(n, &"x".repeat(500)));
+        last = propose_all(&leader, some.collect()).await.last().expect("some").index;
+    }
+    cluster.purge(last).await;
+    let file = leader.store.current_snapshot().expect("reads").expect("one");
+    let bytes = std::fs::metadata(&file.path).expect("there").len();
+    assert!(bytes > 5 * MIB, "{bytes}");
+    // The third's address leads through a proxy that breaks after the first three MiB.
+    let public = cluster.waiting.remove(&3).expect("not started");
+    let own = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let proxy = BreakingProxy::start(public, own.local_addr().expect("bound"), 3 * MIB + MIB / 2);
+    let dir = tempfile::tempdir().expect("a folder");
+    cluster.start_in(3, dir, own).await;
+    cluster.agree_from(last).await;
+    // Connections are counted when they end.
+    let late = cluster.nodes[2].clone();
+    cluster.stop().await;
+    drop(late);
+    until("the last connection ends", || (proxy.carried.load(Ordering::Relaxed) >= bytes).then_some(()))
+        .await;
+    let again = proxy.carried.load(Ordering::Relaxed) - bytes;
+    println!("{bytes} bytes of snapshot, {again} bytes more on its connections");
+    assert!(again < 2 * MIB, "{again} bytes were sent again or beside it: it began anew");
+    proxy.task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_transfer_goes_on_where_it_broke_off() {
+    use rpc::snapshot_chunk::{Header, Part};
+    let (mut cluster, leader, last) = purged_pair().await;
+    let file = leader.store.current_snapshot().expect("reads").expect("one");
+    let bytes = Bytes::from(std::fs::read(&file.path).expect("reads"));
+    let (bytes_total, half) = (bytes.len() as u64, bytes.len() / 2);
+    let Receiver { node, mut client, server, dir: _dir } = receiver(&mut cluster, &leader).await;
+    let meta = rpc::SnapshotMeta {
+        last_log_id: file.applied.log_id,
+        membership: file.applied.membership.clone(),
+        snapshot_id: "one".to_owned(),
+    };
+    let vote = rpc::Vote { term: 1_000, node_id: 1, committed: true };
+    let chunks = |offset: u64, data: Bytes| {
+        let header = Header { vote: Some(vote), meta: Some(meta.clone()), bytes_total, offset };
+        let parts = [Part::Header(header), Part::Data(data)];
+        tokio_stream::iter(parts.map(|part| rpc::SnapshotChunk { part: Some(part) }))
+    };
+    let ask = || rpc::SnapshotReceivedRequest { snapshot_id: "one".to_owned() };
+    let broken = client.install_snapshot(chunks(0, bytes.slice(..half))).await.expect_err("half of it");
+    assert_eq!(broken.code(), tonic::Code::Aborted, "{broken}");
+    let received = client.snapshot_received(ask()).await.expect("answers").into_inner().bytes;
+    assert_eq!(received, half as u64);
+    let ahead = client.install_snapshot(chunks(received + 1, Bytes::new())).await.expect_err("a gap");
+    assert_eq!(ahead.code(), tonic::Code::FailedPrecondition);
+    // The second half arrives damaged: nothing of it is kept.
+    let mut damaged = bytes.slice(half..).to_vec();
+    damaged[7] ^= 1;
+    let refused = client.install_snapshot(chunks(received, damaged.into())).await.expect_err("damaged");
+    assert_eq!(refused.code(), tonic::Code::DataLoss, "{refused}");
+    assert_eq!(client.snapshot_received(ask()).await.expect("answers").into_inner().bytes, 0);
+    assert_eq!(node.status(0).applied_index, 0, "and nothing of it is applied");
+    let broken = client.install_snapshot(chunks(0, bytes.slice(..half))).await.expect_err("half again");
+    assert_eq!(broken.code(), tonic::Code::Aborted);
+    client.install_snapshot(chunks(half as u64, bytes.slice(half..))).await.expect("the rest");
+    until("it is installed", || (node.status(0).applied_index >= last).then_some(())).await;
+    assert_eq!(node.status(last).hash, leader.status(last).hash);
+    // An answer that was lost is given again, without the bytes.
+    client.install_snapshot(chunks(0, Bytes::new())).await.expect("it has that already");
+    node.stop().await.expect("stops");
+    server.abort();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_needs_a_damaged_snapshot_is_refused() {
+    let (cluster, leader, _) = purged_pair().await;
+    let at = cluster.nodes.iter().position(|node| node.id() == leader.id()).expect("it runs");
+    let id = leader.id();
+    let snapshot = leader.store.current_snapshot().expect("reads").expect("one");
+    let name = snapshot.path.file_name().expect("a name").to_owned();
+    let length = usize::try_from(std::fs::metadata(&snapshot.path).expect("there").len()).expect("small");
+    for flipped in [3, 20, length / 2, length - 1] {
+        // Another boot: the checkpoint is rebuilt from the snapshot, which is damaged.
+        let copy = copy_of(cluster.dirs[at].path());
+        flip(&copy.path().join("snapshots").join(&name), flipped);
+        std::fs::remove_file(copy.path().join("state.trusted")).expect("removes");
+        let settings = cluster.settings(id, copy.path(), "127.0.0.1:1".parse().expect("an address"));
+        let refused = Node::start(&settings, Metrics::default()).await.expect_err("it must not start");
+        let line = refused.to_string();
+        assert!(line.contains("snapshot") && line.contains("replica member replace"), "{line}");
+        assert!(!line.contains('\n'), "{line}");
     }
     cluster.stop().await;
 }

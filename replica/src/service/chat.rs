@@ -124,7 +124,13 @@ impl Submits {
                     drop(permit);
                 });
             }
-            Err(error) => self.refuse(ids.into_iter(), kind_of(&error)).await,
+            Err(error) => {
+                let kind = kind_of(&error);
+                if kind == failure::Kind::Overloaded {
+                    node.metrics().refused_overloaded(ids.len());
+                }
+                self.refuse(ids.into_iter(), kind).await;
+            }
         }
     }
 
@@ -143,6 +149,7 @@ fn is_command(bytes: &Bytes) -> bool {
 fn kind_of(error: &ProposeError) -> failure::Kind {
     match error {
         ProposeError::NotLeader => failure::Kind::NotLeader,
+        ProposeError::StorageLow => failure::Kind::Overloaded,
         ProposeError::Unknown => failure::Kind::Unknown,
     }
 }
@@ -151,7 +158,7 @@ fn failed(node: &Node, request_id: u64, kind: failure::Kind) -> SubmitResult {
     let (leader_id, leader_address) = node.leader().unwrap_or_default();
     let message = match kind {
         failure::Kind::NotLeader => "another replica leads",
-        failure::Kind::Overloaded => "too much waits to be written: try again",
+        failure::Kind::Overloaded => "too much waits to be written, or disks are nearly full: try again",
         failure::Kind::Malformed => "the bytes are no command that this replica knows",
         failure::Kind::Unknown | failure::Kind::Unspecified => "proposed, but its fate was not seen",
     };

@@ -30,6 +30,7 @@ pub async fn serve(listener: TcpListener, node: Arc<Node>, stop: CancellationTok
     });
     let metrics = warp::path!("metrics").map(move || {
         let (log, checkpoint) = (node.log_bytes(), node.store().checkpoint_bytes());
+        node.measure_log();
         let text = node.metrics().render(&node.status(0), log, checkpoint, node.store().overlay_bytes());
         warp::reply::with_header(text, CONTENT_TYPE, OPENMETRICS)
     });

@@ -1,18 +1,22 @@
 //! The checkpoint: the state as of some index, in sled, written whole batches at a time by one thread.
 //!
 //! sled is beta and its flush is no fsync, so nothing here is trusted beyond what [`super::trust`] allows: the Raft log and
-//! the last snapshot can always rebuild it. Its panics on damaged files become errors with a way out.
+//! the last snapshot can always rebuild it. Its panics on damaged files become errors with a way out, and every value carries a
+//! checksum over key and value: what sled serves is believed only when it is what was written. Anything else withdraws the
+//! trust in the whole checkpoint, so that the next start rebuilds it.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::sync::RwLock;
+use std::path::{Path, PathBuf};
+use std::sync::{OnceLock, RwLock};
 
 use bytes::Bytes;
 use prost::Message as _;
 
 use super::run::{self, Members};
+use super::trust::Trust;
 use super::{Applied, Key, Space, StoreError, Writes};
+use crate::failure::Failure;
 
 /// sled's page cache. Reads go through the overlay first; this serves history and cold conversations.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -26,17 +30,29 @@ const INSTALL_BATCH_PAIRS: usize = 4096;
 /// Changed members of one run space and id: ordinal, and the value or `None` for a deletion.
 type Changes = Vec<(u64, Option<Bytes>)>;
 
-type Pair = (sled::IVec, sled::IVec);
+type Pair = (sled::IVec, Bytes);
 
-/// A found pair, if it is a run of the key's space and id.
-fn neighbour(found: Option<sled::Result<Pair>>, key: &Key) -> Result<Option<Pair>, StoreError> {
-    let Some(pair) = found else { return Ok(None) };
-    let (raw, run) = pair.map_err(|error| StoreError::checkpoint("reading", &error))?;
-    Ok((raw.starts_with(key.run_prefix()) && raw.len() == key.as_bytes().len()).then_some((raw, run)))
+/// Bytes of the checksum that stands before each value.
+const CHECKSUM_BYTES: usize = 4;
+
+/// CRC-32 over key and value, so that a value under another's key is noticed too.
+fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(value);
+    hasher.finalize().to_be_bytes()
 }
 
-fn unpacked(run: &[u8]) -> Result<BTreeMap<u64, Bytes>, StoreError> {
-    let members = run::unpack(&Bytes::copy_from_slice(run));
+/// A value as it is stored.
+fn sealed(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut sealed = Vec::with_capacity(CHECKSUM_BYTES + value.len());
+    sealed.extend_from_slice(&checksum(key, value));
+    sealed.extend_from_slice(value);
+    sealed
+}
+
+fn unpacked(run: &Bytes) -> Result<BTreeMap<u64, Bytes>, StoreError> {
+    let members = run::unpack(run);
     Ok(members.ok_or_else(|| StoreError::damaged("a run cannot be read"))?.into_iter().collect())
 }
 
@@ -44,6 +60,13 @@ fn unpacked(run: &[u8]) -> Result<BTreeMap<u64, Bytes>, StoreError> {
 use crate::simulation::{Batch, Tree};
 #[cfg(not(feature = "simulation"))]
 use sled::{Batch, Db as Tree};
+/// Who is told when what sled serves is not what was written.
+#[derive(Debug)]
+struct Guard {
+    dir: PathBuf,
+    trust: Trust,
+    failure: Failure,
+}
 
 /// The sled tree behind the overlay.
 #[derive(Debug)]
@@ -52,11 +75,16 @@ pub(super) struct Checkpoint {
     /// Held for writing while a batch is applied and for reading while a range is walked: sled's iterator is no view of one
     /// point in time, and a run that is rewritten meanwhile may move below where a walk already is.
     walks: RwLock<()>,
+    guard: OnceLock<Guard>,
 }
 
 const NOT_POISONED: &str = "nothing panics while it holds the lock on walks";
 
 impl Checkpoint {
+    fn over(db: Tree) -> Self {
+        Self { db, walks: RwLock::new(()), guard: OnceLock::new() }
+    }
+
     /// Opens or makes the tree.
     ///
     /// # Errors
@@ -64,7 +92,7 @@ impl Checkpoint {
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
         #[cfg(feature = "simulation")]
         if let Some(db) = Tree::simulated(dir) {
-            return Ok(Self { db, walks: RwLock::new(()) });
+            return Ok(Self::over(db));
         }
         let opened = catch_unwind(AssertUnwindSafe(|| {
             sled::Config::new()
@@ -76,22 +104,81 @@ impl Checkpoint {
         }));
         match opened {
             #[cfg(feature = "simulation")]
-            Ok(Ok(db)) => Ok(Self { db: Tree::Sled(db), walks: RwLock::new(()) }),
+            Ok(Ok(db)) => Ok(Self::over(Tree::Sled(db))),
             #[cfg(not(feature = "simulation"))]
-            Ok(Ok(db)) => Ok(Self { db, walks: RwLock::new(()) }),
+            Ok(Ok(db)) => Ok(Self::over(db)),
             Ok(Err(sled::Error::Io(source))) => Err(StoreError::io("opening the checkpoint")(source)),
             Ok(Err(error)) => Err(StoreError::damaged(&format!("the checkpoint cannot be opened: {error}"))),
             Err(_) => Err(StoreError::damaged("the checkpoint cannot be opened: its files are damaged")),
         }
     }
 
+    /// From now on damage withdraws the trust in this checkpoint and ends the replica.
+    pub(super) fn guard(&self, dir: &Path, trust: Trust, failure: Failure) {
+        let _ = self.guard.set(Guard { dir: dir.to_owned(), trust, failure });
+    }
+
+    /// What is served is not what was written.
+    fn damaged(&self, what: &str) -> StoreError {
+        let Some(Guard { dir, trust, failure }) = self.guard.get() else {
+            return StoreError::damaged(&format!("the checkpoint is damaged ({what})"));
+        };
+        let line = match trust.withdraw() {
+            Ok(()) => format!(
+                "the checkpoint in {} is damaged ({what}): start this replica again, it rebuilds the checkpoint from snapshot \
+                 and log",
+                dir.display()
+            ),
+            Err(error) => format!(
+                "the checkpoint in {0} is damaged ({what}) and cannot be marked so ({error}): remove {0} and start this \
+                 replica again, it rebuilds the checkpoint from snapshot and log",
+                dir.display()
+            ),
+        };
+        failure.tell(&line);
+        StoreError::damaged(&line)
+    }
+
+    /// Asks sled, whose way to say that its files are damaged may be a panic.
+    fn ask<T>(&self, ask: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
+        match catch_unwind(AssertUnwindSafe(ask)) {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error @ (sled::Error::Corruption { .. } | sled::Error::ReportableBug(_)))) => {
+                Err(self.damaged(&error.to_string()))
+            }
+            Ok(Err(error)) => Err(StoreError::checkpoint("reading", &error)),
+            Err(_) => Err(self.damaged("reading it panicked")),
+        }
+    }
+
+    /// A stored value without its checksum.
+    fn unsealed(&self, key: &[u8], raw: &[u8]) -> Result<Bytes, StoreError> {
+        match raw.split_at_checked(CHECKSUM_BYTES) {
+            Some((stored, value)) if stored == checksum(key, value) => Ok(Bytes::copy_from_slice(value)),
+            _ => Err(self.damaged("a value's checksum is wrong")),
+        }
+    }
+
+    /// The next pair of a walk, its value checked.
+    fn next_pair(
+        &self,
+        walk: &mut impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>,
+    ) -> Result<Option<Pair>, StoreError> {
+        self.checked(self.ask(|| walk.next().transpose())?)
+    }
+
+    fn checked(&self, pair: Option<(sled::IVec, sled::IVec)>) -> Result<Option<Pair>, StoreError> {
+        let Some((key, raw)) = pair else { return Ok(None) };
+        let value = self.unsealed(&key, &raw)?;
+        Ok(Some((key, value)))
+    }
+
     /// What the checkpoint contains.
     pub(super) fn applied(&self) -> Result<Applied, StoreError> {
-        let raw = self.db.get(APPLIED_KEY).map_err(|error| StoreError::checkpoint("reading", &error))?;
-        match raw {
+        match self.ask(|| self.db.get(APPLIED_KEY))? {
             None => Ok(Applied::default()),
-            Some(raw) => Applied::decode(raw.as_ref())
-                .map_err(|_| StoreError::damaged("the checkpoint's applied record cannot be read")),
+            Some(raw) => Applied::decode(self.unsealed(APPLIED_KEY, &raw)?)
+                .map_err(|_| self.damaged("its applied record cannot be read")),
         }
     }
 
@@ -101,8 +188,8 @@ impl Checkpoint {
             let found = self.members(key, ordinal.saturating_add(1), 1)?;
             return Ok(found.into_iter().find(|(at, _)| *at == ordinal).map(|(_, value)| value));
         }
-        let raw = self.db.get(key.as_bytes()).map_err(|error| StoreError::checkpoint("reading", &error))?;
-        Ok(raw.map(|raw| Bytes::copy_from_slice(&raw)))
+        let raw = self.ask(|| self.db.get(key.as_bytes()))?;
+        raw.map(|raw| self.unsealed(key.as_bytes(), &raw)).transpose()
     }
 
     pub(super) fn range(&self, from: &Key, to: &Key, limit: usize) -> Result<Vec<(Key, Bytes)>, StoreError> {
@@ -116,11 +203,12 @@ impl Checkpoint {
         }
         let mut pairs = Vec::new();
         let _still = self.walks.read().expect(NOT_POISONED);
-        for pair in self.db.range(from.as_bytes()..to.as_bytes()).take(limit) {
-            let (raw, value) = pair.map_err(|error| StoreError::checkpoint("reading", &error))?;
-            let key =
-                Key::from_bytes(&raw).ok_or_else(|| StoreError::damaged("a checkpoint key is too long"))?;
-            pairs.push((key, Bytes::copy_from_slice(&value)));
+        let mut walk = self.db.range(from.as_bytes()..to.as_bytes());
+        while pairs.len() < limit
+            && let Some((raw, value)) = self.next_pair(&mut walk)?
+        {
+            let key = Key::from_bytes(&raw).ok_or_else(|| self.damaged("a key is too long"))?;
+            pairs.push((key, value));
         }
         Ok(pairs)
     }
@@ -130,12 +218,11 @@ impl Checkpoint {
         let mut found = Members::new();
         let start = from.ordinal();
         let _still = self.walks.read().expect(NOT_POISONED);
-        for pair in self.db.range(from.as_bytes()..) {
-            let (raw, value) = pair.map_err(|error| StoreError::checkpoint("reading", &error))?;
+        let mut walk = self.db.range(from.as_bytes()..);
+        while let Some((raw, run)) = self.next_pair(&mut walk)? {
             if !raw.starts_with(from.run_prefix()) || raw.len() != from.as_bytes().len() {
                 break;
             }
-            let run = Bytes::copy_from_slice(&value);
             for member in run::walk(&run) {
                 let (ordinal, place) = member.ok_or_else(|| StoreError::damaged("a run cannot be read"))?;
                 if ordinal >= end || found.len() >= limit {
@@ -151,16 +238,20 @@ impl Checkpoint {
 
     /// All keys of a space that is no run space.
     pub(super) fn keys(&self, space: Space) -> impl Iterator<Item = Result<Key, StoreError>> + '_ {
-        self.db.scan_prefix([space as u8]).keys().map(|raw| {
-            let raw = raw.map_err(|error| StoreError::checkpoint("reading", &error))?;
-            Key::from_bytes(&raw).ok_or_else(|| StoreError::damaged("a checkpoint key is too long"))
+        let mut walk = self.db.scan_prefix([space as u8]);
+        std::iter::from_fn(move || {
+            let raw = self.ask(|| walk.next().transpose()).transpose()?;
+            Some(
+                raw.and_then(|(raw, _)| {
+                    Key::from_bytes(&raw).ok_or_else(|| self.damaged("a key is too long"))
+                }),
+            )
         })
     }
 
     /// The highest ordinal in a run space that has one id only.
     pub(super) fn last_ordinal(&self, space: Space) -> Result<Option<u64>, StoreError> {
-        let last = self.db.scan_prefix([space as u8]).next_back().transpose();
-        let last = last.map_err(|error| StoreError::checkpoint("reading", &error))?;
+        let last = self.ask(|| self.db.scan_prefix([space as u8]).next_back().transpose())?;
         Ok(last.and_then(|(raw, _)| Key::from_bytes(&raw)).map(|key| key.ordinal()))
     }
 
@@ -171,7 +262,7 @@ impl Checkpoint {
         for (key, value) in writes {
             if !key.is_run() {
                 match value {
-                    Some(value) => batch.insert(key.as_bytes(), value.as_ref()),
+                    Some(value) => batch.insert(key.as_bytes(), sealed(key.as_bytes(), value)),
                     None => batch.remove(key.as_bytes()),
                 }
                 continue;
@@ -191,7 +282,7 @@ impl Checkpoint {
         if let Some((first, changes)) = pending {
             self.merge_runs(&mut batch, &first, changes)?;
         }
-        batch.insert(APPLIED_KEY, applied.encode_to_vec());
+        batch.insert(APPLIED_KEY, sealed(APPLIED_KEY, &applied.encode_to_vec()));
         let _alone = self.walks.write().expect(NOT_POISONED);
         self.db.apply_batch(batch).map_err(|error| StoreError::checkpoint("writing", &error))
     }
@@ -236,7 +327,8 @@ impl Checkpoint {
             let members: Members = members.into_iter().collect();
             for run in run::split(&members) {
                 let Some((last, _)) = run.last() else { continue };
-                batch.insert(first.with_ordinal(*last).as_bytes(), run::pack(run));
+                let key = first.with_ordinal(*last);
+                batch.insert(key.as_bytes(), sealed(key.as_bytes(), &run::pack(run)));
             }
         }
         Ok(rewritten)
@@ -244,19 +336,31 @@ impl Checkpoint {
 
     /// The first run of the key's space and id that ends at or after its ordinal.
     fn run_at_or_after(&self, key: &Key) -> Result<Option<Pair>, StoreError> {
-        neighbour(self.db.range(key.as_bytes()..).next(), key)
+        let found = self.ask(|| self.db.range(key.as_bytes()..).next().transpose())?;
+        self.neighbour(found, key)
     }
 
     /// The last run of the key's space and id that ends before its ordinal.
     fn run_before(&self, key: &Key) -> Result<Option<Pair>, StoreError> {
-        neighbour(self.db.range(key.run_prefix()..key.as_bytes()).next_back(), key)
+        let found = self.ask(|| self.db.range(key.run_prefix()..key.as_bytes()).next_back().transpose())?;
+        self.neighbour(found, key)
+    }
+
+    /// A found pair, if it is a run of the key's space and id.
+    fn neighbour(
+        &self,
+        found: Option<(sled::IVec, sled::IVec)>,
+        key: &Key,
+    ) -> Result<Option<Pair>, StoreError> {
+        let is_neighbour =
+            |raw: &[u8]| raw.starts_with(key.run_prefix()) && raw.len() == key.as_bytes().len();
+        self.checked(found.filter(|(raw, _)| is_neighbour(raw)))
     }
 
     /// Every stored pair but the applied record, raw, in order of keys. Still while only the writing thread walks it.
-    pub(super) fn raw_pairs(
-        &self,
-    ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), StoreError>> + '_ {
-        self.db.range([1_u8]..).map(|pair| pair.map_err(|error| StoreError::checkpoint("reading", &error)))
+    pub(super) fn raw_pairs(&self) -> impl Iterator<Item = Result<Pair, StoreError>> + '_ {
+        let mut walk = self.db.range([1_u8]..);
+        std::iter::from_fn(move || self.next_pair(&mut walk).transpose())
     }
 
     /// Replaces everything by raw pairs. Not atomic: the caller withdraws trust first and gives it back after.
@@ -271,14 +375,14 @@ impl Checkpoint {
         let mut count = 0;
         for pair in pairs {
             let (key, value) = pair?;
-            batch.insert(key.as_ref(), value.as_ref());
+            batch.insert(key.as_ref(), sealed(&key, &value));
             count += 1;
             if count % INSTALL_BATCH_PAIRS == 0 {
                 let full = std::mem::take(&mut batch);
                 self.db.apply_batch(full).map_err(|error| StoreError::checkpoint("writing", &error))?;
             }
         }
-        batch.insert(APPLIED_KEY, applied.encode_to_vec());
+        batch.insert(APPLIED_KEY, sealed(APPLIED_KEY, &applied.encode_to_vec()));
         self.db.apply_batch(batch).map_err(|error| StoreError::checkpoint("writing", &error))
     }
 
@@ -318,6 +422,31 @@ mod tests {
         let mut batch = Batch::default();
         let rewritten = checkpoint.merge_runs(&mut batch, &member(0), changes).expect("merges");
         assert!(rewritten <= 2, "{rewritten} runs were rewritten");
+    }
+
+    #[test]
+    fn a_changed_or_misplaced_value_is_noticed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let checkpoint = Checkpoint::open(dir.path()).expect("opens");
+        let (one, two) = (Key::one(Space::Conversation, 1), Key::one(Space::Conversation, 2));
+        let writes = [(one, Some(Bytes::from("one"))), (two, Some(Bytes::from("two")))];
+        checkpoint.write(&writes.into_iter().collect(), &Applied::default()).expect("writes");
+        assert_eq!(checkpoint.get(&one).expect("reads").as_deref(), Some(&b"one"[..]));
+        // sled checks its own pages, so what it would let through is written through it here.
+        let whole = checkpoint.db.get(one.as_bytes()).expect("reads").expect("there");
+        for at in 0..whole.len() * 8 {
+            let mut flipped = whole.to_vec();
+            flipped[at / 8] ^= 1 << (at % 8);
+            checkpoint.db.insert(one.as_bytes(), flipped).expect("writes");
+            assert!(checkpoint.get(&one).is_err(), "bit {at}");
+            assert!(checkpoint.range(&one, &two, 10).is_err(), "bit {at}");
+            assert!(checkpoint.raw_pairs().any(|pair| pair.is_err()), "bit {at}");
+        }
+        checkpoint.db.insert(one.as_bytes(), b"").expect("writes");
+        assert!(checkpoint.get(&one).is_err(), "shorter than a checksum");
+        let other = checkpoint.db.get(two.as_bytes()).expect("reads").expect("there");
+        checkpoint.db.insert(one.as_bytes(), other).expect("writes");
+        assert!(checkpoint.get(&one).is_err(), "whole, but under another key");
     }
 
     #[test]

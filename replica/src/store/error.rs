@@ -1,8 +1,11 @@
 //! What can go wrong below the state. Any of it stops the replica: a store that failed once is not trusted to go on.
 
 use std::io;
+use std::path::Path;
 
 use thiserror::Error;
+
+use crate::failure::describe;
 
 /// A failure of the disk or of what is on it.
 #[derive(Debug, Error)]
@@ -49,12 +52,30 @@ impl StoreError {
         move |source| StoreError::Io { attempted: attempted.to_owned(), source }
     }
 
+    /// One line for whoever runs the replica, about the directory it happened under.
+    pub fn line(&self, dir: &Path) -> String {
+        match self {
+            StoreError::Io { attempted, source } => describe(attempted, dir, source),
+            other => other.to_string(),
+        }
+    }
+
     pub(super) fn checkpoint(attempted: &str, error: &sled::Error) -> Self {
+        if let sled::Error::Io(source) = error {
+            let source = io::Error::new(source.kind(), source.to_string());
+            return StoreError::Io { attempted: format!("{attempted} the checkpoint"), source };
+        }
         StoreError::Checkpoint { attempted: attempted.to_owned(), reason: error.to_string() }
     }
 
     pub(crate) fn damaged(what: &str) -> Self {
         StoreError::Damaged(what.to_owned())
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(source: io::Error) -> Self {
+        StoreError::Io { attempted: "using a file".to_owned(), source }
     }
 }
 

@@ -23,7 +23,9 @@ mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
@@ -35,6 +37,9 @@ use known::{Ids, Values};
 use sum::StateSum;
 use trust::Trust;
 use writer::{Job, Writer};
+
+use crate::failure::Failure;
+use crate::metrics::Metrics;
 
 pub use error::StoreError;
 pub use key::{Key, Space};
@@ -53,6 +58,9 @@ const OVERLAY_BYTES_MAX: usize = 256 * 1024 * 1024;
 const PAIR_OVERHEAD_BYTES: usize = 96;
 /// Running hashes remembered, so that replicas a little apart can be compared at one common index.
 const HASHES_REMEMBERED: usize = 65_536;
+
+/// How the file of a snapshot that is being received begins.
+const PARTIAL: &str = "incoming-partial-";
 
 /// What the state contains: the last applied entry and everything that belongs to it. Stored in checkpoint and snapshot.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -129,7 +137,43 @@ pub struct Store {
     checkpoint: Arc<Checkpoint>,
     writer: Writer,
     room: Arc<Notify>,
+    shared: Arc<Shared>,
+}
+
+/// What the checkpoint thread and everybody else share.
+#[derive(Debug)]
+struct Shared {
+    /// The data directory.
+    dir: PathBuf,
     snapshot_dir: PathBuf,
+    /// The newest snapshot: whoever looks for it must not meet one that is being removed.
+    current: Mutex<Option<SnapshotFile>>,
+    /// This snapshot was found damaged, and another is wanted.
+    distrusted: Mutex<Option<PathBuf>>,
+    /// Another was asked for.
+    rebuild: AtomicBool,
+    /// Counts receptions, so that each has a file of its own.
+    receptions: AtomicU64,
+    failure: Failure,
+    metrics: Metrics,
+}
+
+impl Shared {
+    fn set_current(&self, file: &SnapshotFile) {
+        *self.current.lock().expect(CURRENT_NOT_POISONED) = Some(file.clone());
+        // The new one may have the old one's name.
+        *self.distrusted.lock().expect(CURRENT_NOT_POISONED) = None;
+    }
+}
+
+const CURRENT_NOT_POISONED: &str = "nothing panics while it looks at the current snapshot";
+
+/// The checkpoint with the state that it holds.
+fn load(dir: &Path) -> Result<(Arc<Checkpoint>, State), StoreError> {
+    let checkpoint = Checkpoint::open(dir)?;
+    let applied = checkpoint.applied()?;
+    let state = State::new(&checkpoint, applied)?;
+    Ok((Arc::new(checkpoint), state))
 }
 
 impl Store {
@@ -138,14 +182,23 @@ impl Store {
     /// # Errors
     /// When the directory cannot be used.
     pub fn open(dir: &Path, boot_id_file: &Path) -> Result<Self, StoreError> {
+        Self::open_measured(dir, boot_id_file, Metrics::default())
+    }
+
+    /// As [`Store::open`]; snapshots are measured.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_measured(dir: &Path, boot_id_file: &Path, metrics: Metrics) -> Result<Self, StoreError> {
         let state_dir = dir.join("state");
         let snapshot_dir = dir.join("snapshots");
         for path in [&state_dir, &snapshot_dir] {
             fs::create_dir_all(path).map_err(StoreError::io("creating the data directory"))?;
         }
         let trust = Trust::new(&state_dir, boot_id_file).map_err(StoreError::io("reading the boot id"))?;
-        let checkpoint = match trust.is_trusted().then(|| Checkpoint::open(&state_dir)) {
-            Some(Ok(checkpoint)) => checkpoint,
+        snapshot::remove_unfinished(&snapshot_dir, |name| name.starts_with(PARTIAL))?;
+        let (checkpoint, state) = match trust.is_trusted().then(|| load(&state_dir)) {
+            Some(Ok(loaded)) => loaded,
             // In use or out of reach says nothing about its content.
             Some(Err(error @ StoreError::Io { .. })) => return Err(error),
             other => {
@@ -153,17 +206,38 @@ impl Store {
                     tracing::warn!(%error, "checkpoint refused, rebuilding it from snapshot and log");
                 }
                 wipe(&state_dir)?;
-                Checkpoint::open(&state_dir)?
+                load(&state_dir)?
             }
         };
         trust.while_running().map_err(StoreError::io("marking the checkpoint"))?;
-        let applied = checkpoint.applied()?;
-        let checkpoint = Arc::new(checkpoint);
-        let state = Arc::new(RwLock::new(State::new(&checkpoint, applied)?));
-        let room = Arc::new(Notify::new());
-        let writer =
-            Writer::start(checkpoint.clone(), state.clone(), room.clone(), trust, snapshot_dir.clone())?;
-        Ok(Self { state, checkpoint, writer, room, snapshot_dir })
+        let current = match snapshot::newest(&snapshot_dir) {
+            // Whether it is needed is decided by who knows the log.
+            Err(error @ StoreError::Damaged(_)) => {
+                tracing::warn!(%error, "the newest snapshot is damaged");
+                None
+            }
+            other => other?,
+        };
+        let failure = Failure::default();
+        checkpoint.guard(&state_dir, trust.clone(), failure.clone());
+        let (state, room) = (Arc::new(RwLock::new(state)), Arc::new(Notify::new()));
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            snapshot_dir,
+            current: Mutex::new(current),
+            distrusted: Mutex::new(None),
+            rebuild: AtomicBool::new(false),
+            receptions: AtomicU64::new(0),
+            failure,
+            metrics,
+        });
+        let writer = Writer::start(checkpoint.clone(), state.clone(), room.clone(), trust, shared.clone())?;
+        Ok(Self { state, checkpoint, writer, room, shared })
+    }
+
+    /// Where failures of the state's disk are told.
+    pub fn failure(&self) -> &Failure {
+        &self.shared.failure
     }
 
     /// A consistent view of everything applied so far. Held briefly: apply waits for it.
@@ -236,7 +310,51 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub fn current_snapshot(&self) -> Result<Option<SnapshotFile>, StoreError> {
-        snapshot::newest(&self.snapshot_dir)
+        Ok(self.shared.current.lock().expect(CURRENT_NOT_POISONED).clone())
+    }
+
+    /// Where snapshots are.
+    pub fn snapshot_dir(&self) -> &Path {
+        &self.shared.snapshot_dir
+    }
+
+    /// Reads a snapshot file whole and checks all of it. Takes as long as reading it does.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it is not what was written.
+    pub fn verify_snapshot(path: &Path) -> Result<Applied, StoreError> {
+        snapshot::verify(path)
+    }
+
+    /// A snapshot was found damaged: another is to be built in its place.
+    pub fn distrust_snapshot(&self, path: &Path) {
+        *self.shared.distrusted.lock().expect(CURRENT_NOT_POISONED) = Some(path.to_owned());
+        self.shared.rebuild.store(true, Ordering::Release);
+    }
+
+    /// Whether a snapshot was found damaged and has not been replaced yet.
+    pub fn is_distrusted(&self, path: &Path) -> bool {
+        self.shared.distrusted.lock().expect(CURRENT_NOT_POISONED).as_deref() == Some(path)
+    }
+
+    /// Whether one has to be built; said once.
+    pub fn take_snapshot_distrust(&self) -> bool {
+        self.shared.rebuild.swap(false, Ordering::AcqRel)
+    }
+
+    /// Drops a snapshot that was found damaged.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn drop_snapshot(&self, path: &Path) -> Result<(), StoreError> {
+        let mut current = self.shared.current.lock().expect(CURRENT_NOT_POISONED);
+        current.take_if(|file| file.path == path);
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io("removing a damaged snapshot")(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whatever snapshot of a data directory is the newest; for a stopped replica.
@@ -256,9 +374,28 @@ impl Store {
         snapshot::header(path)
     }
 
-    /// Where a snapshot that is being received is written.
+    /// Where a snapshot that is being received is written: the same place for the same snapshot, so that a reception which
+    /// broke off is taken up again, also after a restart.
+    pub fn partial_snapshot_path(&self, snapshot_id: &str) -> PathBuf {
+        let name = blake3::hash(snapshot_id.as_bytes()).to_hex();
+        self.shared.snapshot_dir.join(format!("{PARTIAL}{}", &name.as_str()[..32]))
+    }
+
+    /// Where a snapshot stands that was received whole: each one apart, since a reception may begin while one is installed.
     pub fn incoming_snapshot_path(&self) -> PathBuf {
-        self.snapshot_dir.join("incoming-received")
+        let number = self.shared.receptions.fetch_add(1, Ordering::Relaxed);
+        self.shared.snapshot_dir.join(format!("incoming-received-{number}"))
+    }
+
+    /// Removes what was received of any other snapshot.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn forget_partial_snapshots(&self, keep: &Path) -> Result<(), StoreError> {
+        let keep = keep.file_name().map(|name| name.to_string_lossy().into_owned());
+        snapshot::remove_unfinished(&self.shared.snapshot_dir, |name| {
+            !name.starts_with(PARTIAL) || Some(name) == keep.as_deref()
+        })
     }
 
     /// Empties the state: what it claims to contain goes beyond what log and snapshot can prove.
@@ -429,9 +566,7 @@ impl StoppedCheckpoint {
 
     /// Every stored pair, in order of keys.
     pub fn pairs(&self) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + '_ {
-        let bytes = |(key, value): (sled::IVec, sled::IVec)| {
-            (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value))
-        };
+        let bytes = |(key, value): (sled::IVec, Bytes)| (Bytes::copy_from_slice(&key), value);
         self.checkpoint.raw_pairs().map(move |pair| pair.map(bytes))
     }
 }
@@ -443,7 +578,7 @@ impl Drop for StoppedCheckpoint {
     }
 }
 
-fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     if to.exists() {
         fs::remove_dir_all(to)?;
     }

@@ -39,22 +39,35 @@ fn file_name(applied: &Applied) -> String {
 }
 
 /// Writes a snapshot into `dir` and returns it once it is durable. Older ones are removed after.
-pub(super) fn write<B: AsRef<[u8]>>(
+pub(super) fn write<K: AsRef<[u8]>>(
     dir: &Path,
     applied: &Applied,
-    pairs: impl Iterator<Item = Result<(B, B), StoreError>>,
+    pairs: impl Iterator<Item = Result<(K, Bytes), StoreError>>,
 ) -> Result<SnapshotFile, StoreError> {
-    let path = dir.join(file_name(applied));
-    let aside = dir.join("incoming-build");
-    let mut out = BlockWriter::create(&aside)?;
+    let (path, aside) = (dir.join(file_name(applied)), dir.join("incoming-build"));
+    let written = write_aside(&aside, applied, pairs).and_then(|()| settle(&aside, &path));
+    if let Err(error) = written {
+        // Half a snapshot is of no use, and its room may be what is missing.
+        let _ = fs::remove_file(&aside);
+        return Err(error);
+    }
+    Ok(SnapshotFile { path, applied: applied.clone() })
+}
+
+fn write_aside<K: AsRef<[u8]>>(
+    aside: &Path,
+    applied: &Applied,
+    pairs: impl Iterator<Item = Result<(K, Bytes), StoreError>>,
+) -> Result<(), StoreError> {
+    let mut out = BlockWriter::create(aside)?;
     out.block(&applied.encode_to_vec())?;
     let mut block = Vec::with_capacity(BLOCK_BYTES_TARGET + 64 * 1024);
     let mut sum = StateSum::default();
     for pair in pairs {
         let (key, value) = pair?;
-        sum.add_stored(key.as_ref(), &Bytes::copy_from_slice(value.as_ref()))?;
+        sum.add_stored(key.as_ref(), &value)?;
         push_bytes(&mut block, key.as_ref());
-        push_bytes(&mut block, value.as_ref());
+        push_bytes(&mut block, &value);
         if block.len() >= BLOCK_BYTES_TARGET {
             out.block(&block)?;
             block.clear();
@@ -70,8 +83,7 @@ pub(super) fn write<B: AsRef<[u8]>>(
             "the checkpoint does not add up to what was applied: restart this replica to rebuild it",
         ));
     }
-    settle(&aside, &path)?;
-    Ok(SnapshotFile { path, applied: applied.clone() })
+    Ok(())
 }
 
 /// Makes a received file the current snapshot: verified whole, synced, renamed.
@@ -105,6 +117,18 @@ pub(super) fn remove_others(dir: &Path, keep: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Removes what was being built or received when the replica ended, but for the files that `keep` wants.
+pub(super) fn remove_unfinished(dir: &Path, keep: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+    for entry in fs::read_dir(dir).map_err(StoreError::io("listing snapshots"))? {
+        let path = entry.map_err(StoreError::io("listing snapshots"))?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with("incoming-") && !keep(&name) {
+            fs::remove_file(&path).map_err(StoreError::io("removing an unfinished snapshot"))?;
+        }
+    }
+    Ok(())
+}
+
 /// The newest snapshot in a directory, by its name; its header is read, its blocks are not.
 pub(super) fn newest(dir: &Path) -> Result<Option<SnapshotFile>, StoreError> {
     let mut names: Vec<PathBuf> = Vec::new();
@@ -127,7 +151,7 @@ pub(super) fn header(path: &Path) -> Result<Applied, StoreError> {
 }
 
 /// Reads every block of a file, checks that its pairs add up to what it says, and returns its header.
-fn verify(path: &Path) -> Result<Applied, StoreError> {
+pub(super) fn verify(path: &Path) -> Result<Applied, StoreError> {
     let mut reader = BlockReader::open(path)?;
     let applied = reader.header()?;
     if sum::of_stored_pairs(reader.pairs())? != applied.sum()? {

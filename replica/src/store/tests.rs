@@ -331,3 +331,59 @@ async fn an_overlay_that_waits_behind_an_install_is_not_written_over_it() {
     assert_eq!(texts(&old, 0, 10, 10), ["installed"]);
     assert_eq!(old.checkpoint_index().expect("reads"), 500);
 }
+
+#[tokio::test]
+async fn a_checkpoint_that_serves_something_else_is_rebuilt_at_the_next_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    {
+        let store = open(dir.path());
+        commit(&store, 1, &[(Key::one(Space::Conversation, 1), Some("a"))]);
+        checkpointed(&store).await;
+        store.close().await.expect("closes");
+    }
+    let key = Key::one(Space::Conversation, 1);
+    for _ in 0..100 {
+        // What sled itself would let through, written through it.
+        if let Ok(db) = sled::open(dir.path().join("state")) {
+            db.insert(key.as_bytes(), b"something else").expect("writes");
+            db.flush().expect("flushes");
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let mut store = None;
+    for _ in 0..100 {
+        match Store::open(dir.path(), &boot_file(dir.path())) {
+            Ok(opened) => {
+                store = Some(opened);
+                break;
+            }
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+    let store = store.expect("opens");
+    assert!(store.read().get(&key).is_err(), "it is not served");
+    let told = store.failure().happened().await;
+    assert!(told.contains("start this replica again") && !told.contains('\n'), "{told}");
+    let cut = dir.path().join("copy");
+    copy_tree(dir.path(), &cut);
+    let store = open(&cut);
+    assert_eq!(store.read().applied().index(), None, "rebuilt from snapshot and log, not believed");
+}
+
+#[tokio::test]
+async fn a_full_disk_under_a_snapshot_is_told_in_one_line() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    commit(&store, 1, &[(message(1), Some("text"))]);
+    // Every write to this device says that it is full.
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("snapshots").join("incoming-build"))
+        .expect("links");
+    assert!(store.build_snapshot().await.is_err());
+    let told = store.failure().happened().await;
+    assert!(told.contains("is full") && told.contains("make space") && !told.contains('\n'), "{told}");
+    assert!(
+        fs::symlink_metadata(dir.path().join("snapshots").join("incoming-build")).is_err(),
+        "no half file"
+    );
+}

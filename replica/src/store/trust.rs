@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Decides about one checkpoint directory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Trust {
     marker: PathBuf,
     dir: PathBuf,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, RwLock};
 use std::thread;
+use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
@@ -17,7 +18,7 @@ use crate::planted::{self, Bug};
 use super::checkpoint::Checkpoint;
 use super::snapshot::{self, SnapshotFile};
 use super::trust::Trust;
-use super::{Applied, NOT_POISONED, State, StoreError, Writes};
+use super::{Applied, NOT_POISONED, Shared, State, StoreError, Writes};
 
 /// Jobs that may wait: one frozen overlay and one of each rare kind. Senders never block in practice.
 const JOBS_MAX: usize = 8;
@@ -44,7 +45,7 @@ struct Thread {
     state: Arc<RwLock<State>>,
     room: Arc<Notify>,
     trust: Trust,
-    snapshot_dir: PathBuf,
+    shared: Arc<Shared>,
 }
 
 impl Writer {
@@ -53,10 +54,10 @@ impl Writer {
         state: Arc<RwLock<State>>,
         room: Arc<Notify>,
         trust: Trust,
-        snapshot_dir: PathBuf,
+        shared: Arc<Shared>,
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = sync_channel(JOBS_MAX);
-        let thread = Thread { distrusted: Cell::new(false), checkpoint, state, room, trust, snapshot_dir };
+        let thread = Thread { distrusted: Cell::new(false), checkpoint, state, room, trust, shared };
         #[cfg(feature = "simulation")]
         if crate::simulation::is_running() {
             // No thread, so that a run replays: a task that looks for jobs now and then.
@@ -82,11 +83,12 @@ impl Writer {
             .spawn(move || {
                 // sled panics on damaged files. Without this thread apply would wait for room for ever.
                 if catch_unwind(AssertUnwindSafe(|| thread.run(&queue))).is_err() {
-                    tracing::error!(
-                        "the checkpoint's files are damaged, stopping: the next start rebuilds it"
-                    );
                     let _ = thread.trust.withdraw();
-                    std::process::exit(1);
+                    let dir = thread.shared.dir.display();
+                    thread.shared.failure.tell(format!(
+                        "writing the checkpoint under {dir} panicked, its files are damaged: start this replica again, it \
+                         rebuilds the checkpoint from snapshot and log"
+                    ));
                 }
             })
             .map_err(StoreError::io("starting the checkpoint thread"))?;
@@ -118,21 +120,21 @@ impl Thread {
             Job::Write(writes, applied) => {
                 if let Err(error) = self.checkpoint.write(&writes, &applied) {
                     // The overlay stays frozen, so nothing is lost; the replica must not go on as if it were written.
-                    tracing::error!(%error, "cannot write the checkpoint, stopping");
-                    std::process::exit(1);
+                    self.shared.failure.tell(error.line(&self.shared.dir));
+                    return true;
                 }
                 self.state.write().expect(NOT_POISONED).frozen = None;
                 self.room.notify_waiters();
             }
             Job::Snapshot(done) => {
-                let _ = done.send(self.snapshot());
+                let _ = done.send(self.told(self.snapshot()));
             }
             Job::Install(path, done) => {
-                let _ = done.send(self.install(path));
+                let _ = done.send(self.told(self.install(path)));
             }
             Job::Reset(done) => {
                 let reset = self.replace(std::iter::empty(), Applied::default());
-                let _ = done.send(reset);
+                let _ = done.send(self.told(reset));
             }
             Job::Close(done) => {
                 let closed = self.checkpoint.flush().and_then(|()| match self.distrusted.get() {
@@ -146,18 +148,27 @@ impl Thread {
         false
     }
 
+    /// A failure here ends the replica; whoever waits for the job hears of it too.
+    fn told<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &result {
+            self.shared.failure.tell(error.line(&self.shared.dir));
+        }
+        result
+    }
+
     fn is_frozen(&self, writes: &Arc<Writes>) -> bool {
         let state = self.state.read().expect(NOT_POISONED);
         state.frozen.as_ref().is_some_and(|frozen| Arc::ptr_eq(frozen, writes))
     }
 
     fn snapshot(&self) -> Result<SnapshotFile, StoreError> {
+        let began = Instant::now();
         let applied = self.checkpoint.applied()?;
         let kept = |number: &usize| {
             !planted::is(Bug::SnapshotMissesKey) || !number.is_multiple_of(planted::SNAPSHOT_MISSES_ONE_IN)
         };
         let pairs = self.checkpoint.raw_pairs().enumerate().filter(|(number, _)| kept(number));
-        let file = match snapshot::write(&self.snapshot_dir, &applied, pairs.map(|(_, pair)| pair)) {
+        let file = match snapshot::write(&self.shared.snapshot_dir, &applied, pairs.map(|(_, pair)| pair)) {
             Err(error @ StoreError::Damaged(_)) => {
                 // The next start rebuilds it from the last snapshot and the log.
                 self.distrusted.set(true);
@@ -166,14 +177,19 @@ impl Thread {
             }
             other => other?,
         };
-        snapshot::remove_others(&self.snapshot_dir, &file.path)?;
+        self.shared.set_current(&file);
+        snapshot::remove_others(&self.shared.snapshot_dir, &file.path)?;
+        let bytes = file.path.metadata().map_or(0, |meta| meta.len());
+        self.shared.metrics.snapshot_built(bytes, began.elapsed());
         Ok(file)
     }
 
     fn install(&self, received: PathBuf) -> Result<SnapshotFile, StoreError> {
-        let file = snapshot::adopt(&self.snapshot_dir, &received)?;
+        let file = snapshot::adopt(&self.shared.snapshot_dir, &received)?;
+        self.shared.set_current(&file);
         self.replace(snapshot::read_pairs(&file)?, file.applied.clone())?;
-        snapshot::remove_others(&self.snapshot_dir, &file.path)?;
+        snapshot::remove_others(&self.shared.snapshot_dir, &file.path)?;
+        self.shared.metrics.snapshot_installed();
         Ok(file)
     }
 

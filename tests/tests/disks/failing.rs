@@ -1,14 +1,32 @@
 //! Disks that fill up, fail a sync or become read-only: one replica stops with a line, the others go on, and it comes back.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use quorate_cluster::wait_until;
 use quorate_faultfs::Cut;
-use quorate_tests::scene::{leader, set_the_scene};
+use quorate_tests::client::rest;
+use quorate_tests::scene::{WAIT, leader, set_the_scene};
 use toml::Table;
 
 use crate::rig::{ACKS_PER_PHASE, PACE, REPLICAS, Rig};
 
 /// Room left on the disk that fills up: some seconds of the load.
 const ROOM_BYTES: u64 = 64 * 1024;
+
+/// Below this much room the replicas of one test refuse to write.
+const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Sign-ins that must be refused one after the other while a majority is low.
+const REFUSALS: usize = 20;
+
+/// A configuration that writes until a disk is full.
+fn no_reserve() -> Table {
+    reserve(0)
+}
+
+fn reserve(bytes: u64) -> Table {
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    Table::from_iter([("storage_reserve_bytes".to_owned(), bytes.into())])
+}
 
 /// Who is hit: the leader, then a follower.
 async fn victims(rig: &Rig) -> anyhow::Result<[u16; 2]> {
@@ -18,7 +36,7 @@ async fn victims(rig: &Rig) -> anyhow::Result<[u16; 2]> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_stops_one_replica_and_space_brings_it_back() -> anyhow::Result<()> {
-    let Some(rig) = Rig::start("full-disk", |_| Table::new()).await? else { return Ok(()) };
+    let Some(rig) = Rig::start("full-disk", |_| no_reserve()).await? else { return Ok(()) };
     let result = full_disk(&rig).await;
     rig.finish(result).await
 }
@@ -44,6 +62,75 @@ async fn full_disk(rig: &Rig) -> anyhow::Result<()> {
         rig.test.recorder.mark(format!("replica {id} is back"));
     }
     rig.judge(scene, 4 * ACKS_PER_PHASE).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_are_refused_before_disks_are_full_and_taken_again_when_there_is_room() -> anyhow::Result<()> {
+    let Some(rig) = Rig::start("low-disks", |_| reserve(RESERVE_BYTES)).await? else { return Ok(()) };
+    let result = low_disks(&rig).await;
+    rig.finish(result).await
+}
+
+async fn wait_low(rig: &Rig, id: u16, low: bool) -> anyhow::Result<()> {
+    Ok(wait_until(&format!("replica {id} to say that its disk is low: {low}"), WAIT, || async {
+        let status = rig.test.cluster.replica_status(id, 0).await?;
+        if status.storage_low == low { Ok(()) } else { Err(format!("{:?}", status.storage_low)) }
+    })
+    .await?)
+}
+
+async fn low_disks(rig: &Rig) -> anyhow::Result<()> {
+    let scene = set_the_scene(&rig.test).await?;
+    scene.talk_at(PACE).await;
+    rig.acks(ACKS_PER_PHASE, "in calm").await?;
+    let make_low = |id: u16| -> anyhow::Result<()> {
+        Ok(rig.disk(id).full_after(rig.disk(id).usage()?.bytes + RESERVE_BYTES * 3 / 4)?)
+    };
+    // One is low: it must not lead, and nobody is kept from writing.
+    let [first, second] = victims(rig).await?;
+    make_low(first)?;
+    wait_low(rig, first, true).await?;
+    let leading = wait_until("another replica to lead", WAIT, || async {
+        let (leading, _) = rig.test.cluster.leader().await?;
+        if leading == first { Err(format!("{leading} leads")) } else { Ok(leading) }
+    })
+    .await?;
+    rig.test.recorder.mark(format!("replica {first} is low, replica {leading} leads"));
+    rig.acks(ACKS_PER_PHASE, "while one is low").await?;
+    // A majority is low: nothing new is taken, long before a disk is full.
+    let third = (1..=REPLICAS).find(|id| ![first, second].contains(id)).context("five")?;
+    for id in [second, third] {
+        make_low(id)?;
+    }
+    // People send the same again until it is taken; signing in says at once what it met.
+    let front = rig.test.cluster.front();
+    let refused = || async {
+        match rest::sign_in(front, &scene.grants[0].user.name).await {
+            Ok(_) => Err("it is taken".to_owned()),
+            Err(error) if format!("{error:#}").contains("overloaded") => Ok(()),
+            Err(error) => Err(format!("{error:#}")),
+        }
+    };
+    wait_until("a refusal for want of room", WAIT, refused).await?;
+    // What was proposed before is decided by now.
+    refused().await.map_err(anyhow::Error::msg)?;
+    let since = rig.test.recorder.now();
+    for _ in 0..REFUSALS {
+        refused().await.map_err(anyhow::Error::msg)?;
+    }
+    let acks = rig.test.recorder.acks_between(since, u64::MAX);
+    ensure!(acks == 0, "{acks} were taken while a majority is low");
+    for id in 1..=REPLICAS {
+        ensure!(rig.ended(id).is_none(), "replica {id} ended: {:?}", rig.ended(id));
+    }
+    for id in [first, second, third] {
+        rig.disk(id).heal()?;
+    }
+    for id in [first, second, third] {
+        wait_low(rig, id, false).await?;
+    }
+    rig.acks(ACKS_PER_PHASE, "with room again").await?;
+    rig.judge(scene, 3 * ACKS_PER_PHASE).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,3 +15,4 @@ mod old;
 mod power;
 mod rig;
 mod rot;
+mod snapshots;

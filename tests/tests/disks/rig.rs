@@ -25,6 +25,11 @@ pub const REPLICAS: u16 = 5;
 /// One cluster at a time: two of them on two cores would test the scheduler.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
+/// Waits until no other cluster of these tests runs.
+pub async fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().await
+}
+
 /// A number from the environment: how often the long form does what the short form does a few times.
 pub fn count(variable: &str, short: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(short)
@@ -68,7 +73,7 @@ fn boot_id_file(boots: &Path, id: u16) -> PathBuf {
 impl Rig {
     /// Five replicas on disks of their own, three gateways; `None` where the machine cannot mount them.
     pub async fn start(name: &str, keys: impl Fn(u16) -> Table) -> anyhow::Result<Option<Self>> {
-        let turn = ONE_AT_A_TIME.lock().await;
+        let turn = turn().await;
         let target = std::env::current_exe()?;
         let folder = target.ancestors().nth(2).context("a test lies in target/…/deps")?;
         let program = folder.join("quorate-faultfs");

@@ -30,7 +30,7 @@ impl Random {
 }
 
 fn open(dir: &Path) -> Result<LogStore, LogError> {
-    LogStore::open_with(&dir.join("log"), SEGMENT_TEST_BYTES)
+    LogStore::open_with(&dir.join("log"), SEGMENT_TEST_BYTES, Metrics::default())
 }
 
 fn entry(term: u64, index: u64, bytes: usize) -> Entry {
@@ -338,6 +338,11 @@ async fn files_disappear_when_everything_in_them_is_purged() {
     let left = left.filter(|entry| entry.path().extension().is_some_and(|end| end == "wal")).count();
     assert!(left * 3 < before, "{left} of {before} files are left");
     assert!(log.disk_bytes() < bytes / 3);
+    let told = log.shared.metrics.render(&rpc::StatusResponse::default(), 0, 0, 0);
+    assert!(
+        told.contains(&format!("quorate_replica_log_purged_segments_total {}\n", before - left)),
+        "{told}"
+    );
     drop(log);
     let mut log = open(dir.path()).expect("opens");
     assert_eq!(content(&mut log).await.1.len(), 9, "what was not purged");

@@ -1,0 +1,128 @@
+//! Room on the disks: writes are refused before a majority of the replicas runs out of it.
+//!
+//! Each replica looks at its own disk and tells the leader with every answer to an append. The leader refuses new commands while
+//! its own disk is low or those of a majority of voters are: what is refused is surely not applied, what fills the disk ends
+//! the replica. A leader whose own disk is low hands over to one that has room. Reading goes on, and so do the entries that consensus itself needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::metrics::Metrics;
+
+/// How often the disk is looked at: at 100 MB/s the default reserve lasts for more than two looks.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    reserve_bytes: u64,
+    low: AtomicBool,
+    /// Replicas that said that theirs is low.
+    others: Mutex<BTreeMap<u64, bool>>,
+}
+
+/// What is known of room. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Room(Arc<Inner>);
+
+const NOT_POISONED: &str = "nothing panics while it holds what was told";
+
+/// Low below the reserve; enough again only a quarter above it, so that one log file does not turn it to and fro.
+fn is_low(was_low: bool, free_bytes: u64, reserve_bytes: u64) -> bool {
+    free_bytes < reserve_bytes.saturating_add(if was_low { reserve_bytes / 4 } else { 0 })
+}
+
+impl Room {
+    /// Of the disk that holds a directory.
+    pub fn new(dir: PathBuf, reserve_bytes: u64) -> Self {
+        let inner = Inner { dir, reserve_bytes, low: AtomicBool::new(false), others: Mutex::default() };
+        let room = Self(Arc::new(inner));
+        room.look();
+        room
+    }
+
+    fn look(&self) {
+        let inner = &self.0;
+        // What cannot be asked is not refused for: a write that fails says it.
+        let Ok(disk) = rustix::fs::statvfs(&inner.dir) else { return };
+        let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let was_low = inner.low.load(Ordering::Relaxed);
+        let low = is_low(was_low, free_bytes, inner.reserve_bytes);
+        if low != was_low {
+            let (dir, reserve_bytes) = (inner.dir.display(), inner.reserve_bytes);
+            if low {
+                tracing::error!(%dir, free_bytes, reserve_bytes, "storage is low: make space");
+            } else {
+                tracing::info!(%dir, free_bytes, "storage is enough again");
+            }
+        }
+        inner.low.store(low, Ordering::Relaxed);
+    }
+
+    /// Whether this replica's disk is low.
+    pub fn is_low(&self) -> bool {
+        self.0.low.load(Ordering::Relaxed)
+    }
+
+    /// Whether another replica said that its disk is low, when it last answered.
+    pub fn is_low_at(&self, id: u64) -> bool {
+        self.0.others.lock().expect(NOT_POISONED).get(&id).copied().unwrap_or(false)
+    }
+
+    /// Another replica said whether its disk is.
+    pub fn told(&self, id: u64, low: bool) {
+        self.0.others.lock().expect(NOT_POISONED).insert(id, low);
+    }
+
+    /// Whether this replica, leading these voters, must refuse to write.
+    pub fn refuses(&self, voters: &[BTreeSet<u64>]) -> bool {
+        let others = self.0.others.lock().expect(NOT_POISONED);
+        let low = |id: &&u64| others.get(id).copied().unwrap_or(false);
+        self.is_low() || voters.iter().any(|set| set.iter().filter(low).count() > set.len() / 2)
+    }
+
+    /// Looks at the disk for as long as this replica runs. A file system that hangs holds up nothing else.
+    pub async fn watch(self, metrics: Metrics) {
+        loop {
+            metrics.storage_low(self.is_low());
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            let room = self.clone();
+            if super::blocking(move || room.look()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn low_is_left_later_than_it_is_entered() {
+        assert!(!is_low(false, 1_000, 1_000));
+        assert!(is_low(false, 999, 1_000));
+        assert!(is_low(true, 1_200, 1_000));
+        assert!(!is_low(true, 1_250, 1_000));
+    }
+
+    #[test]
+    fn a_leader_refuses_when_its_disk_or_a_majority_of_disks_is_low() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let voters = [BTreeSet::from([1, 2, 3, 4, 5])];
+        let room = Room::new(dir.path().to_owned(), 0);
+        for id in [2, 3, 9] {
+            room.told(id, true);
+        }
+        assert!(!room.refuses(&voters), "two of five, and one that does not vote");
+        room.told(4, true);
+        assert!(room.refuses(&voters));
+        room.told(2, false);
+        assert!(!room.refuses(&voters));
+        let full = Room::new(dir.path().to_owned(), u64::MAX / 2);
+        assert!(full.is_low() && full.refuses(&voters), "its own");
+    }
+}
