@@ -62,6 +62,8 @@ struct Pipe {
     last_due: u64,
     /// Held back by a blocked direction, in order.
     stalled: VecDeque<(u64, Event)>,
+    /// What was held back comes at this time, and nothing that left later comes before it.
+    resumes_at: u64,
     /// The writer has gone, and the reader may know.
     ended: bool,
     /// The connection was reset.
@@ -181,6 +183,11 @@ impl State {
             self.counts.held_back += 1;
             return;
         }
+        if found.resumes_at > self.now {
+            let due = found.resumes_at;
+            self.at(due, pipe, number, event);
+            return;
+        }
         if self.dark.contains(&found.to) {
             return;
         }
@@ -297,6 +304,7 @@ impl Net {
             let events = match state.pipes.get_mut(&number) {
                 Some(pipe) => {
                     pipe.last_due = pipe.last_due.max(due);
+                    pipe.resumes_at = due;
                     std::mem::take(&mut pipe.stalled)
                 }
                 None => continue,
