@@ -2,9 +2,8 @@
 //!
 //! The bugs are listed in `replica/src/planted.rs`, the kinds in `tests/simulation/src/violation.rs` and in the oracle. The
 //! bugs are looked for by `quorate-simulate`, whose disks and networks do what no machine does on request: each in three
-//! ranges of seeds, and in each range it must be found, so that no seed finds it by accident. Real processes
-//! (`replica-planted`) show that the checks of the multi-process tests are alive as well. Both programs are built apart from
-//! the product, into a folder of their own; `tests/all` has the command.
+//! ranges of seeds, and in each range it must be found, so that no seed finds it by accident. The program is built apart from the product, into a folder of
+//! its own.
 //!
 //! Long form: `QUORATE_PLANTED_SEEDS` seeds in each range (12).
 
@@ -13,9 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use quorate_cluster::Member;
-use quorate_tests::harness::TestCluster;
-use quorate_tests::{scene, skip};
+use quorate_tests::skip;
 use tokio::process::Command;
 
 /// Seeds of a range in which a bug must show itself.
@@ -26,8 +23,6 @@ const RANGES_FROM: [u64; 3] = [1, 1_001, 2_001];
 const BUG_WAIT: Duration = Duration::from_secs(60);
 /// Seeds that are run twice.
 const REPLAYED_SEEDS: u64 = 10;
-/// A run of real processes, which waits in vain when a bug is there.
-const CLUSTER_WAIT: Duration = Duration::from_secs(60);
 
 fn program(name: &str) -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
@@ -80,9 +75,13 @@ async fn simulate(bug: Option<&str>, from: u64, count: u64, times: u32) -> anyho
 
 /// Looks for a bug; one of `kinds` must be found in each range, so that it is found for the right reason.
 async fn is_found(bug: &str, kinds: &[&str]) -> anyhow::Result<()> {
+    is_found_within(seeds(), bug, kinds).await
+}
+
+async fn is_found_within(seeds: u64, bug: &str, kinds: &[&str]) -> anyhow::Result<()> {
     let began = Instant::now();
     for from in RANGES_FROM {
-        let Some(said) = simulate(Some(bug), from, seeds(), 1).await? else { return Ok(()) };
+        let Some(said) = simulate(Some(bug), from, seeds, 1).await? else { return Ok(()) };
         let text = &said.text;
         ensure!(text.contains(&format!("bug {bug} on purpose")), "the bug was not planted:\n{text}");
         let found = said.kinds();
@@ -90,7 +89,7 @@ async fn is_found(bug: &str, kinds: &[&str]) -> anyhow::Result<()> {
         ensure!(!said.passed && fitting, "{bug} was found for none of the reasons {kinds:?}:\n{text}");
         println!("{bug}: seeds from {from}: {found:?}");
     }
-    let (took, wait) = (began.elapsed(), BUG_WAIT * u32::try_from(seeds().div_ceil(SEEDS))?);
+    let (took, wait) = (began.elapsed(), BUG_WAIT * u32::try_from(seeds.div_ceil(SEEDS))?);
     println!("{bug}: found in {} ranges, {:.1} s", RANGES_FROM.len(), took.as_secs_f64());
     ensure!(took <= wait, "{bug}: {took:?} are too many");
     Ok(())
@@ -119,7 +118,8 @@ async fn acknowledging_before_the_sync_is_found() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn forgetting_a_vote_is_found() -> anyhow::Result<()> {
-    is_found("vote_not_synced", &["TermBack"]).await
+    // Shows itself in one seed of six: the power must go between a vote and the next sync.
+    is_found_within(seeds() * 5 / 2, "vote_not_synced", &["TermBack"]).await
 }
 
 #[tokio::test]
@@ -160,56 +160,4 @@ async fn a_hash_that_does_not_look_is_found() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_snapshot_that_lacks_something_is_found() -> anyhow::Result<()> {
     is_found("snapshot_misses_key", &["EndedWrong", "Differ"]).await
-}
-
-/// Real processes: people talk, the leader is killed and comes back, everybody is asked at the end.
-async fn cluster_run(test: &TestCluster) -> anyhow::Result<()> {
-    let scene = scene::set_the_scene(test).await?;
-    let began = test.recorder.now();
-    scene.talk().await;
-    scene::acks_since(test, began, "in calm").await?;
-    for round in 1..=2 {
-        let (victim, _) = scene::leader(test).await?;
-        test.cluster.kill(&Member::Replica(victim)).await?;
-        let killed = test.recorder.mark(format!("killed the leader, replica {victim}, round {round}"));
-        scene::acks_since(test, killed, "after the kill").await?;
-        test.cluster.start_member(&Member::Replica(victim))?;
-        scene::caught_up(test, victim).await?;
-    }
-    scene.settle().await?;
-    scene::states_agree(test).await?;
-    let users: Vec<String> = scene.grants.iter().map(|grant| grant.user.name.clone()).collect();
-    let (_, _, rooms) = scene.leave().await?;
-    scene::read_finals(test, &users, &rooms, "at the end").await?;
-    scene::judge(test)
-}
-
-async fn cluster_with(bug: Option<&str>) -> anyhow::Result<Option<anyhow::Result<()>>> {
-    let Some(replica) = program("replica-planted") else {
-        skip::skip("planted bugs in real processes", "replica-planted is not built");
-        return Ok(None);
-    };
-    let name = format!("planted-{}", bug.unwrap_or("none"));
-    let test = TestCluster::start_with(&name, |mut spec| {
-        spec.binaries.replica = replica;
-        if let Some(bug) = bug {
-            spec.environment.insert("QUORATE_PLANTED_BUG".to_owned(), bug.to_owned());
-        }
-        spec
-    })
-    .await?;
-    let result = tokio::time::timeout(CLUSTER_WAIT, cluster_run(&test)).await;
-    // A planted bug leaves no evidence behind: it was expected.
-    Ok(Some(result.unwrap_or_else(|_| Err(anyhow::anyhow!("the run did not end in {CLUSTER_WAIT:?}")))))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn real_processes_without_a_bug_pass_and_with_one_they_do_not() -> anyhow::Result<()> {
-    let Some(clean) = cluster_with(None).await? else { return Ok(()) };
-    clean.context("no bug was planted, and yet")?;
-    let Some(result) = cluster_with(Some("apply_twice")).await? else { return Ok(()) };
-    let found = format!("{:#}", result.err().context("apply_twice was not found in real processes")?);
-    println!("apply_twice in real processes: {found}");
-    ensure!(found.contains("a majority has"), "apply_twice was found for another reason: {found}");
-    Ok(())
 }
