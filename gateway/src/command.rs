@@ -108,19 +108,22 @@ async fn find_user(reader: Reader, identity: Identity, seen: u64, name: String) 
     }
     // The name itself is the first of those that begin with it.
     let query = read_request::Query::Directory(rpc::DirectoryQuery { pattern: name.clone(), limit: 1 });
-    // A user who just signed up elsewhere may be newer than what this session has seen.
+    // Who just signed up elsewhere may be newer than what this session, and even this gateway, has heard of: "nobody" is
+    // believed only of a replica that is sure to know everything acknowledged so far.
     let min_index = seen.max(reader.known_index());
-    let response = reader
-        .read(request(min_index, identity.user_id, identity.session.as_bytes(), query))
-        .await
-        .map_err(read_error)?;
-    let Some(read_response::Result::Directory(found)) = response.result else {
-        return Err(WireError::new(ErrorCode::Internal, "a replica answered something else"));
-    };
-    match found.users.into_iter().next() {
-        Some(user) if user.name == name => Ok(user.id),
-        _ => Err(WireError::new(ErrorCode::NotFound, format!("there is no user {name:?}"))),
+    let near = request(min_index, identity.user_id, identity.session.as_bytes(), query);
+    let sure = rpc::ReadRequest { linearizable: true, ..near.clone() };
+    for asked in [near, sure] {
+        let response = reader.read(asked).await.map_err(read_error)?;
+        let Some(read_response::Result::Directory(found)) = response.result else {
+            return Err(WireError::new(ErrorCode::Internal, "a replica answered something else"));
+        };
+        match found.users.into_iter().next() {
+            Some(user) if user.name == name => return Ok(user.id),
+            _ => {}
+        }
     }
+    Err(WireError::new(ErrorCode::NotFound, format!("there is no user {name:?}")))
 }
 
 /// What a read's failure is to a client.
@@ -186,9 +189,11 @@ pub fn settle(outcome: Outcome, client_message_id: ClientMessageId) -> Result<Ac
 #[cfg(test)]
 mod tests {
     use quorate_proto::rpc::{MessageSent, Rejected};
+    use tonic::Status;
     use uuid::Uuid;
 
     use super::*;
+    use crate::testing::{Fake, tier};
 
     const ID: ClientMessageId = ClientMessageId(Uuid::from_u128(5));
 
@@ -233,5 +238,31 @@ mod tests {
         let error = submit_error(SubmitError::Unavailable);
         assert_eq!((error.code, error.temporary), (ErrorCode::Unavailable, true));
         assert!(error.retry_ms.is_some());
+    }
+
+    /// A directory that knows one user, once it is asked to be sure.
+    fn directory(asked: &rpc::ReadRequest) -> rpc::ReadResponse {
+        let ann = rpc::UserRef { id: 7, name: "ann".into(), ..Default::default() };
+        let users = if asked.linearizable { vec![ann] } else { Vec::new() };
+        let result = read_response::Result::Directory(rpc::DirectoryResult { users });
+        rpc::ReadResponse { result: Some(result), ..Default::default() }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_believed_only_of_a_replica_that_is_sure() {
+        let (fake, _feeds) = Fake::start(1).await;
+        fake.set(|state| state.read = Box::new(|asked| Ok(directory(&asked))));
+        let (_, reader, _) = tier(&[&fake]);
+        let identity = Identity { user_id: 1, session: Uuid::from_u128(1), name: "bob".into(), ends_ms: 0 };
+        let find = |name: &str| find_user(reader.clone(), identity.clone(), 0, name.into());
+        assert_eq!(find("ann").await, Ok(7), "the replica that was asked first lags");
+        assert_eq!(find("eve").await.unwrap_err().code, ErrorCode::NotFound);
+        fake.set(|state| {
+            state.read = Box::new(|asked| {
+                if asked.linearizable { Err(Status::unavailable("no leader")) } else { Ok(directory(&asked)) }
+            });
+        });
+        let unsure = find("ann").await.unwrap_err();
+        assert_eq!((unsure.code, unsure.temporary), (ErrorCode::Unavailable, true));
     }
 }

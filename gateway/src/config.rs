@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use quorate_proto::limits::{
     FRAME_BYTES_MAX, HELLO_WAIT_MS, PING_INTERVAL_MS, PONG_WAIT_MS, SOCKETS_PER_USER_MAX, SessionLimits,
 };
+use quorate_tls::{Credentials, Files, Role};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -57,6 +58,9 @@ pub struct Config {
     pub trace_one_in: u64,
     /// What clients must keep to.
     pub limits: SessionLimits,
+    /// Certificates toward the replicas (`ca_file`, `cert_file`, `key_file`; PEM); without them those are on loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Files>,
 }
 
 impl Default for Config {
@@ -79,6 +83,7 @@ impl Default for Config {
             sockets_per_user_max: SOCKETS_PER_USER_MAX,
             trace_one_in: 0,
             limits: SessionLimits::default(),
+            tls: None,
         }
     }
 }
@@ -147,6 +152,15 @@ impl Config {
         toml::to_string(self).expect("a Config holds only what TOML can say")
     }
 
+    /// What this gateway proves itself with toward the replicas, if anything.
+    ///
+    /// # Errors
+    /// [`ConfigError::Setting`] when the files are wrong.
+    pub fn credentials(&self) -> Result<Option<Credentials>, ConfigError> {
+        let load = |files| Credentials::load(files, &[Role::Gateway]);
+        self.tls.as_ref().map(load).transpose().map_err(|error| ConfigError::Setting(error.to_string()))
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -166,7 +180,7 @@ impl Config {
             return fail("no replicas; set `replicas = [\"127.0.0.1:7101\", …]` or --replica".into());
         }
         for (at, address) in self.replicas.iter().enumerate() {
-            check_replica(address).map_err(ConfigError::Setting)?;
+            check_replica(address, self.tls.is_some()).map_err(ConfigError::Setting)?;
             if self.replicas[..at].contains(address) {
                 return fail(format!("the replica {address} is listed twice; list each once"));
             }
@@ -219,12 +233,16 @@ impl Config {
         if limits.frames_per_second > 0 && limits.frames_burst == 0 {
             return fail("limits.frames_burst must be above 0 when frames_per_second is".into());
         }
-        Ok(())
+        self.credentials().map(|_| ())
     }
 }
 
 /// Without certificates gRPC stays on this machine.
-fn check_replica(address: &str) -> Result<(), String> {
+fn check_replica(address: &str, has_certificates: bool) -> Result<(), String> {
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    if has_certificates && port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port != 0)) {
+        return Ok(());
+    }
     let loopback = match address.parse::<SocketAddr>() {
         Ok(address) => address.ip().is_loopback() && address.port() != 0,
         Err(_) => address
@@ -236,7 +254,7 @@ fn check_replica(address: &str) -> Result<(), String> {
     }
     if address.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0) {
         return Err(format!(
-            "the replica {address} is not on loopback; without certificates gRPC is loopback only"
+            "the replica {address} is not on loopback; without certificates gRPC is loopback only: give [tls]"
         ));
     }
     Err(format!("the replica {address:?} is no address; write it as 127.0.0.1:7101"))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use quorate_tls::Credentials;
 use tokio::sync::watch;
 
 use crate::auth::{Accounts, TokenVerifier};
@@ -47,12 +48,20 @@ impl Gateway {
     ///
     /// # Errors
     /// When an address cannot be used.
-    pub fn start(config: Config, drain: watch::Receiver<DrainPhase>) -> anyhow::Result<Arc<Self>> {
+    pub fn start(
+        config: Config,
+        credentials: Option<Credentials>,
+        drain: watch::Receiver<DrainPhase>,
+    ) -> anyhow::Result<Arc<Self>> {
         let metrics = Arc::new(Metrics::default());
         // Gateways spread over the replicas by name.
         let hash = blake3::hash(config.name.as_bytes());
         let first = usize::from(hash.as_bytes()[0]);
-        let replicas = Arc::new(Replicas::new(&config.cluster, &config.replicas, first)?);
+        let replicas =
+            Arc::new(Replicas::new(&config.cluster, &config.replicas, first, credentials.clone())?);
+        if let Some(credentials) = credentials {
+            tokio::spawn(async move { credentials.keep_current().await });
+        }
         tokio::spawn(Replicas::keep_current(Arc::downgrade(&replicas)));
         let reader = Reader::new(Arc::clone(&replicas), Arc::clone(&metrics));
         let (leader_seen, feed_leader) = watch::channel(0);

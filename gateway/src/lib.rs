@@ -40,7 +40,8 @@ use server::{DrainPhase, Signals};
 /// When a part cannot start.
 pub async fn run(config: Config, listener: TcpListener, signals: Signals) -> anyhow::Result<()> {
     let (drain, phase) = watch::channel(DrainPhase::Serving);
-    let gateway = Gateway::start(config, phase)?;
+    let credentials = config.credentials()?;
+    let gateway = Gateway::start(config, credentials, phase)?;
     let address = listener.local_addr()?;
     let name = &gateway.config.name;
     // The one line that others wait for, on stdout as in the log.

@@ -16,6 +16,7 @@ use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::rpc::admin_client::AdminClient;
 use quorate_proto::rpc::chat_client::ChatClient;
 use quorate_proto::rpc::{StatusRequest, StatusResponse};
+use quorate_tls::Credentials;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -66,7 +67,7 @@ struct Replica {
 }
 
 impl Replica {
-    fn new(address: &str) -> anyhow::Result<Self> {
+    fn new(address: &str, credentials: Option<&Credentials>) -> anyhow::Result<Self> {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(CONNECT_WAIT)
             .tcp_nodelay(true)
@@ -75,7 +76,8 @@ impl Replica {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        let (streams, reads) = (endpoint.connect_lazy(), endpoint.connect_lazy());
+        let channel = || quorate_tls::channel(&endpoint, credentials.cloned());
+        let (streams, reads) = (channel(), channel());
         Ok(Self { address: address.into(), streams, reads, member: true })
     }
 }
@@ -95,6 +97,7 @@ struct List {
 pub struct Replicas {
     list: RwLock<List>,
     tag: ClusterTag,
+    credentials: Option<Credentials>,
     /// Where the feed is: most likely the freshest for this gateway's sessions.
     preferred: AtomicUsize,
     /// Where submits go; `usize::MAX` while nobody leads.
@@ -110,14 +113,21 @@ impl Replicas {
     ///
     /// # Errors
     /// When an address or the cluster id cannot be used; the configuration check refuses those before.
-    pub fn new(cluster: &str, addresses: &[String], preferred: usize) -> anyhow::Result<Self> {
-        let places = addresses.iter().map(|address| Replica::new(address)).collect::<Result<Vec<_>, _>>()?;
+    pub fn new(
+        cluster: &str,
+        addresses: &[String],
+        preferred: usize,
+        credentials: Option<Credentials>,
+    ) -> anyhow::Result<Self> {
+        let places = addresses.iter().map(|address| Replica::new(address, credentials.as_ref()));
+        let places = places.collect::<Result<Vec<_>, _>>()?;
         anyhow::ensure!(!places.is_empty(), "no replicas");
         Ok(Self {
             preferred: AtomicUsize::new(preferred % places.len()),
             leader: AtomicUsize::new(usize::MAX),
             list: RwLock::new(List { places, ids: HashMap::new(), membership_at: (0, 0) }),
             tag: ClusterTag(cluster.parse()?),
+            credentials,
             known_index: AtomicU64::new(0),
         })
     }
@@ -223,7 +233,7 @@ impl Replicas {
         if let Some(at) = list.places.iter().position(|replica| &*replica.address == address) {
             return Some(at);
         }
-        let replica = Replica::new(address).ok()?;
+        let replica = Replica::new(address, self.credentials.as_ref()).ok()?;
         if list.places.len() < PLACES_MAX {
             list.places.push(replica);
             return Some(list.places.len() - 1);
@@ -327,7 +337,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_configured_replica_may_be_replaced() {
-        let replicas = Replicas::new("c", &["h:1".to_owned(), "h:2".to_owned()], 0).unwrap();
+        let replicas = Replicas::new("c", &["h:1".to_owned(), "h:2".to_owned()], 0, None).unwrap();
         assert_eq!(addresses(&replicas), ["h:1", "h:2"]);
         replicas.learn(&status(5, &[(2, "h:2"), (3, "h:3")]));
         assert_eq!(addresses(&replicas), ["h:2", "h:3"]);
@@ -347,7 +357,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_list_stays_bounded() {
-        let replicas = Replicas::new("c", &["h:0".to_owned()], 0).unwrap();
+        let replicas = Replicas::new("c", &["h:0".to_owned()], 0, None).unwrap();
         for round in 1..500 {
             replicas.learn(&status(round, &[(round, &format!("h:{round}"))]));
             assert_eq!(addresses(&replicas), [format!("h:{round}")]);

@@ -100,7 +100,7 @@ impl Fake {
 /// Handles to a tier of fakes.
 pub(crate) fn tier(fakes: &[&Fake]) -> (Arc<Replicas>, Reader, Arc<Metrics>) {
     let addresses: Vec<String> = fakes.iter().map(|fake| fake.address.clone()).collect();
-    let replicas = Arc::new(Replicas::new("test", &addresses, 0).unwrap());
+    let replicas = Arc::new(Replicas::new("test", &addresses, 0, None).unwrap());
     let metrics = Arc::new(Metrics::default());
     (Arc::clone(&replicas), Reader::new(replicas, Arc::clone(&metrics)), metrics)
 }

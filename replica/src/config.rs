@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use quorate_tls::{Credentials, Files, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::machine;
@@ -49,12 +50,47 @@ pub struct Flags {
     /// Highest machine version to support; default: the highest that this program knows. Lower it to run as the version before
     #[arg(long, env = "QUORATE_REPLICA_MACHINE_VERSION_MAX")]
     pub machine_version_max: Option<u32>,
+    /// Certificates and key of this replica; over the keys of [tls]
+    #[command(flatten)]
+    pub tls: TlsFlags,
     /// Print the effective configuration and exit
     #[arg(long)]
     pub print_config: bool,
     /// Log as JSON, one object a line
     #[arg(long, env = "QUORATE_REPLICA_JSON_LOGS")]
     pub json_logs: bool,
+}
+
+/// The table `[tls]`, and the flags over it: all three files, or none for plain gRPC on loopback.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFlags {
+    /// Authority of every certificate in this cluster (PEM)
+    #[arg(long = "tls-ca-file", env = "QUORATE_REPLICA_TLS_CA_FILE")]
+    ca_file: Option<PathBuf>,
+    /// This process's certificate (PEM): DNS name replica.quorate, or operator.quorate for an operator's commands
+    #[arg(long = "tls-cert-file", env = "QUORATE_REPLICA_TLS_CERT_FILE")]
+    cert_file: Option<PathBuf>,
+    /// The private key of that certificate (PEM)
+    #[arg(long = "tls-key-file", env = "QUORATE_REPLICA_TLS_KEY_FILE")]
+    key_file: Option<PathBuf>,
+}
+
+impl TlsFlags {
+    /// The credentials that flags and file together name; the flags win.
+    ///
+    /// # Errors
+    /// One line: one of the three is missing, or see [`Credentials::load`].
+    pub fn over(self, file: Option<Self>, roles: &'static [Role]) -> Result<Option<Credentials>, String> {
+        let file = file.unwrap_or_default();
+        let (ca, cert) = (self.ca_file.or(file.ca_file), self.cert_file.or(file.cert_file));
+        let files = match (ca, cert, self.key_file.or(file.key_file)) {
+            (None, None, None) => return Ok(None),
+            (Some(ca_file), Some(cert_file), Some(key_file)) => Files { ca_file, cert_file, key_file },
+            _ => return Err("[tls] needs ca_file, cert_file and key_file, or none of them".to_owned()),
+        };
+        Credentials::load(&files, roles).map(Some).map_err(|error| error.to_string())
+    }
 }
 
 /// One replica of the first membership.
@@ -97,6 +133,8 @@ struct FileConfig {
     join: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     machine_version_max: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsFlags>,
     #[serde(default)]
     replicas: Vec<Replica>,
 }
@@ -130,6 +168,8 @@ pub struct Settings {
     pub join: bool,
     /// Highest machine version that this replica supports.
     pub machine_version_max: u32,
+    /// What this replica proves itself with, if anything.
+    pub tls: Option<Credentials>,
     /// The first membership: id → address. A replica that joins asks these for the cluster.
     pub replicas: BTreeMap<u64, String>,
 }
@@ -187,6 +227,7 @@ impl Settings {
                 .machine_version_max
                 .or(file.machine_version_max)
                 .unwrap_or(machine::VERSION_MAX),
+            tls: flags.tls.clone().over(file.tls, &[Role::Replica])?,
             replicas,
         };
         settings.check()?;
@@ -200,9 +241,9 @@ impl Settings {
         if self.cluster.is_empty() || !self.cluster.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("the cluster id must be printable ASCII without spaces".to_owned());
         }
-        if !self.listen.ip().is_loopback() {
+        if self.tls.is_none() && !self.listen.ip().is_loopback() {
             return Err(format!(
-                "gRPC without certificates listens on loopback only, and {} is not: use 127.0.0.1",
+                "gRPC without certificates listens on loopback only, and {} is not: use 127.0.0.1, or give [tls]",
                 self.listen
             ));
         }
@@ -268,22 +309,26 @@ impl Settings {
             election_timeout_max_ms: Some(self.election_timeout_max_ms),
             join: self.join,
             machine_version_max: Some(self.machine_version_max),
+            tls: self.tls.as_ref().map(|tls| {
+                let Files { ca_file, cert_file, key_file } = tls.files().clone();
+                TlsFlags { ca_file: Some(ca_file), cert_file: Some(cert_file), key_file: Some(key_file) }
+            }),
             replicas: replicas.map(|(id, address)| Replica { id: *id, address: address.clone() }).collect(),
         };
         toml::to_string(&file).map_err(|error| format!("cannot print the configuration: {error}"))
     }
 }
 
-/// The cluster id and the replicas' addresses of a configuration file, for commands to a running cluster.
+/// The cluster id, the replicas' addresses and the certificates of a configuration file, for commands to a running cluster.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
-pub fn cluster_of(path: &Path) -> Result<(String, Vec<String>), String> {
+pub fn cluster_of(path: &Path) -> Result<(String, Vec<String>, Option<TlsFlags>), String> {
     let file = read_file(path)?;
     let name = path.display();
     let cluster =
         file.cluster.ok_or_else(|| format!("configuration {name} names no cluster: add --cluster"))?;
-    Ok((cluster, file.replicas.into_iter().map(|replica| replica.address).collect()))
+    Ok((cluster, file.replicas.into_iter().map(|replica| replica.address).collect(), file.tls))
 }
 
 fn read_file(path: &Path) -> Result<FileConfig, String> {

@@ -11,7 +11,7 @@ use quorate_proto::rpc::StatusRequest;
 use quorate_proto::rpc::admin_client::AdminClient;
 
 use crate::config::Settings;
-use crate::node::{Identity, Node, channel};
+use crate::node::{Identity, Node};
 
 /// Between two rounds of asking.
 const ROUND_INTERVAL: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ enum Peer {
 /// Asks one configured replica. Only one of this id and the same configured list counts as empty: two lists could form two
 /// clusters.
 async fn ask(id: u64, address: &str, configured: &str, identity: Identity) -> Peer {
-    let Ok(channel) = channel(address) else { return Peer::Silent };
+    let Ok(channel) = identity.channel(address) else { return Peer::Silent };
     let mut client = AdminClient::with_interceptor(channel, identity);
     match tokio::time::timeout(ANSWER_WAIT, client.status(StatusRequest { hash_index: 0 })).await {
         Ok(Ok(status)) if status.get_ref().last_log_index > 0 || status.get_ref().term > 0 => Peer::HasLog,

@@ -35,11 +35,11 @@ use quorate_proto::rpc::admin_server::AdminServer;
 use quorate_proto::rpc::chat_server::ChatServer;
 use quorate_proto::rpc::operator_server::OperatorServer;
 use quorate_proto::rpc::raft_server::RaftServer;
+use quorate_tls::Role;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use config::Settings;
 use metrics::Metrics;
@@ -97,7 +97,14 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     let server =
         tokio::spawn(serve_grpc(grpc, node.clone(), signer.clone(), settings.clone(), serving.clone()));
     let own = Identity::new(&settings.cluster, settings.id)
-        .map_err(|_| RunError::Usage("the cluster id must be printable ASCII".to_owned()))?;
+        .map_err(|_| RunError::Usage("the cluster id must be printable ASCII".to_owned()))?
+        .with(settings.tls.clone());
+    let certificates = settings.tls.clone();
+    let certificates = tokio::spawn(async move {
+        if let Some(certificates) = certificates {
+            certificates.keep_current().await;
+        }
+    });
     let formation = tokio::spawn(formation::run(node.clone(), settings.clone(), own.clone()));
     let finishing = tokio::spawn({
         let node = node.clone();
@@ -117,6 +124,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     formation.abort();
     finishing.abort();
     keys.abort();
+    certificates.abort();
     if matches!(result, Err(RunError::Failed(_))) {
         return leave_disk_alone(node, result);
     }
@@ -156,18 +164,21 @@ async fn serve_grpc(
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let admin = AdminServer::new(AdminService::new(node.clone(), &settings));
     let operator = OperatorServer::new(OperatorService::new(node, &settings.cluster));
-    // The builder's own setting does not reach a listener that is handed in; without it Nagle and delayed ACKs together hold
-    // answers back for 40 ms.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = quorate_tls::incoming(listener, settings.tls.clone());
+    // Whoever may call the Raft service can already decide everything, so replicas pass where operators do.
+    let for_replicas = guard.clone().of_replica(settings.id).for_roles(&[Role::Replica]);
+    let for_gateways = guard.clone().for_roles(&[Role::Gateway]);
+    let for_operators = guard.clone().for_roles(&[Role::Operator, Role::Replica]);
+    let for_all = guard.for_roles(&Role::ALL);
     let served = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_millis(500)))
         .http2_keepalive_timeout(Some(Duration::from_secs(2)))
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(8 * 1024 * 1024)
-        .add_service(InterceptedService::new(peers, guard.clone().of_replica(settings.id)))
-        .add_service(InterceptedService::new(chat, guard.clone()))
-        .add_service(InterceptedService::new(admin, guard.clone()))
-        .add_service(InterceptedService::new(operator, guard))
+        .add_service(InterceptedService::new(peers, for_replicas))
+        .add_service(InterceptedService::new(chat, for_gateways))
+        .add_service(InterceptedService::new(admin, for_all))
+        .add_service(InterceptedService::new(operator, for_operators))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;
     if let Err(error) = served {

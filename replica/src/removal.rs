@@ -10,7 +10,7 @@ use quorate_proto::rpc::StatusRequest;
 use quorate_proto::rpc::admin_client::AdminClient;
 
 use crate::config::Settings;
-use crate::node::{Identity, Node, channel};
+use crate::node::{Identity, Node};
 
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -55,7 +55,7 @@ pub async fn noticed(node: &Node, settings: &Settings, identity: &Identity) -> S
 
 /// The ids that a replica knows as former members; none when it does not answer.
 async fn former_ids(address: &str, identity: Identity) -> Vec<u64> {
-    let Ok(channel) = channel(address) else { return Vec::new() };
+    let Ok(channel) = identity.channel(address) else { return Vec::new() };
     let mut client = AdminClient::with_interceptor(channel, identity);
     match tokio::time::timeout(ANSWER_WAIT, client.status(StatusRequest { hash_index: 0 })).await {
         Ok(Ok(status)) => status.into_inner().former_ids,

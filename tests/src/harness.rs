@@ -1,16 +1,22 @@
 //! A cluster for one test: temporary data directory, free ports, everything ended at the end, evidence kept on failure.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use quorate_cluster::process::Bond;
 use quorate_cluster::{Binaries, Cluster, Ports, Spec};
+use quorate_tls::{Credentials, Role};
 use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::history::Recorder;
 
 /// Folder under the target folder where a failed test leaves what it saw.
 const FAILURES: &str = "failures";
+
+/// A replica on the same machine answers a connect in this time, also when both cores are busy.
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
 
 /// A cluster that ends with this value.
 #[derive(Debug)]
@@ -66,6 +72,23 @@ impl TestCluster {
         }
         self.recorder.mark("the cluster serves");
         Ok(self)
+    }
+
+    /// A connection to a replica, as a process of this role has it where the cluster has certificates.
+    ///
+    /// # Errors
+    /// When there is no such replica, or the certificate cannot be made.
+    pub fn channel(&self, id: u16, role: Role) -> anyhow::Result<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.cluster.replica_grpc(id)?))?;
+        let credentials = match self.cluster.authority()? {
+            Some(authority) => {
+                let name = role.name().split('.').next().unwrap_or_default();
+                let files = authority.files(&format!("test-{name}"), role)?;
+                Some(Credentials::load(&files, &Role::ALL)?)
+            }
+            None => None,
+        };
+        Ok(quorate_tls::channel(&endpoint.connect_timeout(CONNECT_WAIT), credentials))
     }
 
     /// Passes a result on; a failure keeps logs, data and history and says where.

@@ -15,6 +15,7 @@ pub mod harness;
 pub mod history;
 pub mod linear;
 pub mod load;
+pub mod netlab;
 pub mod oracle;
 pub mod scene;
 pub mod skip;

@@ -16,6 +16,7 @@ use quorate_proto::rpc::chat_client::ChatClient;
 use quorate_proto::rpc::{
     ReadRequest, SincePair, SinceQuery, Topic, event, read_request, read_response, topic,
 };
+use quorate_tls::Role;
 use uuid::Uuid;
 
 use crate::client::{Person, PersonHandle, Socket, Tally, rest};
@@ -237,8 +238,7 @@ pub async fn replica_pages(
     rooms: &[ConversationId],
     when: &str,
 ) -> anyhow::Result<Vec<FinalPages>> {
-    let address = test.cluster.plan().replica_grpc(id);
-    let mut client = ChatClient::connect(format!("http://{address}")).await?;
+    let mut client = ChatClient::new(test.channel(id, Role::Gateway)?);
     let mut found = Vec::new();
     for room in rooms {
         let source = format!("replica {id} {when}");

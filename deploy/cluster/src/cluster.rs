@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use quorate_tls::{Credentials, Role};
+
 use crate::config::{self, GATEWAY_TOML, HAPROXY_CFG, REPLICA_TOML, replica_toml_of};
 use crate::error::{Attempt, Error, Result};
 use crate::http::Call;
@@ -18,8 +20,9 @@ use crate::layout::{Identity, Layout};
 use crate::ports::{PortPlan, PortRange, check_free};
 use crate::process::{self, Activity, Bond, ProcessId, Send};
 use crate::roster::Roster;
-use crate::spec::{Balancer, Ports, Spec, gateway_place};
+use crate::spec::{Balancer, Host, Ports, Spec, gateway_place};
 use crate::state::{Member, RunnerState};
+use crate::tls::{Authority, has_certificates};
 use crate::wait::wait_until;
 
 /// Replicas of a new cluster when nothing else was asked: two of them may die.
@@ -89,9 +92,13 @@ impl Cluster {
             bond: spec.bond,
             _range: range,
         };
-        let addresses: Vec<_> =
-            cluster.members().iter().flat_map(|member| cluster.addresses(member)).collect();
+        let members = cluster.members();
+        let here = members.iter().filter(|member| cluster.host(member).is_none());
+        let addresses: Vec<_> = here.flat_map(|member| cluster.addresses(member)).collect();
         check_free(&addresses)?;
+        if spec.tls {
+            Authority::open(cluster.layout.tls())?;
+        }
         config::write_all(spec, &cluster.layout, &cluster.identity)?;
         Ok(cluster)
     }
@@ -498,6 +505,34 @@ impl Cluster {
         Err(Error::Usage(format!("there is no {member}; there are {}", names.join(", "))))
     }
 
+    /// Where a member runs that has a network of its own.
+    fn host(&self, member: &Member) -> Option<&Host> {
+        match member {
+            Member::Replica(id) => self.identity.hosts.get(id),
+            Member::Gateway(_) | Member::Balancer => None,
+        }
+    }
+
+    /// The authority, if this cluster has certificates.
+    ///
+    /// # Errors
+    /// When its folder cannot be used.
+    pub fn authority(&self) -> Result<Option<Authority>> {
+        let dir = self.layout.tls();
+        if has_certificates(&dir) { Authority::open(dir).map(Some) } else { Ok(None) }
+    }
+
+    /// What whoever holds the data directory asks the replicas with: an operator's certificate, if there are any.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn credentials(&self) -> Result<Option<Credentials>> {
+        let Some(authority) = self.authority()? else { return Ok(None) };
+        let files = authority.files("operator", Role::Operator)?;
+        let loaded = Credentials::load(&files, &[Role::Operator]);
+        loaded.map(Some).map_err(|error| Error::Usage(error.to_string()))
+    }
+
     fn addresses(&self, member: &Member) -> Vec<(String, SocketAddr)> {
         let name = member.to_string();
         match member {
@@ -518,7 +553,14 @@ impl Cluster {
         let binaries = &self.blank.binaries;
         let mut command = match member {
             Member::Replica(id) => {
-                let mut command = Command::new(&binaries.replica);
+                let mut command = match self.host(member).and_then(|host| host.through.split_first()) {
+                    Some((program, arguments)) => {
+                        let mut command = Command::new(program);
+                        command.args(arguments).arg(&binaries.replica);
+                        command
+                    }
+                    None => Command::new(&binaries.replica),
+                };
                 let own = self.layout.config(&replica_toml_of(*id));
                 command.arg("run").arg("--id").arg(id.to_string());
                 if own.exists() {
@@ -530,6 +572,11 @@ impl Cluster {
                 command.arg("--listen").arg(self.replica_grpc(*id)?.to_string());
                 if let Some(http) = self.roster().http(self.plan, *id) {
                     command.arg("--http-listen").arg(http.to_string());
+                }
+                if let Some(authority) = self.authority()? {
+                    let files = authority.files(&member.to_string(), Role::Replica)?;
+                    command.arg("--tls-cert-file").arg(files.cert_file);
+                    command.arg("--tls-key-file").arg(files.key_file);
                 }
                 // The first membership forms the cluster, whoever came later joins it.
                 if *id > self.identity.replicas {
@@ -647,7 +694,7 @@ fn identity(spec: &Spec, layout: &Layout) -> Result<(Identity, Option<PortRange>
                 (range.plan().first, Some(range))
             }
         };
-        return Ok((layout.found(replicas, port)?, range));
+        return Ok((layout.found(replicas, port, spec.hosts.clone())?, range));
     };
     if let Some(asked) = spec.replicas
         && asked != found.replicas

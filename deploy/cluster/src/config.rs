@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use quorate_tls::Role;
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -12,6 +13,7 @@ use crate::layout::{Identity, Layout, write_atomically};
 use crate::ports::PortPlan;
 use crate::roster::Roster;
 use crate::spec::{Spec, gateway_name};
+use crate::tls::{Authority, has_certificates};
 
 /// Read by every replica; what differs is given by flags.
 pub(crate) const REPLICA_TOML: &str = "replica.toml";
@@ -67,6 +69,11 @@ fn replica(layout: &Layout, identity: &Identity) -> Result<Table> {
     let mut table = Table::new();
     table.insert("cluster".into(), identity.cluster.clone().into());
     table.insert("cluster_secret_file".into(), path(&layout.secret()));
+    // Replicas show their own certificates, named by flags; the operator's commands read this file as well.
+    if has_certificates(&layout.tls()) {
+        let files = Authority::open(layout.tls())?.files("operator", Role::Operator)?;
+        table.insert("tls".into(), Value::try_from(files).attempt(|| "write the files down".into())?);
+    }
     table.insert("replicas".into(), Value::try_from(replicas).attempt(|| "write the replicas down".into())?);
     Ok(table)
 }
@@ -81,6 +88,10 @@ fn gateway(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<String> 
     table.insert("cluster".into(), identity.cluster.clone().into());
     table.insert("origins".into(), origins.into());
     table.insert("replicas".into(), replicas.into());
+    if has_certificates(&layout.tls()) {
+        let files = Authority::open(layout.tls())?.files("gateway", Role::Gateway)?;
+        table.insert("tls".into(), Value::try_from(files).attempt(|| "write the files down".into())?);
+    }
     if let Some(page_dir) = &spec.page_dir {
         table.insert("page_dir".into(), path(page_dir));
     }
@@ -122,6 +133,8 @@ fn haproxy(spec: &Spec, plan: PortPlan) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::spec::Binaries;
 
@@ -130,7 +143,11 @@ mod tests {
         let mut spec = Spec::new("data", binaries).limit("sends_per_window_max", 0);
         spec.gateways = 2;
         spec.gateway_keys.insert("drain_grace_ms".into(), 700.into());
-        (spec, Layout::new("data"), Identity { cluster: "c1".into(), replicas: 3, port: 9000 })
+        (
+            spec,
+            Layout::new("data"),
+            Identity { cluster: "c1".into(), replicas: 3, port: 9000, hosts: BTreeMap::new() },
+        )
     }
 
     #[test]

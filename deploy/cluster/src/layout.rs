@@ -1,5 +1,6 @@
 //! The files of a cluster's data directory, and what is generated there once: the cluster's id and secret.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::{Attempt, Error, Result};
+use crate::spec::Host;
 
 /// Bytes of the cluster's secret.
 const SECRET_BYTES: usize = 32;
@@ -22,6 +24,9 @@ pub(crate) struct Identity {
     pub replicas: u16,
     /// The first port: replicas keep each other's addresses on disk.
     pub port: u16,
+    /// The same for those with a network of their own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<u16, Host>,
 }
 
 /// Paths under a data directory.
@@ -89,6 +94,11 @@ impl Layout {
         self.dir.join("logs").join(format!("{process}.log"))
     }
 
+    /// Certificates and keys.
+    pub fn tls(&self) -> PathBuf {
+        self.dir.join("tls")
+    }
+
     /// What a replica keeps.
     pub fn replica(&self, id: u16) -> PathBuf {
         self.dir.join(format!("replica-{id}"))
@@ -123,11 +133,11 @@ impl Layout {
     }
 
     /// Makes a new cluster of the directory: its id and its secret.
-    pub(crate) fn found(&self, replicas: u16, port: u16) -> Result<Identity> {
+    pub(crate) fn found(&self, replicas: u16, port: u16, hosts: BTreeMap<u16, Host>) -> Result<Identity> {
         let mut secret = [0u8; SECRET_BYTES];
         getrandom::fill(&mut secret).attempt(|| "get random bytes".to_owned())?;
         write_atomically(&self.secret(), &secret)?;
-        let identity = Identity { cluster: Uuid::new_v4().to_string(), replicas, port };
+        let identity = Identity { cluster: Uuid::new_v4().to_string(), replicas, port, hosts };
         let text = serde_json::to_vec_pretty(&identity).expect("plain fields serialize");
         write_atomically(&self.identity_json(), &text)?;
         Ok(identity)
@@ -169,7 +179,7 @@ mod tests {
         let layout = Layout::new(dir.path().join("new/data"));
         layout.prepare().unwrap();
         assert_eq!(layout.identity().unwrap(), None);
-        let identity = layout.found(5, 8080).unwrap();
+        let identity = layout.found(5, 8080, BTreeMap::new()).unwrap();
         assert_eq!(layout.identity().unwrap(), Some(identity));
         let secret = fs::metadata(layout.secret()).unwrap();
         assert_eq!((secret.len(), secret.permissions().mode() & 0o777), (SECRET_BYTES as u64, 0o600));

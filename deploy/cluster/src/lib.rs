@@ -21,12 +21,13 @@ mod roster;
 mod spec;
 mod state;
 pub mod status;
+pub mod tls;
 mod wait;
 
 pub use cluster::Cluster;
 pub use error::Error;
 pub use layout::Layout;
 pub use ports::{PortPlan, PortRange};
-pub use spec::{Balancer, Binaries, Ports, Spec};
+pub use spec::{Balancer, Binaries, Host, Ports, Spec};
 pub use state::{Member, ProcessRow, RunnerState};
 pub use wait::wait_until;

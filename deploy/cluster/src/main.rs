@@ -107,6 +107,9 @@ struct Up {
     /// Run without HAProxy even if it is installed
     #[arg(long)]
     no_balancer: bool,
+    /// Let the processes know each other by certificates, made under the data directory; one that has them keeps them
+    #[arg(long)]
+    tls: bool,
     /// Folder with the built page
     #[arg(long)]
     page_dir: Option<PathBuf>,
@@ -280,6 +283,7 @@ async fn run_up(up: Up) -> Result<ExitCode, Error> {
     let mut spec = Spec::new(up.place.dir()?, Binaries::beside_this_program()?);
     spec.replicas = up.replicas;
     spec.gateways = up.gateways;
+    spec.tls = up.tls;
     spec.ports = up.port.map(Ports::From);
     spec.balancer = if up.no_balancer { Balancer::None } else { Balancer::if_installed() };
     spec.page_dir = match up.page_dir {

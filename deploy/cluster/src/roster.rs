@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::layout::{Identity, Layout, write_atomically};
 use crate::ports::{PLACES_MAX, PortPlan};
+use crate::spec::Host;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub(crate) struct Roster {
     replicas: BTreeMap<u16, u16>,
     /// The highest id ever given.
     last_id: u16,
+    /// Those that have a network of their own.
+    #[serde(skip)]
+    hosts: BTreeMap<u16, Host>,
 }
 
 impl Roster {
@@ -28,13 +32,14 @@ impl Roster {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::first(identity)),
             Err(error) => return Err(Error::Usage(format!("cannot read {}: {error}", path.display()))),
         };
-        serde_json::from_str(&text)
-            .map_err(|error| Error::Failed(format!("{} is damaged: {error}", path.display())))
+        let roster: Self = serde_json::from_str(&text)
+            .map_err(|error| Error::Failed(format!("{} is damaged: {error}", path.display())))?;
+        Ok(Self { hosts: identity.hosts.clone(), ..roster })
     }
 
     pub(crate) fn first(identity: &Identity) -> Self {
         let replicas = (1..=identity.replicas).map(|id| (id, id)).collect();
-        Self { replicas, last_id: identity.replicas }
+        Self { replicas, last_id: identity.replicas, hosts: identity.hosts.clone() }
     }
 
     pub(crate) fn save(&self, layout: &Layout) -> Result<()> {
@@ -70,11 +75,18 @@ impl Roster {
     }
 
     pub(crate) fn grpc(&self, plan: PortPlan, id: u16) -> Option<SocketAddr> {
-        self.replicas.get(&id).map(|place| plan.replica_grpc(*place))
+        self.replicas.get(&id).map(|place| self.at(id, plan.replica_grpc(*place)))
     }
 
     pub(crate) fn http(&self, plan: PortPlan, id: u16) -> Option<SocketAddr> {
-        self.replicas.get(&id).map(|place| plan.replica_http(*place))
+        self.replicas.get(&id).map(|place| self.at(id, plan.replica_http(*place)))
+    }
+
+    fn at(&self, id: u16, mut address: SocketAddr) -> SocketAddr {
+        if let Some(host) = self.hosts.get(&id) {
+            address.set_ip(host.address);
+        }
+        address
     }
 }
 
@@ -86,7 +98,7 @@ mod tests {
     fn places_are_used_again_and_ids_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path());
-        let identity = Identity { cluster: "c".into(), replicas: 3, port: 8080 };
+        let identity = Identity { cluster: "c".into(), replicas: 3, port: 8080, hosts: BTreeMap::new() };
         let mut roster = Roster::load(&layout, &identity).unwrap();
         roster.strike(2);
         assert_eq!(roster.next_id(), 4);

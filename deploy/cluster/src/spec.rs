@@ -1,6 +1,7 @@
 //! What a cluster shall be: how many of each, which ports, which programs.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,15 @@ pub enum Ports {
     Free,
 }
 
+/// Where a replica runs that has a network of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its address, reached from everywhere.
+    pub address: IpAddr,
+    /// The program, with its arguments, that becomes the replica there: for instance `nsenter --net=… --`.
+    pub through: Vec<String>,
+}
+
 /// A cluster to be.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -89,6 +99,10 @@ pub struct Spec {
     pub replica_keys: toml::Table,
     /// Keys laid over one replica's configuration, for instance a `data_dir` on a disk of its own.
     pub replica_keys_of: BTreeMap<u16, toml::Table>,
+    /// Whether processes know each other by certificates, made under the data directory. One that has them keeps them.
+    pub tls: bool,
+    /// Replicas that run elsewhere than in this program's network, by id: their addresses need certificates.
+    pub hosts: BTreeMap<u16, Host>,
     /// Environment of all processes, for instance `RUST_LOG`.
     pub environment: BTreeMap<String, String>,
     /// Whether the processes may outlive this program.
@@ -109,6 +123,8 @@ impl Spec {
             gateway_keys: toml::Table::new(),
             replica_keys: toml::Table::new(),
             replica_keys_of: BTreeMap::new(),
+            tls: false,
+            hosts: BTreeMap::new(),
             environment: BTreeMap::new(),
             bond: Bond::Free,
         }

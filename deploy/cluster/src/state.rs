@@ -179,7 +179,7 @@ mod tests {
     fn cluster_json_lists_what_runs_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path());
-        let identity = Identity { cluster: "c".into(), replicas: 2, port: 8080 };
+        let identity = Identity { cluster: "c".into(), replicas: 2, port: 8080, hosts: BTreeMap::new() };
         let binaries = Binaries { replica: "r".into(), gateway: "g".into() };
         let mut state = RunnerState::new(1, binaries, Balancer::None, None, BTreeMap::new());
         let own = ProcessId::now(std::process::id()).unwrap();

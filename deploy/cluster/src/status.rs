@@ -7,6 +7,7 @@ use std::time::Duration;
 use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::rpc::admin_client::AdminClient;
 use quorate_proto::rpc::{Membership, StatusRequest, StatusResponse};
+use quorate_tls::Credentials;
 use serde::Serialize;
 use serde_json::Value;
 use tonic::transport::Endpoint;
@@ -94,13 +95,14 @@ pub struct GatewayRow {
 pub async fn ask_replica(
     address: SocketAddr,
     cluster: &str,
+    credentials: Option<Credentials>,
     hash_index: u64,
 ) -> std::result::Result<StatusResponse, tonic::Status> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| tonic::Status::invalid_argument(error.to_string()))?
         .connect_timeout(ANSWER_WAIT)
         .timeout(ANSWER_WAIT);
-    let channel = endpoint.connect().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
+    let channel = quorate_tls::channel(&endpoint, credentials);
     let mut request = tonic::Request::new(StatusRequest { hash_index });
     let name = cluster.parse().map_err(|_| tonic::Status::invalid_argument("the cluster id is no ASCII"))?;
     request.metadata_mut().insert(CLUSTER_METADATA, name);
@@ -120,7 +122,8 @@ impl Cluster {
         hash_index: u64,
     ) -> std::result::Result<StatusResponse, String> {
         let address = self.replica_grpc(id).map_err(|error| error.to_string())?;
-        let answer = ask_replica(address, self.id(), hash_index).await;
+        let credentials = self.credentials().map_err(|error| error.to_string())?;
+        let answer = ask_replica(address, self.id(), credentials, hash_index).await;
         answer.map_err(|status| format!("replica {id}: {}", status.message()))
     }
 
@@ -131,9 +134,11 @@ impl Cluster {
     ) -> Vec<std::result::Result<StatusResponse, String>> {
         let asked = self.replica_ids().into_iter().map(|id| {
             let (address, cluster) = (self.replica_grpc(id), self.id().to_owned());
+            let credentials = self.credentials();
             tokio::spawn(async move {
                 let address = address.map_err(|error| error.to_string())?;
-                let answer = ask_replica(address, &cluster, hash_index).await;
+                let credentials = credentials.map_err(|error| error.to_string())?;
+                let answer = ask_replica(address, &cluster, credentials, hash_index).await;
                 answer.map_err(|status| format!("replica {id}: {}", status.message()))
             })
         });

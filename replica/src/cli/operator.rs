@@ -8,8 +8,9 @@ use quorate_proto::rpc::admin_client::AdminClient;
 use quorate_proto::rpc::member_response::Result as Answer;
 use quorate_proto::rpc::operator_client::OperatorClient;
 use quorate_proto::rpc::{MemberResponse, StatusRequest, StatusResponse, StoredMembership};
-use quorate_replica::config;
-use quorate_replica::node::{Identity, channel};
+use quorate_replica::config::{self, TlsFlags};
+use quorate_replica::node::Identity;
+use quorate_tls::Role;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
@@ -36,6 +37,9 @@ pub(super) struct Where {
     /// Cluster id, if there is no configuration file
     #[arg(long, env = "QUORATE_REPLICA_CLUSTER")]
     cluster: Option<String>,
+    /// Certificates of the operator, or of a replica; over the keys of [tls] in the file
+    #[command(flatten)]
+    tls: TlsFlags,
 }
 
 /// A client of the Operator service.
@@ -52,12 +56,12 @@ pub(super) struct Operator {
 impl Operator {
     /// Whom to ask, from flags and file.
     pub(super) fn new(place: &Where) -> Result<Self, Failed> {
-        let (mut cluster, mut contacts) = match &place.config {
+        let (mut cluster, mut contacts, tls) = match &place.config {
             Some(path) => {
-                let (cluster, addresses) = config::cluster_of(path).map_err(Failed::Usage)?;
-                (Some(cluster), addresses)
+                let (cluster, addresses, tls) = config::cluster_of(path).map_err(Failed::Usage)?;
+                (Some(cluster), addresses, tls)
             }
-            None => (None, Vec::new()),
+            None => (None, Vec::new(), None),
         };
         cluster = place.cluster.clone().or(cluster);
         let cluster = cluster.ok_or_else(|| {
@@ -74,12 +78,17 @@ impl Operator {
         // Operators have no replica id.
         let identity = Identity::new(&cluster, 0)
             .map_err(|_| Failed::Usage("the cluster id must be printable ASCII".to_owned()))?;
+        let credentials = place.tls.clone().over(tls, &[Role::Operator, Role::Replica]);
+        let identity = identity.with(credentials.map_err(Failed::Usage)?);
         Ok(Self { identity, contacts })
     }
 
     /// One replica's own account.
     pub(super) async fn status(&self, address: &str) -> Result<StatusResponse, String> {
-        let channel = channel(address).map_err(|error| format!("{address:?} is no host:port: {error}"))?;
+        let channel = self
+            .identity
+            .channel(address)
+            .map_err(|error| format!("{address:?} is no host:port: {error}"))?;
         let mut client = AdminClient::with_interceptor(channel, self.identity.clone());
         let answer = tokio::time::timeout(ANSWER_WAIT, client.status(StatusRequest { hash_index: 0 })).await;
         let answer = answer.map_err(|_| format!("{address}: no answer"))?;
@@ -88,7 +97,10 @@ impl Operator {
 
     /// A client of one replica.
     pub(super) fn client(&self, address: &str) -> Result<Client, String> {
-        let channel = channel(address).map_err(|error| format!("{address:?} is no host:port: {error}"))?;
+        let channel = self
+            .identity
+            .channel(address)
+            .map_err(|error| format!("{address:?} is no host:port: {error}"))?;
         Ok(OperatorClient::with_interceptor(channel, self.identity.clone()))
     }
 

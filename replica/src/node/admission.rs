@@ -15,7 +15,7 @@ use quorate_proto::rpc::{Acknowledged, RecallRequest, RecallResponse, StatusRequ
 use tokio::sync::watch;
 
 use super::Raft;
-use super::network::{Network, channel};
+use super::network::Network;
 use super::recall::{Memory, Refusal, judge};
 use super::types::{LogId, StoredMembership, stored_membership_from_wire};
 
@@ -93,7 +93,8 @@ async fn ask(network: &Network, id: u64, address: &str, found: Acknowledged) -> 
 
 /// Whom a replica, whichever it is, takes for the members.
 async fn ask_members(network: &Network, address: &str) -> Option<StoredMembership> {
-    let mut client = AdminClient::with_interceptor(channel(address).ok()?, network.identity());
+    let mut client =
+        AdminClient::with_interceptor(network.identity().channel(address).ok()?, network.identity());
     let asked = client.status(StatusRequest { hash_index: 0 });
     let status = tokio::time::timeout(ANSWER_WAIT, asked).await.ok()?.ok()?.into_inner();
     stored_membership_from_wire(status.membership?).ok()

@@ -12,7 +12,6 @@ use openraft::raft::Precondition;
 use openraft::{ChangeMembers, Instant as _};
 use quorate_proto::rpc::{self, StatusRequest, admin_client::AdminClient};
 
-use super::network::channel;
 use super::types::{Peer, StoredMembership, Types, stored_membership_to_wire};
 use super::{Node, roster, types};
 
@@ -363,7 +362,10 @@ impl Node {
     }
 
     async fn ask(&self, address: &str) -> Result<rpc::StatusResponse, String> {
-        let channel = channel(address).map_err(|error| format!("{address:?} is no host:port: {error}"))?;
+        let channel = self
+            .identity
+            .channel(address)
+            .map_err(|error| format!("{address:?} is no host:port: {error}"))?;
         let mut client = AdminClient::with_interceptor(channel, self.identity.clone());
         match tokio::time::timeout(NEWCOMER_WAIT, client.status(StatusRequest { hash_index: 0 })).await {
             Ok(Ok(status)) => Ok(status.into_inner()),

@@ -57,7 +57,7 @@ use crate::store::{SnapshotFile, Store, StoreError};
 
 pub use log_dump::{LogSummary, read_log};
 pub use membership::{ChangeError, PROMOTE_LAG_ENTRIES_MAX};
-pub use network::{Identity, MESSAGE_BYTES_MAX, channel};
+pub use network::{Identity, MESSAGE_BYTES_MAX};
 pub use peer_service::PeerService;
 pub use roster::ReplicaRecord;
 
@@ -114,6 +114,21 @@ impl LeaderContact {
             u64::MAX => u64::MAX,
             at => self.now_ms().saturating_sub(at),
         }
+    }
+}
+
+/// Since when this replica has led in its newest term, as far as anybody asked.
+#[derive(Debug, Default)]
+struct Reign(Mutex<Option<(u64, Instant)>>);
+
+impl Reign {
+    fn age_ms(&self, term: u64) -> u64 {
+        let mut known = self.0.lock().expect("nothing panics while it holds the reign");
+        let since = match *known {
+            Some((of, since)) if of == term => since,
+            _ => known.insert((term, Instant::now())).1,
+        };
+        u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -192,6 +207,7 @@ pub struct Node {
     publisher: Publisher,
     contact: LeaderContact,
     quorum_age: QuorumAge,
+    reign: Reign,
     clocks: Clocks,
     evidence: Evidence,
     network: Network,
@@ -206,6 +222,8 @@ pub struct Node {
     /// Held by the one change of the membership that is under way.
     changing: tokio::sync::Mutex<()>,
     machine_version_max: u32,
+    /// Longest silence of a majority that a leader takes for none.
+    quorum_wait_ms: u64,
     halt: Halt,
 }
 
@@ -240,7 +258,8 @@ impl Node {
         let machine = StateMachine::new(store.clone(), publisher.clone(), metrics.clone())
             .supporting(machine_version_max, halt.clone());
         let identity = Identity::new(&settings.cluster, settings.id)
-            .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
+            .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?
+            .with(settings.tls.clone());
         let config = raft_config(settings).map_err(StartError::Settings)?;
         let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
         let (refusals, quorum_age) = (Refusals::default(), QuorumAge::default());
@@ -265,6 +284,7 @@ impl Node {
             publisher,
             contact: LeaderContact::new(),
             quorum_age,
+            reign: Reign::default(),
             clocks,
             evidence: Evidence::default(),
             network,
@@ -276,6 +296,7 @@ impl Node {
             refusals,
             stopping: Arc::default(),
             changing: tokio::sync::Mutex::default(),
+            quorum_wait_ms: settings.election_timeout_max_ms,
             machine_version_max,
             halt,
         };
@@ -291,7 +312,8 @@ impl Node {
     /// When the cluster id is not printable ASCII.
     pub fn watch_peers(self: &Arc<Self>, settings: &Settings) -> Result<(), StartError> {
         let identity = Identity::new(&settings.cluster, settings.id)
-            .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?;
+            .map_err(|_| StartError::Settings("the cluster id must be printable ASCII".to_owned()))?
+            .with(settings.tls.clone());
         let peers = Peers::new(identity, settings.data_dir.clone());
         tokio::spawn(peers.run(Arc::downgrade(self)));
         Ok(())
@@ -370,8 +392,28 @@ impl Node {
         self.raft.is_leader()
     }
 
-    /// The leading replica and its address, as far as this one knows.
+    /// Whether this replica leads and a majority still answers it. One that no majority has answered for the longest
+    /// election timeout may have a successor whom it cannot hear: it takes no commands any more, so that whoever sends
+    /// them looks elsewhere at once. It leads again when a majority answers and nobody else was elected.
+    ///
+    /// openraft keeps a leader in office until it hears of a newer one; Raft dissertation, 6.2, has it step down like this.
+    pub fn leads(&self) -> bool {
+        if !self.is_leader() {
+            return false;
+        }
+        let silence_ms = match self.quorum_age.ms() {
+            // Elected and not answered yet: its election was the answer.
+            u64::MAX => self.reign.age_ms(self.raft.metrics().borrow_watched().current_term),
+            silence_ms => silence_ms,
+        };
+        silence_ms <= self.quorum_wait_ms
+    }
+
+    /// The leading replica and its address, as far as this one knows; nobody when a majority may follow another by now.
     pub fn leader(&self) -> Option<(u64, String)> {
+        if self.leader_contact_ms() > self.quorum_wait_ms && !self.leads() {
+            return None;
+        }
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         let id = metrics.current_leader?;
@@ -401,7 +443,7 @@ impl Node {
         &self,
         commands: Vec<C>,
     ) -> Result<impl Stream<Item = Result<rpc::Outcome, ProposeError>> + Send + use<C>, ProposeError> {
-        if !self.is_leader() {
+        if !self.leads() {
             return Err(ProposeError::NotLeader);
         }
         let log_time_ms = log_time_ms(&self.raft, &self.clocks);
@@ -472,14 +514,16 @@ impl Node {
             let hash = state.hash_at(at).unwrap_or_default();
             (applied, hash, at, roster::former_ids(&state).unwrap_or_default())
         };
+        // It says so only of itself: openraft keeps a leader in office until it hears of another.
+        let deposed = metrics.state == ServerState::Leader && !self.leads();
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let index_of = |id: &Option<types::LogId>| id.as_ref().map_or(0, types::LogId::index);
         let matched = metrics.replication.iter().flatten();
         rpc::StatusResponse {
             id: self.id,
-            role: role(metrics.state).to_owned(),
+            role: if deposed { "candidate".to_owned() } else { role(metrics.state).to_owned() },
             term: metrics.current_term,
-            leader_id: metrics.current_leader.unwrap_or(0),
+            leader_id: metrics.current_leader.filter(|_| !deposed).unwrap_or(0),
             last_log_index: metrics.last_log_index.unwrap_or(0),
             commit_index: index_of(&metrics.cluster_committed),
             applied_index: applied.index().unwrap_or(0),

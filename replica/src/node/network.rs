@@ -22,6 +22,7 @@ use openraft::raft::{
 use openraft::storage::Snapshot;
 use quorate_proto::rpc::raft_client::RaftClient;
 use quorate_proto::rpc::{self, append_response, snapshot_chunk, transfer_leader_response};
+use quorate_tls::Credentials;
 use tokio::sync::{mpsc, watch};
 use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;
@@ -53,24 +54,53 @@ const SNAPSHOT_CHUNKS_AHEAD: usize = 4;
 /// Largest message between replicas: 2,048 entries of the longest text.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Says on every call which cluster and replica calls.
+/// Says on every call which cluster and replica calls, and proves it where there are certificates.
 #[derive(Debug, Clone)]
 pub struct Identity {
     cluster: MetadataValue<tonic::metadata::Ascii>,
     node: MetadataValue<tonic::metadata::Ascii>,
     target: Option<MetadataValue<tonic::metadata::Ascii>>,
+    credentials: Option<Credentials>,
 }
 
 impl Identity {
     /// # Errors
     /// When the cluster id has characters that a header cannot carry.
     pub fn new(cluster: &str, node: u64) -> Result<Self, tonic::metadata::errors::InvalidMetadataValue> {
-        Ok(Self { cluster: cluster.parse()?, node: node.into(), target: None })
+        Ok(Self { cluster: cluster.parse()?, node: node.into(), target: None, credentials: None })
+    }
+
+    /// The same, over connections with these certificates.
+    #[must_use]
+    pub fn with(self, credentials: Option<Credentials>) -> Self {
+        Self { credentials, ..self }
     }
 
     /// The same, for calls that are meant for one replica: whoever has its address now and is another refuses them.
     fn to(&self, target: u64) -> Self {
         Self { target: Some(target.into()), ..self.clone() }
+    }
+}
+
+impl Identity {
+    /// A channel to a replica, made when it is first used and again when it breaks.
+    ///
+    /// # Errors
+    /// When the address is no host:port.
+    pub fn channel(&self, address: &str) -> Result<Channel, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(4 * 1024 * 1024)
+            .initial_connection_window_size(8 * 1024 * 1024);
+        #[cfg(feature = "simulation")]
+        if let Some(channel) = crate::simulation::channel(&endpoint) {
+            return Ok(channel);
+        }
+        Ok(quorate_tls::channel(&endpoint, self.credentials.clone()))
     }
 }
 
@@ -83,27 +113,6 @@ impl Interceptor for Identity {
         }
         Ok(request)
     }
-}
-
-/// A channel to a replica, made when it is first used and again when it breaks.
-///
-/// # Errors
-/// When the address is no host:port.
-pub fn channel(address: &str) -> Result<Channel, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(4 * 1024 * 1024)
-        .initial_connection_window_size(8 * 1024 * 1024);
-    #[cfg(feature = "simulation")]
-    if let Some(channel) = crate::simulation::channel(&endpoint) {
-        return Ok(channel);
-    }
-    Ok(endpoint.connect_lazy())
 }
 
 /// Makes clients to peers.
@@ -138,7 +147,7 @@ impl Network {
     /// # Errors
     /// When the address is no host:port.
     pub fn client(&self, id: u64, address: &str) -> Result<Client, tonic::transport::Error> {
-        let client = RaftClient::with_interceptor(channel(address)?, self.identity.to(id));
+        let client = RaftClient::with_interceptor(self.identity.channel(address)?, self.identity.to(id));
         Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 }

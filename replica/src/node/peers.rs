@@ -16,7 +16,7 @@ use tonic::transport::Channel;
 use uuid::Uuid;
 
 use super::agreement::{self, Verdict};
-use super::network::{Identity, channel};
+use super::network::Identity;
 use super::{Node, upgrade};
 
 /// Between two rounds: a replica whose state is wrong stops within two of them, and twenty small calls a second cost nothing.
@@ -93,7 +93,7 @@ impl Peers {
         self.channels.retain(|id, (address, _)| members.get(id) == Some(address));
         for (id, address) in members.iter().filter(|(id, _)| **id != own) {
             if !self.channels.contains_key(id)
-                && let Ok(channel) = channel(address)
+                && let Ok(channel) = self.identity.channel(address)
             {
                 self.channels.insert(*id, (address.clone(), channel));
             }

@@ -88,7 +88,7 @@ impl Submits {
 
     async fn accept(&self, items: Vec<SubmitItem>, permit: OwnedSemaphorePermit) {
         let node = &self.node;
-        if !node.is_leader() {
+        if !node.leads() {
             node.metrics().refused_not_leader(items.len());
             return self.refuse(items.iter().map(|item| item.request_id), failure::Kind::NotLeader).await;
         }

@@ -7,27 +7,35 @@ pub mod operator;
 mod read;
 pub mod token;
 
+use quorate_tls::{Caller, Role};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
-/// Lets only calls of the own cluster through.
+/// Lets only calls of the own cluster through, and of those only from who may make them.
 #[derive(Debug, Clone)]
 pub struct ClusterGuard {
     cluster: String,
     /// Set where a call must be meant for this replica.
     id: Option<u64>,
+    /// Where connections carry certificates, the callers must have one of these roles.
+    roles: Option<&'static [Role]>,
 }
 
 impl ClusterGuard {
     /// A guard for a cluster id.
     pub fn new(cluster: &str) -> Self {
-        Self { cluster: cluster.to_owned(), id: None }
+        Self { cluster: cluster.to_owned(), id: None, roles: None }
     }
 
     /// The same, which lets only calls through that are meant for this replica: who lived at its address before it may
     /// still be called there, and a vote given in its place would count as its own.
     pub fn of_replica(self, id: u64) -> Self {
         Self { id: Some(id), ..self }
+    }
+
+    /// The same, which asks the caller's certificate for one of these roles.
+    pub fn for_roles(self, roles: &'static [Role]) -> Self {
+        Self { roles: Some(roles), ..self }
     }
 
     fn check_target(&self, request: &Request<()>) -> Result<(), Status> {
@@ -45,6 +53,9 @@ impl ClusterGuard {
 
 impl Interceptor for ClusterGuard {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(roles) = self.roles {
+            Caller::must_be(request.extensions(), roles)?;
+        }
         match request.metadata().get(quorate_proto::CLUSTER_METADATA).and_then(|value| value.to_str().ok()) {
             Some(cluster) if cluster == self.cluster => self.check_target(&request).map(|()| request),
             Some(cluster) => Err(Status::failed_precondition(format!(

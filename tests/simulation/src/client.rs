@@ -14,7 +14,7 @@ use quorate_proto::rpc::{
     self, Command, Event, FeedRequest, Outcome, ReadRequest, ReadResponse, SubmitBatch, SubmitItem,
     SubmitResults, Topic, failure, outcome, submit_result, topic,
 };
-use quorate_replica::node::{Identity, channel};
+use quorate_replica::node::Identity;
 use quorate_tests::history::{Fate, FinalPages};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -54,7 +54,7 @@ impl Api {
     pub fn new(gateway: HostId, replicas: u64) -> Self {
         let own = Identity::new(CLUSTER, gateway).expect("the cluster's id is ASCII");
         let client = |id| {
-            let channel = channel(&net::address(id)).expect("simulated addresses are good ones");
+            let channel = own.channel(&net::address(id)).expect("simulated addresses are good ones");
             ChatClient::with_interceptor(channel, own.clone())
         };
         Self { clients: (1..=replicas).map(client).collect() }

@@ -270,6 +270,7 @@ impl World {
             clock_offset_ms: 0,
             join: false,
             machine_version_max: quorate_replica::machine::VERSION_MAX,
+            tls: None,
             replicas: (1..=self.replicas).map(|id| (id, net::address(id))).collect(),
         }
     }

@@ -51,6 +51,9 @@ struct Options {
     /// Restart a replica after this many messages: in order, and after kill -9; 0 leaves the row out
     #[arg(long, default_value_t = 0)]
     restart_messages: u64,
+    /// Certificates between all processes, as with `deploy/up --tls`
+    #[arg(long)]
+    tls: bool,
     /// Bytes of a message's text
     #[arg(long, default_value_t = 300)]
     bytes: usize,
@@ -383,7 +386,11 @@ async fn measure(test: &TestCluster, options: &Options) -> anyhow::Result<()> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let test = TestCluster::start("bench").await?;
+    let with_tls = |mut spec: quorate_cluster::Spec| {
+        spec.tls = options.tls;
+        spec
+    };
+    let test = TestCluster::start_with("bench", with_tls).await?;
     let measured = measure(&test, &options).await;
     test.finish(measured).await
 }
