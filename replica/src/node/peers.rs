@@ -148,7 +148,7 @@ impl Peers {
 /// Proposes the next machine version. A lost answer is no loss: the next round sees what became of it.
 async fn raise(node: &Node, version: u32) {
     let command = Command {
-        command_id: Bytes::copy_from_slice(Uuid::new_v4().as_bytes()),
+        command_id: Bytes::copy_from_slice(new_id().as_bytes()),
         action: Some(Action::SetMachineVersion(SetMachineVersion { version })),
         ..Command::default()
     };
@@ -164,4 +164,13 @@ async fn raise(node: &Node, version: u32) {
         }
         other => tracing::debug!(version, ?other, "the machine version was not raised"),
     }
+}
+
+/// A command id of this replica's own.
+fn new_id() -> Uuid {
+    #[cfg(feature = "simulation")]
+    if let Some(id) = crate::simulation::new_id() {
+        return id;
+    }
+    Uuid::new_v4()
 }

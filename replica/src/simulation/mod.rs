@@ -27,6 +27,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::transport::{Channel, Endpoint, Uri};
+use uuid::Uuid;
 
 pub use log::LogDisk;
 pub(crate) use log::Wal;
@@ -94,6 +95,11 @@ pub(crate) fn host_id() -> Option<u64> {
 
 pub(crate) fn wall_ms() -> Option<u64> {
     host().map(|host| host.wall_ms())
+}
+
+/// An id that is new in this run.
+pub(crate) fn new_id() -> Option<Uuid> {
+    host().map(|host| Uuid::from_u64_pair(host.chance(), host.chance()))
 }
 
 /// How long the thread of the checkpoint waits for its next job.

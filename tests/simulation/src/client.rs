@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use crate::net::{self, HostId};
 use crate::scene::{Scene, User, row};
+use crate::violation;
 use crate::world::CLUSTER;
 
 /// How long an answer to a command is waited for at one replica.
@@ -98,7 +99,7 @@ impl Submitter {
                 Some(submit_result::Result::Outcome(outcome)) => return outcome,
                 Some(submit_result::Result::Failure(failed)) => {
                     if failed.kind() == failure::Kind::Malformed {
-                        scene.wrong("a good command was called malformed".to_owned());
+                        scene.wrong(violation::REFUSED, "a good command was called malformed".to_owned());
                     }
                     if failed.kind() != failure::Kind::Overloaded {
                         self.stream = None;
@@ -171,7 +172,7 @@ pub async fn set_the_scene(api: Api, scene: Scene, seed: u64, users: usize, room
         let create = command(&mut rng, None, Action::CreateUser(create));
         let outcome = submitter.submit(&scene, &create).await;
         let Some(outcome::Result::User(created)) = outcome.result else {
-            return scene.wrong(format!("a sign-up was refused: {outcome:?}"));
+            return scene.wrong(violation::REFUSED, format!("a sign-up was refused: {outcome:?}"));
         };
         let session = Bytes::copy_from_slice(&rng.random::<u128>().to_be_bytes());
         let begin = rpc::CreateSession {
@@ -183,25 +184,28 @@ pub async fn set_the_scene(api: Api, scene: Scene, seed: u64, users: usize, room
         let begin = command(&mut rng, None, Action::CreateSession(begin));
         let outcome = submitter.submit(&scene, &begin).await;
         if matches!(outcome.result, Some(outcome::Result::Rejected(_))) {
-            return scene.wrong(format!("a session was refused: {outcome:?}"));
+            return scene.wrong(violation::REFUSED, format!("a session was refused: {outcome:?}"));
         }
         made.push(User { id: created.user_id, session });
     }
     let mut conversations = Vec::new();
+    let mut newest_index = 0;
     for room in 0..rooms {
         let member_ids = made.iter().skip(1).map(|user| user.id).collect();
         let create = rpc::CreateGroup { title: format!("room {room}"), member_ids };
         let create = command(&mut rng, made.first(), Action::CreateGroup(create));
         let outcome = submitter.submit(&scene, &create).await;
         let Some(outcome::Result::Conversation(ready)) = outcome.result else {
-            return scene.wrong(format!("a room was refused: {outcome:?}"));
+            return scene.wrong(violation::REFUSED, format!("a room was refused: {outcome:?}"));
         };
         conversations.push(ready.conversation_id);
+        newest_index = outcome.index;
     }
     {
         let mut seen = scene.seen();
         seen.users = made;
         seen.conversations = conversations;
+        seen.newest_index = seen.newest_index.max(newest_index);
     }
     scene.set_ready();
 }
@@ -258,7 +262,7 @@ pub async fn write(api: Api, scene: Scene, seed: u64, number: usize) {
                     acked.push(Acked { command: send, sequence, version, index });
                 }
             }
-            other => scene.wrong(format!("a member's message was refused: {other:?}")),
+            other => scene.wrong(violation::REFUSED, format!("a member's message was refused: {other:?}")),
         }
     }
 }
@@ -276,7 +280,7 @@ async fn repeat(scene: &Scene, submitter: &mut Submitter, acked: &Acked) {
         _ => false,
     };
     if !same {
-        scene.wrong(format!("a replay was answered otherwise than first: {outcome:?}"));
+        scene.wrong(violation::REPLAY, format!("a replay was answered otherwise than first: {outcome:?}"));
     }
 }
 
@@ -295,6 +299,8 @@ struct Follower {
     versions: BTreeMap<ConversationId, Version>,
     /// Everything up to here was given.
     position: u64,
+    /// The newest that was given: no replica that is behind it may be asked what came next.
+    newest: u64,
 }
 
 /// Reads everything by the feed of one replica or another.
@@ -302,12 +308,14 @@ pub async fn follow(api: Api, scene: Scene, seed: u64, name: String) {
     until_ready(&scene).await;
     let mut rng = SmallRng::seed_from_u64(seed);
     let reader = scene.reader(name);
-    let (rooms, user) = {
+    let (rooms, user, newest) = {
         let seen = scene.seen();
-        (seen.conversations.clone(), seen.users[rng.random_range(0..seen.users.len())].clone())
+        let user = seen.users[rng.random_range(0..seen.users.len())].clone();
+        // From here on every replica knows the rooms.
+        (seen.conversations.clone(), user, seen.newest_index)
     };
     let versions = rooms.iter().map(|id| (*id, 0)).collect();
-    let mut follower = Follower { api, scene, rng, reader, rooms, user, versions, position: 0 };
+    let mut follower = Follower { api, scene, rng, reader, rooms, user, versions, position: 0, newest };
     loop {
         let at = follower.rng.random_range(1..=follower.api.replicas());
         let _ended = follower.session(at).await;
@@ -324,6 +332,7 @@ impl Follower {
             return;
         }
         *last = event.version;
+        self.newest = self.newest.max(event.index);
         self.scene.delivered(self.reader, event);
     }
 
@@ -341,7 +350,7 @@ impl Follower {
             // Nothing is followed before the topics are ready.
         }
         let complete_from = complete_from.unwrap_or(0);
-        let index = complete_from.max(self.position);
+        let index = complete_from.max(self.position).max(self.newest);
         if self.position > 0 && self.rng.random_bool(0.5) {
             self.resume(at, index).await?;
         } else {
@@ -376,7 +385,8 @@ impl Follower {
         let query = rpc::OpenQuery { after_index: Some(self.position), events_max: 1_000 };
         let answer = self.api.read(at, self.request(true, index, Query::Open(query))).await?;
         let Some(Answer::Open(opened)) = answer.result else {
-            self.scene.wrong(format!("a session could not be resumed: {:?}", answer.result));
+            self.scene
+                .wrong(violation::REFUSED, format!("a session could not be resumed: {:?}", answer.result));
             return None;
         };
         if !opened.resumed {
@@ -401,16 +411,16 @@ impl Follower {
             let query = rpc::SinceQuery { pairs: self.versions.iter().map(pair).collect(), limit: 0 };
             let answer = self.api.read(at, self.request(false, index, Query::Since(query))).await?;
             let Some(Answer::Since(since)) = answer.result else {
-                self.scene.wrong(format!("since was refused: {:?}", answer.result));
+                self.scene.wrong(violation::REFUSED, format!("since was refused: {:?}", answer.result));
                 return None;
             };
             let mut more = false;
             for page in &since.pages {
                 if page.reset {
-                    self.scene.wrong(format!(
-                        "replica {at} at index {} knows less than was seen",
-                        answer.as_of_index
-                    ));
+                    self.scene.wrong(
+                        violation::KNOWS_LESS,
+                        format!("replica {at} at index {} knows less than was seen", answer.as_of_index),
+                    );
                     return None;
                 }
                 more |= page.more;
@@ -448,7 +458,10 @@ pub async fn read_linearizably(api: Api, scene: Scene, seed: u64) {
         };
         let Some(answer) = api.read(at, request).await else { continue };
         let Some(Answer::Conversation(summary)) = answer.result else {
-            scene.wrong(format!("a linearizable read knows nothing of room {room}: {:?}", answer.result));
+            scene.wrong(
+                violation::STALE_READ,
+                format!("a linearizable read knows nothing of room {room}: {:?}", answer.result),
+            );
             continue;
         };
         let mut seen = scene.seen();
@@ -457,7 +470,7 @@ pub async fn read_linearizably(api: Api, scene: Scene, seed: u64) {
         *floor_now = (*floor_now).max(summary.sequence);
         drop(seen);
         if summary.sequence < floor {
-            scene.wrong(format!(
+            scene.wrong(violation::STALE_READ, format!(
                 "a stale linearizable read: replica {at} says {} of room {room}, {floor} was known before",
                 summary.sequence
             ));
@@ -489,10 +502,13 @@ pub async fn read_all(api: Api, scene: Scene, at: HostId) {
                 from: Some(rpc::history_query::From::After(after)),
             };
             let Some(answer) = api.read(at, request(Query::History(query))).await else {
-                return scene.wrong(format!("replica {at} did not answer at the end"));
+                return scene.wrong(violation::STUCK, format!("replica {at} did not answer at the end"));
             };
             let Some(Answer::History(page)) = answer.result else {
-                return scene.wrong(format!("replica {at} has no room {room}: {:?}", answer.result));
+                return scene.wrong(
+                    violation::KNOWS_LESS,
+                    format!("replica {at} has no room {room}: {:?}", answer.result),
+                );
             };
             pages.rows.extend(page.messages.iter().filter_map(row));
             let Some(last) = pages.rows.last() else { break };

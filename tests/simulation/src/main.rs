@@ -4,18 +4,20 @@
 //! thread. A seed decides everything: who crashes, which directions are cut, which disk is slow, how long openraft waits.
 //! First things go wrong and safety must hold; then all is healed and the cluster must serve within ten simulated seconds.
 //!
-//! A seed draws the same faults, delays, waits and clients each time: delays come from (seed, direction, segment), and each
-//! host has its own randomness for each use. That is not yet an exact replay: tokio's `watch` wakes several waiters of one
-//! channel in an order of its own, which only a build with `--cfg tokio_unstable` can seed, and the first version's traces
-//! differed between two runs. The printed trace hashes every delivered segment and every observed state hash; `--times 2`
-//! makes a difference a violation. Not simulated: the encoding of log records and the log's mark, sled, TLS; snapshots and
-//! markers are real files in memory, which survive every power cut.
+//! A seed replays exactly: the trace, every delivered segment with its time, place and size and every state hash that was seen, is
+//! the same in two runs, and `--times 2` makes a difference a violation. Delays come from (seed, direction, segment), and each
+//! host has its own randomness for each use. tokio's own (which waiter of a `watch` is woken first, where a `select!` begins) can
+//! be seeded only in a build with `--cfg tokio_unstable`; without it the faults of a seed are the same and its order is not.
+//!
+//! Not simulated: the encoding of log records and the log's mark, sled, TLS; snapshots and markers are real files in memory,
+//! which survive every power cut.
 
 mod client;
 mod faults;
 mod net;
 mod run;
 mod scene;
+mod violation;
 mod world;
 
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ use std::time::Instant;
 use clap::Parser;
 
 use run::{Report, Totals};
+use violation::Violation;
 
 #[derive(Debug, Parser)]
 #[command(name = "quorate-simulate", about = "Run simulated clusters, one a seed")]
@@ -80,6 +83,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     }
+    if cfg!(not(tokio_unstable)) && cli.times > 1 {
+        eprintln!("quorate-simulate: seeds replay only when it is built with --cfg tokio_unstable");
+        return ExitCode::from(2);
+    }
     run::watch_panics();
     let began = Instant::now();
     let next = Arc::new(AtomicU64::new(from));
@@ -119,9 +126,18 @@ fn several(seed: u64, cli: &Cli) -> Report {
     let mut first = run::run(seed, cli.verbose, cli.failures.as_deref());
     for _ in 1..cli.times {
         let again = run::run(seed, false, None);
-        if again.trace != first.trace {
-            first.violations.push(format!("the seed does not replay: {} and {}", first.trace, again.trace));
+        if let Some(difference) = difference(&first, &again) {
+            let line = format!("the seed does not replay: {difference}");
+            first.violations.push(Violation::new(violation::NOT_REPLAYED, line));
         }
     }
     first
+}
+
+/// Where two runs part.
+fn difference(one: &Report, other: &Report) -> Option<String> {
+    let place = one.trace.iter().zip(&other.trace).position(|(a, b)| a != b);
+    let place = place
+        .or_else(|| (one.trace.len() != other.trace.len()).then(|| one.trace.len().min(other.trace.len())))?;
+    Some(format!("step {place} was {:?} and {:?}", one.trace.get(place), other.trace.get(place)))
 }

@@ -62,6 +62,8 @@ struct Pipe {
     last_due: u64,
     /// Held back by a blocked direction, in order.
     stalled: VecDeque<(u64, Event)>,
+    /// What was held back comes at this time, and nothing that left later comes before it.
+    resumes_at: u64,
     /// The writer has gone, and the reader may know.
     ended: bool,
     /// The connection was reset.
@@ -91,8 +93,28 @@ struct State {
     made: BTreeMap<(HostId, HostId), u64>,
     /// By time, then by what is alike in two runs: which direction, and which segment of it.
     events: BTreeMap<(u64, u64, u64), Event>,
-    trace: blake3::Hasher,
+    trace: Vec<Step>,
     counts: Counts,
+}
+
+/// One thing that happened: two runs of a seed are the same when all their steps are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    pub at_ms: u64,
+    pub what: What,
+    /// Which direction of which connection, or the beginning of a state's hash.
+    pub number: u64,
+    /// Of a segment.
+    pub bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Connected,
+    Segment,
+    End,
+    /// A replica showed this running hash.
+    State,
 }
 
 /// What the network has done.
@@ -150,10 +172,8 @@ impl State {
         self.at(due, pipe, number, event);
     }
 
-    fn note(&mut self, what: u8, number: u64) {
-        self.trace.update(&self.now.to_be_bytes());
-        self.trace.update(&[what]);
-        self.trace.update(&number.to_be_bytes());
+    fn note(&mut self, what: What, number: u64, bytes: usize) {
+        self.trace.push(Step { at_ms: self.now, what, number, bytes });
     }
 
     fn arrive(&mut self, pipe: u64, number: u64, event: Event, wake: &mut Vec<Waker>) {
@@ -163,11 +183,17 @@ impl State {
             self.counts.held_back += 1;
             return;
         }
+        if found.resumes_at > self.now {
+            let due = found.resumes_at;
+            self.at(due, pipe, number, event);
+            return;
+        }
         if self.dark.contains(&found.to) {
             return;
         }
         match event {
             Event::Data { bytes, .. } => {
+                let length = bytes.len();
                 found.arrived.push_back(bytes);
                 if found.reader_gone {
                     // Nobody is there to read: the answer is a reset.
@@ -176,7 +202,7 @@ impl State {
                 }
                 wake.extend(found.reader.take());
                 self.counts.segments += 1;
-                self.note(1, pipe);
+                self.note(What::Segment, pipe, length);
             }
             Event::End { reset, .. } => {
                 found.ended = true;
@@ -187,7 +213,7 @@ impl State {
                     other.broken = true;
                     wake.extend(other.writer.take());
                 }
-                self.note(2, pipe);
+                self.note(What::End, pipe, 0);
             }
             Event::Connect { .. } | Event::Made { .. } => {}
         }
@@ -223,7 +249,7 @@ impl Net {
             pipes: BTreeMap::new(),
             made: BTreeMap::new(),
             events: BTreeMap::new(),
-            trace: blake3::Hasher::new(),
+            trace: Vec::new(),
             counts: Counts::default(),
         })))
     }
@@ -232,16 +258,14 @@ impl Net {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds to the trace, by which two runs of one seed are compared.
-    pub fn note(&self, what: &[u8]) {
-        let mut state = self.lock();
-        let now = state.now;
-        state.trace.update(&now.to_be_bytes());
-        state.trace.update(what);
+    /// Adds a running hash to the trace, by which two runs of one seed are compared.
+    pub fn note_state(&self, hash: u64) {
+        self.lock().note(What::State, hash, 0);
     }
 
-    pub fn trace(&self) -> String {
-        self.lock().trace.finalize().to_hex()[..16].to_owned()
+    /// Everything that happened, in order.
+    pub fn trace(&self) -> Vec<Step> {
+        std::mem::take(&mut self.lock().trace)
     }
 
     pub fn counts(&self) -> Counts {
@@ -280,6 +304,7 @@ impl Net {
             let events = match state.pipes.get_mut(&number) {
                 Some(pipe) => {
                     pipe.last_due = pipe.last_due.max(due);
+                    pipe.resumes_at = due;
                     std::mem::take(&mut pipe.stalled)
                 }
                 None => continue,
@@ -425,7 +450,7 @@ impl State {
         self.counts.connections += 1;
         self.pipes.insert(number, Pipe { from, to, ..Pipe::default() });
         self.pipes.insert(number + 1, Pipe { from: to, to: from, ..Pipe::default() });
-        self.note(3, number);
+        self.note(What::Connected, number, 0);
         Ok(ours)
     }
 }

@@ -1,7 +1,7 @@
 //! One seed from beginning to end, and what is said about it.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +12,9 @@ use rand::{Rng as _, SeedableRng as _};
 
 use crate::client::{self, Api};
 use crate::faults::Faults;
-use crate::net::HostId;
+use crate::net::{HostId, Step};
 use crate::scene::Scene;
+use crate::violation::{self, Violation};
 use crate::world::World;
 
 const REPLICAS: u64 = 5;
@@ -50,29 +51,40 @@ pub struct Report {
     pub seed: u64,
     pub simulated_ms: u64,
     pub took: Duration,
-    pub trace: String,
+    pub trace: Vec<Step>,
     pub acks: u64,
     pub unknown: usize,
     pub replays: u64,
     pub linear_reads: u64,
     pub resumed: u64,
     pub deliveries: usize,
-    pub terms: u64,
+    pub leaders: u64,
     pub faults: BTreeMap<&'static str, u64>,
-    pub violations: Vec<String>,
+    pub violations: Vec<Violation>,
 }
 
 impl Report {
+    /// What two runs of one seed have in common.
+    pub fn trace_hash(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for step in &self.trace {
+            for part in [step.at_ms, step.what as u64, step.number, step.bytes as u64] {
+                hasher.update(&part.to_be_bytes());
+            }
+        }
+        hasher.finalize().to_hex()[..16].to_owned()
+    }
+
     pub fn print(&self) {
         let faults: u64 = self.faults.values().sum();
         println!(
-            "seed {}: {} acks, {} terms, {faults} faults, {} simulated ms in {} ms, trace {}{}",
+            "seed {}: {} acks, {} leaders, {faults} faults, {} simulated ms in {} ms, trace {}{}",
             self.seed,
             self.acks,
-            self.terms,
+            self.leaders,
             self.simulated_ms,
             self.took.as_millis(),
-            self.trace,
+            self.trace_hash(),
             if self.violations.is_empty() { "" } else { ", VIOLATIONS:" }
         );
         for violation in self.violations.iter().take(VIOLATIONS_TOLD) {
@@ -89,6 +101,8 @@ impl Report {
 pub struct Totals {
     seeds: u64,
     failed: Vec<u64>,
+    /// In how many seeds a kind of violation was found.
+    kinds: BTreeMap<String, u64>,
     sum: Report,
 }
 
@@ -98,6 +112,10 @@ impl Totals {
         if !report.violations.is_empty() {
             self.failed.push(report.seed);
         }
+        let kinds: BTreeSet<&String> = report.violations.iter().map(|violation| &violation.kind).collect();
+        for kind in kinds {
+            *self.kinds.entry(kind.clone()).or_default() += 1;
+        }
         self.sum.simulated_ms += report.simulated_ms;
         self.sum.acks += report.acks;
         self.sum.unknown += report.unknown;
@@ -105,7 +123,7 @@ impl Totals {
         self.sum.linear_reads += report.linear_reads;
         self.sum.resumed += report.resumed;
         self.sum.deliveries += report.deliveries;
-        self.sum.terms += report.terms;
+        self.sum.leaders += report.leaders;
         for (fault, count) in &report.faults {
             *self.sum.faults.entry(fault).or_default() += count;
         }
@@ -119,7 +137,7 @@ impl Totals {
         let sum = &self.sum;
         println!(
             "{} seeds in {:.1} s ({:.1} seeds/s, {:.0} simulated s): {} acks, {} of them unknown at the end, {} replays, {} \
-             linearizable reads, {} deliveries, {} exact resumes, {} terms",
+             linearizable reads, {} deliveries, {} exact resumes, {} leaders",
             self.seeds,
             took.as_secs_f64(),
             self.seeds as f64 / took.as_secs_f64(),
@@ -130,7 +148,7 @@ impl Totals {
             sum.linear_reads,
             sum.deliveries,
             sum.resumed,
-            sum.terms,
+            sum.leaders,
         );
         let faults: Vec<String> =
             sum.faults.iter().map(|(fault, count)| format!("{count} {fault}")).collect();
@@ -139,6 +157,9 @@ impl Totals {
             println!("violations: none");
         } else {
             println!("violations in {} seeds: {:?}", self.failed.len(), self.failed);
+            for (kind, seeds) in &self.kinds {
+                println!("found {kind} in {seeds} seeds");
+            }
         }
     }
 }
@@ -146,13 +167,15 @@ impl Totals {
 /// What the world shows when it is looked at.
 #[derive(Default)]
 struct Watch {
-    /// Who led in a term.
-    leaders: BTreeMap<u64, HostId>,
+    /// Who led: a term may have several leaders, each with a higher id than the one before.
+    leaders: BTreeSet<(u64, HostId)>,
+    /// The newest term that a replica has shown in any of its lives.
+    terms: BTreeMap<HostId, u64>,
     /// The running hash at an index, and who showed it first.
     hashes: BTreeMap<u64, (String, HostId)>,
     ended: BTreeMap<HostId, String>,
     leader: Option<HostId>,
-    violations: Vec<String>,
+    violations: Vec<Violation>,
 }
 
 impl Watch {
@@ -166,18 +189,18 @@ impl Watch {
                 && !faults.stopping.contains(&id)
                 && self.ended.insert(id, reason.clone()).as_ref() != Some(&reason)
             {
-                self.violations.push(format!("at {now} ms: replica {id} {reason}"));
+                self.violations.push(Violation::ended(id, now, &reason));
             }
             let Some(node) = machine.node() else { continue };
             let status = node.status(0);
+            let term = self.terms.entry(id).or_default();
+            if status.term < *term {
+                let line = format!("at {now} ms: replica {id} went back from term {term} to {}", status.term);
+                self.violations.push(Violation::new(violation::TERM_BACK, line));
+            }
+            *term = status.term;
             if status.role == "leader" {
-                let first = *self.leaders.entry(status.term).or_insert(id);
-                if first != id {
-                    self.violations.push(format!(
-                        "at {now} ms: replicas {first} and {id} both led in term {}",
-                        status.term
-                    ));
-                }
+                self.leaders.insert((status.term, id));
                 if status.term >= newest_term {
                     newest_term = status.term;
                     self.leader = Some(id);
@@ -187,12 +210,12 @@ impl Watch {
                 let (hash, first) =
                     self.hashes.entry(status.hash_index).or_insert_with(|| (status.hash.clone(), id)).clone();
                 if hash != status.hash {
-                    self.violations.push(format!(
-                        "at {now} ms: replicas {first} and {id} differ at index {}",
-                        status.hash_index
-                    ));
+                    let index = status.hash_index;
+                    let line = format!("at {now} ms: replicas {first} and {id} differ at index {index}");
+                    self.violations.push(Violation::new(violation::DIFFER, line));
                 }
-                world.net.note(status.hash.as_bytes());
+                let begin = status.hash.get(..16).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+                world.net.note_state(begin.unwrap_or(0));
             }
         }
     }
@@ -227,7 +250,7 @@ impl Run {
                     let states: Vec<String> = self.states();
                     let line =
                         format!("not within {PHASE_MS} simulated ms: {what}: {why}; {}", states.join("; "));
-                    self.watch.violations.push(line);
+                    self.watch.violations.push(Violation::new(violation::STUCK, line));
                     return false;
                 }
                 Err(_) => {}
@@ -267,7 +290,8 @@ pub fn run(seed: u64, verbose: bool, failures: Option<&Path>) -> Report {
     let world = match World::new(seed, REPLICAS, GATEWAYS) {
         Ok(world) => world,
         Err(error) => {
-            let violations = vec![format!("the simulation cannot write its files: {error}")];
+            let line = format!("the simulation cannot write its files: {error}");
+            let violations = vec![Violation::new(violation::BROKEN, line)];
             return Report { seed, violations, ..Report::default() };
         }
     };
@@ -276,12 +300,12 @@ pub fn run(seed: u64, verbose: bool, failures: Option<&Path>) -> Report {
     let mut report = Report { seed, ..Report::default() };
     play(&mut run, seed);
     if PANICKED.get() {
-        run.watch.violations.push("a replica panicked".to_owned());
+        run.watch.violations.push(Violation::new(violation::PANICKED, "a replica panicked"));
     }
     let seen = run.scene.seen();
     report.violations = std::mem::take(&mut run.watch.violations);
     report.violations.extend(seen.wrongs.iter().cloned());
-    report.violations.extend(oracle::check(&seen.history).iter().map(ToString::to_string));
+    report.violations.extend(oracle::check(&seen.history).iter().map(Violation::from));
     report.simulated_ms = run.world.now();
     report.trace = run.world.net.trace();
     report.acks = seen.acks;
@@ -295,7 +319,7 @@ pub fn run(seed: u64, verbose: bool, failures: Option<&Path>) -> Report {
     report.linear_reads = seen.linear_reads;
     report.resumed = seen.resumed;
     report.deliveries = seen.history.readers.iter().map(|reader| reader.events.len()).sum();
-    report.terms = run.watch.leaders.len() as u64;
+    report.leaders = run.watch.leaders.len() as u64;
     report.faults = std::mem::take(&mut run.faults.counts);
     report.took = began.elapsed();
     if verbose {
@@ -307,7 +331,8 @@ pub fn run(seed: u64, verbose: bool, failures: Option<&Path>) -> Report {
             serde_json::to_writer(std::fs::File::create(&path)?, &seen.history).map_err(Into::into)
         });
         if let Err(error) = saved {
-            report.violations.push(format!("cannot write {}: {error}", path.display()));
+            let line = format!("cannot write {}: {error}", path.display());
+            report.violations.push(Violation::new(violation::BROKEN, line));
         }
     }
     report

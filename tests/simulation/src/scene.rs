@@ -10,6 +10,8 @@ use quorate_proto::rpc::{Event, event};
 use quorate_tests::history::{Delivered, Fate, History, Micros, Reader, Row, Sent};
 use uuid::Uuid;
 
+use crate::violation::Violation;
+
 /// A user with a session.
 #[derive(Debug, Clone)]
 pub struct User {
@@ -26,7 +28,7 @@ pub struct Seen {
     /// Highest sequence that was acknowledged or read linearizably.
     pub floors: BTreeMap<ConversationId, Sequence>,
     /// What the oracle does not look at: stale reads, replays that differ, refusals that cannot be.
-    pub wrongs: Vec<String>,
+    pub wrongs: Vec<Violation>,
     /// Acks of sends that began after the network was healed, by writer.
     pub acks_after_heal: BTreeMap<usize, u64>,
     pub acks: u64,
@@ -86,9 +88,9 @@ impl Scene {
         self.healed_at.store(self.now_ms().max(1), Ordering::Relaxed);
     }
 
-    pub fn wrong(&self, what: String) {
+    pub fn wrong(&self, kind: &str, what: String) {
         let at = self.now_ms();
-        self.seen().wrongs.push(format!("at {at} ms: {what}"));
+        self.seen().wrongs.push(Violation::new(kind, format!("at {at} ms: {what}")));
     }
 
     pub fn sent(&self, id: Uuid, sender: UserId, conversation: ConversationId, text: String) -> usize {

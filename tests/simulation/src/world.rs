@@ -28,6 +28,8 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::http;
+use tower::util::MapResponseLayer;
 
 use crate::net::{self, HostId, Net};
 
@@ -228,8 +230,12 @@ impl World {
 
     /// Starts a process on a host.
     pub fn run<F: Future<Output = ()> + Send + 'static>(&mut self, id: HostId, process: F) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        let runtime = runtime.expect("a runtime without IO needs nothing from the system");
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true);
+        // Which of several waiters tokio wakes first, and where its `select!` begins.
+        #[cfg(tokio_unstable)]
+        builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&self.rng.random::<u64>().to_be_bytes()));
+        let runtime = builder.build().expect("a runtime without IO needs nothing from the system");
         let machine = self.of(id);
         assert!(machine.runtime.is_none(), "one process a host");
         simulation::enter(Some(machine.surroundings.clone()));
@@ -395,7 +401,13 @@ async fn replica(
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let admin = AdminServer::new(AdminService::new(node.clone(), &settings));
+    // Real time must not leak in: hyper writes today's date where there is none, and its headers' size would depend on it.
+    let dated = MapResponseLayer::new(|mut response: http::Response<tonic::body::Body>| {
+        response.headers_mut().insert(http::header::DATE, http::HeaderValue::from_static("simulated"));
+        response
+    });
     let served = tonic::transport::Server::builder()
+        .layer(dated)
         .http2_keepalive_interval(Some(Duration::from_millis(500)))
         .http2_keepalive_timeout(Some(Duration::from_secs(2)))
         .initial_stream_window_size(4 * 1024 * 1024)
