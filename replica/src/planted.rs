@@ -1,7 +1,7 @@
 //! Bugs planted on purpose, for the tests that show that the checks are alive. Nothing of this is in the product.
 //!
-//! Without the feature `planted-bugs` [`is`] is a constant `false` and every branch behind it is removed. With it (the program
-//! `replica-planted`, never `replica`) the environment variable `QUORATE_PLANTED_BUG` names the one bug that is there.
+//! Without the feature `planted-bugs` [`is`] is a constant `false` and every branch behind it is removed. With it (the
+//! simulation alone is built so) the environment variable `QUORATE_PLANTED_BUG` names the one bug that is there.
 
 /// A mistake that a replica could make, and that the tests must notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,10 +59,10 @@ pub const fn on_replica(_id: u64) -> bool {
 pub const fn alter_messages(_writes: &mut crate::store::Writes) {}
 
 #[cfg(feature = "planted-bugs")]
-pub use planted::{alter_messages, check_name, is, on_replica, this_is_replica};
+pub use chosen::{alter_messages, check_name, is, on_replica, this_is_replica};
 
 #[cfg(feature = "planted-bugs")]
-mod planted {
+mod chosen {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 

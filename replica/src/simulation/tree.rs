@@ -56,12 +56,6 @@ type Pair = sled::Result<(IVec, IVec)>;
 /// Pairs in order of keys, as sled's iterator gives them.
 pub(crate) struct Pairs<'a>(Box<dyn DoubleEndedIterator<Item = Pair> + 'a>);
 
-impl<'a> Pairs<'a> {
-    pub(crate) fn keys(self) -> impl DoubleEndedIterator<Item = sled::Result<IVec>> + 'a {
-        self.0.map(|pair| pair.map(|(key, _)| key))
-    }
-}
-
 impl Iterator for Pairs<'_> {
     type Item = Pair;
 

@@ -232,7 +232,7 @@ impl Run {
     fn turn(&mut self) {
         self.world.turn();
         self.scene.set_now(self.world.now());
-        if self.world.now() % LOOK_INTERVAL_MS == 0 {
+        if self.world.now().is_multiple_of(LOOK_INTERVAL_MS) {
             self.watch.look(&self.world, &self.faults);
         }
     }

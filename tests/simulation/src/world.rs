@@ -157,7 +157,7 @@ impl World {
         let dir = if memory.is_dir() { builder.tempdir_in(memory)? } else { builder.tempdir()? };
         fs::write(dir.path().join("secret"), [7; 32])?;
         let mut world = Self {
-            net: Net::new(seed ^ 0x6e65_7477_6f72_6b),
+            net: Net::new(seed ^ 0x006e_6574_776f_726b),
             rng: SmallRng::seed_from_u64(seed),
             now: Rc::default(),
             disks: Rc::default(),
@@ -271,6 +271,11 @@ impl World {
             join: false,
             machine_version_max: quorate_replica::machine::VERSION_MAX,
             tls: None,
+            // The machine's own disk is none of the simulation's.
+            storage_reserve_bytes: 0,
+            // Never by itself in a run of seconds: snapshots and purges are among the faults.
+            snapshot_log_bytes: u64::MAX,
+            log_entries_kept: 10_000,
             replicas: (1..=self.replicas).map(|id| (id, net::address(id))).collect(),
         }
     }
