@@ -124,7 +124,7 @@ async fn round(
         check_refusal(&ended, &rot)?;
         rig.test.recorder.mark(format!("replica {id} refused: {}", ended.line));
         ends.refused += 1;
-        if ended.line.contains("is older than what") {
+        if ended.line.contains("is older than what") || ended.line.contains("not to be used any more") {
             // The others know of a start that the copy from before does not: it may never come back under this id.
             lost.insert(id);
             continue;
