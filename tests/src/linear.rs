@@ -204,6 +204,57 @@ impl Model for Head {
     }
 }
 
+/// The voters of a cluster of five, one of which is replaced at a time.
+#[derive(Debug)]
+pub struct Voters;
+
+/// A call to [`Voters`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VotersCall {
+    /// Read as these.
+    Read(BTreeSet<u64>),
+    /// The first was replaced by the second, or had been already.
+    Replaced(u64, u64),
+    /// Refused, for this one is no voter.
+    NoVoter(u64),
+    /// Perhaps the first was replaced by the second.
+    Unknown(u64, u64),
+}
+
+impl VotersCall {
+    /// The same without its answer, if it can have had an effect.
+    pub fn forget(self) -> Option<Self> {
+        match self {
+            Self::Replaced(old, new) | Self::Unknown(old, new) => Some(Self::Unknown(old, new)),
+            Self::Read(_) | Self::NoVoter(_) => None,
+        }
+    }
+}
+
+impl Model for Voters {
+    type State = BTreeSet<u64>;
+    type Call = VotersCall;
+
+    fn start() -> Self::State {
+        (1..=5).collect()
+    }
+
+    fn step(voters: &Self::State, call: &VotersCall) -> Option<Self::State> {
+        let replaced = |old: u64, new: u64| {
+            let mut after = voters.clone();
+            (after.remove(&old) && after.insert(new)).then_some(after)
+        };
+        let is_done = |old, new| !voters.contains(&old) && voters.contains(&new);
+        let same = || voters.clone();
+        match *call {
+            VotersCall::Read(ref seen) => (seen == voters).then(same),
+            VotersCall::Replaced(old, new) => replaced(old, new).or_else(|| is_done(old, new).then(same)),
+            VotersCall::NoVoter(id) => (!voters.contains(&id)).then(same),
+            VotersCall::Unknown(old, new) => Some(replaced(old, new).unwrap_or_else(same)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,5 +373,20 @@ mod tests {
         history[last].call = read(4_000, "3999");
         assert_ne!(register(&history), Verdict::Linearizable);
         assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn two_operators_cannot_both_replace_one_voter() {
+        let (one, other) = (VotersCall::Replaced(3, 6), VotersCall::Replaced(3, 7));
+        let now = BTreeSet::from([1, 2, 4, 5, 6]);
+        let both = [at(0, 10, one.clone()), at(1, 12, other)];
+        assert_eq!(check::<Voters>(&both), Verdict::Violation(1));
+        let refused = VotersCall::NoVoter(3);
+        let fine = [at(0, 10, one.clone()), at(1, 12, refused.clone()), at(11, 13, VotersCall::Read(now))];
+        assert_eq!(check::<Voters>(&fine), Verdict::Linearizable);
+        let early = [at(0, 1, refused), at(2, 3, one)];
+        assert_eq!(check::<Voters>(&early), Verdict::Violation(0), "it was a voter then");
+        let stale = [at(0, 1, VotersCall::Replaced(3, 6)), at(2, 3, VotersCall::Read((1..=5).collect()))];
+        assert_eq!(check::<Voters>(&stale), Verdict::Violation(1));
     }
 }
