@@ -13,6 +13,7 @@ use std::sync::{OnceLock, RwLock};
 use bytes::Bytes;
 use prost::Message as _;
 
+use super::known::Ids;
 use super::run::{self, Members};
 use super::trust::Trust;
 use super::{Applied, Key, Space, StoreError, Writes};
@@ -30,7 +31,7 @@ const INSTALL_BATCH_PAIRS: usize = 4096;
 /// Changed members of one run space and id: ordinal, and the value or `None` for a deletion.
 type Changes = Vec<(u64, Option<Bytes>)>;
 
-type Pair = (sled::IVec, Bytes);
+pub(super) type Pair = (sled::IVec, Bytes);
 
 /// Bytes of the checksum that stands before each value.
 const CHECKSUM_BYTES: usize = 4;
@@ -236,8 +237,19 @@ impl Checkpoint {
         Ok(found)
     }
 
+    /// Writes what is no value.
+    #[cfg(test)]
+    pub(super) fn spoil(&self, key: &Key) {
+        self.db.insert(key.as_bytes(), b"something else").expect("writes");
+    }
+
+    /// The command ids that are remembered.
+    pub(super) fn ids(&self) -> Result<Ids, StoreError> {
+        Ids::of(self.keys(Space::Dedup), self.last_ordinal(Space::DedupExpiry)?)
+    }
+
     /// All keys of a space that is no run space.
-    pub(super) fn keys(&self, space: Space) -> impl Iterator<Item = Result<Key, StoreError>> + '_ {
+    fn keys(&self, space: Space) -> impl Iterator<Item = Result<Key, StoreError>> + '_ {
         let mut walk = self.db.scan_prefix([space as u8]);
         std::iter::from_fn(move || {
             let raw = self.ask(|| walk.next().transpose()).transpose()?;
@@ -250,7 +262,7 @@ impl Checkpoint {
     }
 
     /// The highest ordinal in a run space that has one id only.
-    pub(super) fn last_ordinal(&self, space: Space) -> Result<Option<u64>, StoreError> {
+    fn last_ordinal(&self, space: Space) -> Result<Option<u64>, StoreError> {
         let last = self.ask(|| self.db.scan_prefix([space as u8]).next_back().transpose())?;
         Ok(last.and_then(|(raw, _)| Key::from_bytes(&raw)).map(|key| key.ordinal()))
     }

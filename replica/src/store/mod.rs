@@ -26,7 +26,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -118,6 +118,10 @@ struct State {
 impl State {
     /// A state that is all in the checkpoint.
     fn new(checkpoint: &Checkpoint, applied: Applied) -> Result<Self, StoreError> {
+        Self::with(checkpoint.ids()?, applied)
+    }
+
+    fn with(ids: Ids, applied: Applied) -> Result<Self, StoreError> {
         Ok(Self {
             active: Writes::new(),
             active_bytes: 0,
@@ -126,7 +130,7 @@ impl State {
             sum: applied.sum()?,
             applied,
             values: Mutex::default(),
-            ids: Ids::of(checkpoint.keys(Space::Dedup), checkpoint.last_ordinal(Space::DedupExpiry)?)?,
+            ids,
         })
     }
 }
@@ -167,6 +171,10 @@ impl Shared {
     }
 }
 
+/// Pairs that are read and summed at once when a checkpoint is verified, each up to 16 KiB, and how far reading may be ahead.
+const PAIRS_PER_BATCH: usize = 64;
+const BATCHES_AHEAD: usize = 8;
+
 const CURRENT_NOT_POISONED: &str = "nothing panics while it looks at the current snapshot";
 
 /// The checkpoint with the state that it holds.
@@ -177,16 +185,36 @@ fn load(dir: &Path) -> Result<(Arc<Checkpoint>, State), StoreError> {
     let checkpoint = Checkpoint::open(dir)?;
     let applied = checkpoint.applied()?;
     let began = Instant::now();
-    let mut found = StateSum::default();
-    for pair in checkpoint.raw_pairs() {
-        let (key, value) = pair?;
-        found.add_stored(&key, &value)?;
-    }
+    // A start waits for this: reading, summing and collecting the ids take about as long as each other.
+    let (found, ids) = std::thread::scope(|threads| {
+        let ids = threads.spawn(|| checkpoint.ids());
+        let (batches, read) = mpsc::sync_channel::<Vec<checkpoint::Pair>>(BATCHES_AHEAD);
+        let sum = threads.spawn(move || {
+            let mut sum = StateSum::default();
+            for (key, value) in read.into_iter().flatten() {
+                sum.add_stored(&key, &value)?;
+            }
+            Ok::<_, StoreError>(sum)
+        });
+        let mut batch = Vec::with_capacity(PAIRS_PER_BATCH);
+        for pair in checkpoint.raw_pairs() {
+            batch.push(pair?);
+            if batch.len() == PAIRS_PER_BATCH {
+                let full = std::mem::replace(&mut batch, Vec::with_capacity(PAIRS_PER_BATCH));
+                // It has ended early only because it failed, and says so below.
+                let _ = batches.send(full);
+            }
+        }
+        let _ = batches.send(batch);
+        drop(batches);
+        let gone = || StoreError::damaged("reading the checkpoint panicked");
+        Ok::<_, StoreError>((sum.join().map_err(|_| gone())??, ids.join().map_err(|_| gone())??))
+    })?;
     if found != applied.sum()? {
         return Err(StoreError::damaged("the checkpoint's content does not add up to its sum"));
     }
     tracing::info!(took = ?began.elapsed(), bytes = checkpoint.disk_bytes(), "verified the checkpoint");
-    let state = State::new(&checkpoint, applied)?;
+    let state = State::with(ids, applied)?;
     Ok((Arc::new(checkpoint), state))
 }
 

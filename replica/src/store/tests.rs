@@ -332,36 +332,57 @@ async fn an_overlay_that_waits_behind_an_install_is_not_written_over_it() {
     assert_eq!(old.checkpoint_index().expect("reads"), 500);
 }
 
-#[tokio::test]
-async fn a_checkpoint_that_serves_something_else_is_rebuilt_at_the_next_start() {
+/// A directory with a checkpoint that holds one conversation, closed in order.
+async fn closed_checkpoint(key: &Key) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
-    {
-        let store = open(dir.path());
-        commit(&store, 1, &[(Key::one(Space::Conversation, 1), Some("a"))]);
-        checkpointed(&store).await;
-        store.close().await.expect("closes");
-    }
-    let key = Key::one(Space::Conversation, 1);
+    let store = open(dir.path());
+    commit(&store, 1, &[(*key, Some("a"))]);
+    checkpointed(&store).await;
+    store.close().await.expect("closes");
+    dir
+}
+
+/// Opens a store whose last user may not have let go of it yet.
+async fn open_again(dir: &Path) -> Store {
     for _ in 0..100 {
-        // What sled itself would let through, written through it.
-        if let Ok(db) = sled::open(dir.path().join("state")) {
-            db.insert(key.as_bytes(), b"something else").expect("writes");
-            db.flush().expect("flushes");
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    let mut store = None;
-    for _ in 0..100 {
-        match Store::open(dir.path(), &boot_file(dir.path())) {
-            Ok(opened) => {
-                store = Some(opened);
-                break;
-            }
+        match Store::open(dir, &boot_file(dir)) {
+            Ok(opened) => return opened,
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
         }
     }
-    let store = store.expect("opens");
+    panic!("it does not open");
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_was_changed_is_rebuilt_at_the_start() {
+    let key = Key::one(Space::Conversation, 1);
+    // Once a value that is no value, once one that is missing: all others are as they were written.
+    for changed in [Some(&b"something else"[..]), None] {
+        let dir = closed_checkpoint(&key).await;
+        for _ in 0..100 {
+            // What sled itself would let through, written through it.
+            if let Ok(db) = sled::open(dir.path().join("state")) {
+                let before = match changed {
+                    Some(value) => db.insert(key.as_bytes(), value),
+                    None => db.remove(key.as_bytes()),
+                };
+                assert!(before.expect("writes").is_some(), "it was there");
+                db.flush().expect("flushes");
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let store = open_again(dir.path()).await;
+        assert_eq!(store.read().applied().index(), None, "rebuilt from snapshot and log, not believed");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_rots_while_the_checkpoint_is_in_use_is_not_served_and_ends_the_replica() {
+    let key = Key::one(Space::Conversation, 1);
+    let dir = closed_checkpoint(&key).await;
+    let store = open_again(dir.path()).await;
+    store.checkpoint.spoil(&key);
     assert!(store.read().get(&key).is_err(), "it is not served");
     let told = store.failure().happened().await;
     assert!(told.contains("start this replica again") && !told.contains('\n'), "{told}");
