@@ -578,6 +578,20 @@ fn percentiles(mut micros: Vec<u64>) -> anyhow::Result<(f64, f64)> {
     Ok((at(50), at(99)))
 }
 
+/// The replicas that feed gateways.
+async fn feeding(test: &TestCluster) -> anyhow::Result<Vec<u16>> {
+    let status = test.cluster.status().await?;
+    let fed_by: Vec<String> = status
+        .gateways
+        .iter()
+        .filter_map(|row| Some(row.feed_replica.as_ref()?.as_str()?.to_owned()))
+        .collect();
+    ensure!(!fed_by.is_empty(), "no gateway says who feeds it");
+    let addresses = (1..=REPLICAS).map(|id| Ok((id, test.cluster.replica_grpc(id)?.to_string())));
+    let addresses: Vec<(u16, String)> = addresses.collect::<anyhow::Result<_>>()?;
+    Ok(addresses.into_iter().filter(|(_, address)| fed_by.contains(address)).map(|(id, _)| id).collect())
+}
+
 async fn slow_follower(lab: &Lab, test: &TestCluster) -> anyhow::Result<()> {
     let scene = set_the_scene(test).await?;
     let span = Duration::from_secs(number("QUORATE_SLOW_SECONDS", 6) as u64);
@@ -587,12 +601,19 @@ async fn slow_follower(lab: &Lab, test: &TestCluster) -> anyhow::Result<()> {
     let began = test.recorder.mark("all lines are fast");
     tokio::time::sleep(span).await;
     let (leading, term) = leader(test).await?;
-    let slow = others(&[leading])[0];
+    // One that feeds a gateway, if a follower does: then its sessions must be led elsewhere.
+    let feeders = feeding(test).await?;
+    let followers = others(&[leading]);
+    let slow = followers.iter().copied().find(|id| feeders.contains(id)).unwrap_or(followers[0]);
     lab.slow(slow, SLOW_KBIT)?;
     let slowed = test.recorder.mark(format!("replica {slow} has {SLOW_KBIT} kbit/s"));
-    // Who reads from it looks elsewhere within this time; what they got meanwhile is in the figures of neither span.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let settled = test.recorder.now();
+    // A line becomes late as its queue fills. What comes before a gateway has noticed is in the figures of neither span.
+    wait_until("every gateway to be fed by another", SERVICE_WAIT, || async {
+        let feeders = feeding(test).await.map_err(|error| error.to_string())?;
+        if feeders.contains(&slow) { Err(format!("fed by {feeders:?}")) } else { Ok(()) }
+    })
+    .await?;
+    let settled = test.recorder.mark("nobody is fed by it");
     tokio::time::sleep(span).await;
     let ended = test.recorder.now();
     let (still, same) = leader(test).await?;
