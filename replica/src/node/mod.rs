@@ -9,6 +9,7 @@ mod agreement;
 mod clock;
 mod halt;
 mod leader_loss;
+mod leadership;
 mod log_check;
 mod log_dump;
 pub(crate) mod log_store;
@@ -19,35 +20,35 @@ mod peers;
 mod recall;
 mod room;
 mod roster;
+mod snapshots;
 mod state_machine;
 mod types;
 mod upgrade;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::error::ClientWriteError;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use quorate_proto::rpc;
-use tokio::time::Instant;
 
 use admission::Gate;
 use clock::Clocks;
 use halt::Halt;
 use leader_loss::Evidence;
+use leadership::{LeaderContact, QuorumAge, Reign};
 use log_check::LogError;
 use log_store::LogStore;
 use network::{Network, Refusals};
 use peers::Peers;
 use recall::Memory;
 use room::Room;
+use snapshots::{check_snapshot, discard_unprovable, snapshot_log_id};
 use state_machine::StateMachine;
 use types::{Peer, Proposal, stored_membership_to_wire};
 use upgrade::TooNew;
@@ -56,8 +57,8 @@ use crate::config::Settings;
 use crate::failure::Failure;
 use crate::feed::Publisher;
 use crate::metrics::Metrics;
-use crate::planted::{self, Bug};
-use crate::store::{SnapshotFile, Store, StoreError};
+use crate::planted;
+use crate::store::{Store, StoreError};
 
 pub use log_dump::{LogSummary, read_log};
 pub use membership::{ChangeError, PROMOTE_LAG_ENTRIES_MAX};
@@ -67,88 +68,12 @@ pub use roster::ReplicaRecord;
 
 type Raft = openraft::Raft<types::Types, StateMachine>;
 
-/// However large the last snapshot was: the log is read whole at a start.
-const SNAPSHOT_LOG_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
-/// A snapshot is taken after so many entries, however small they are: about 100 bytes of memory are held for each.
-const SNAPSHOT_LOG_ENTRIES_MAX: u64 = 4_000_000;
-/// How often the log's size is looked at.
-const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Entries in one append to a follower.
 const APPEND_ENTRIES_MAX: u64 = 2048;
-/// Longest wait for a leader to confirm itself before a linearizable read is refused.
-const READ_INDEX_WAIT: Duration = Duration::from_secs(2);
 /// How often the leader looks whether log time lags.
 const TICK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// An idle leader moves log time on when it lags by this much, so that what is due comes to pass.
 const TICK_LAG_MS: u64 = 60_000;
-/// Longest wait for a snapshot that a backup asks for: building one takes some seconds a million messages.
-const FRESH_SNAPSHOT_WAIT: Duration = Duration::from_secs(300);
-/// How often it is asked for.
-const FRESH_SNAPSHOT_ASK_INTERVAL: Duration = Duration::from_secs(2);
-
-/// When this replica last heard from a leader that a quorum follows. Monotonic: a wall clock that is set must not look like
-/// silence.
-#[derive(Debug, Clone)]
-struct LeaderContact {
-    started: Instant,
-    /// Milliseconds after `started`; `u64::MAX` for never.
-    at_ms: Arc<AtomicU64>,
-}
-
-impl LeaderContact {
-    fn new() -> Self {
-        Self { started: Instant::now(), at_ms: Arc::new(AtomicU64::new(u64::MAX)) }
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// A leader has just been heard, which a quorum had answered so long before. One that is cut off goes on sending
-    /// heartbeats to those who are cut off with it.
-    fn heard(&self, quorum_age_ms: u64) {
-        if let Some(at_ms) = self.now_ms().checked_sub(quorum_age_ms) {
-            self.at_ms.store(at_ms, Ordering::Relaxed);
-        }
-    }
-
-    /// Milliseconds since then; `u64::MAX` for never.
-    fn age_ms(&self) -> u64 {
-        match self.at_ms.load(Ordering::Relaxed) {
-            u64::MAX => u64::MAX,
-            at => self.now_ms().saturating_sub(at),
-        }
-    }
-}
-
-/// Since when this replica has led in its newest term, as far as anybody asked.
-#[derive(Debug, Default)]
-struct Reign(Mutex<Option<(u64, Instant)>>);
-
-impl Reign {
-    fn age_ms(&self, term: u64) -> u64 {
-        let mut known = self.0.lock().expect("nothing panics while it holds the reign");
-        let since = match *known {
-            Some((of, since)) if of == term => since,
-            _ => known.insert((term, Instant::now())).1,
-        };
-        u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-/// How long ago a quorum last answered this replica as leader. Clones share it; it is known once consensus has started.
-#[derive(Debug, Clone, Default)]
-struct QuorumAge(Arc<OnceLock<Raft>>);
-
-impl QuorumAge {
-    fn ms(&self) -> u64 {
-        let Some(raft) = self.0.get() else { return u64::MAX };
-        let metrics = raft.data_metrics();
-        let acked = metrics.borrow_watched().last_quorum_acked;
-        acked.map_or(u64::MAX, |at| u64::try_from(at.into_inner().elapsed().as_millis()).unwrap_or(u64::MAX))
-    }
-}
-
 /// Why a node could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -288,7 +213,7 @@ impl Node {
         let raft = Raft::new(settings.id, Arc::new(config), network.clone(), log.clone(), machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
-        quorum_age.0.get_or_init(|| raft.clone());
+        quorum_age.of(&raft);
         let node = Self {
             id: settings.id,
             raft,
@@ -392,48 +317,6 @@ impl Node {
         self.raft.initialize(members).await.map_err(|error| error.to_string())
     }
 
-    /// Whether this replica leads, as far as it knows.
-    pub fn is_leader(&self) -> bool {
-        self.raft.is_leader()
-    }
-
-    /// Whether this replica leads and a majority still answers it. One that no majority has answered for the longest
-    /// election timeout may have a successor whom it cannot hear: it takes no commands any more, so that whoever sends
-    /// them looks elsewhere at once. It leads again when a majority answers and nobody else was elected.
-    ///
-    /// openraft keeps a leader in office until it hears of a newer one; Raft dissertation, 6.2, has it step down like this.
-    pub fn leads(&self) -> bool {
-        if !self.is_leader() {
-            return false;
-        }
-        let silence_ms = match self.quorum_age.ms() {
-            // Elected and not answered yet: its election was the answer.
-            u64::MAX => self.reign.age_ms(self.raft.metrics().borrow_watched().current_term),
-            silence_ms => silence_ms,
-        };
-        silence_ms <= self.quorum_wait_ms
-    }
-
-    /// The leading replica and its address, as far as this one knows; nobody when a majority may follow another by now.
-    pub fn leader(&self) -> Option<(u64, String)> {
-        if self.leader_contact_ms() > self.quorum_wait_ms && !self.leads() {
-            return None;
-        }
-        let metrics = self.raft.server_metrics();
-        let metrics = metrics.borrow_watched();
-        let id = metrics.current_leader?;
-        let address = metrics.membership_config.get_node(&id).map(|peer| peer.address.clone());
-        Some((id, address.unwrap_or_default()))
-    }
-
-    /// Milliseconds since this replica last heard from a leader, or, if it leads, since a quorum last answered it.
-    pub fn leader_contact_ms(&self) -> u64 {
-        if self.is_leader() {
-            return self.quorum_age.ms();
-        }
-        self.contact.age_ms()
-    }
-
     /// The time of day, ms since the Unix epoch: this replica's clock, unless log time shows that it is wrong.
     pub fn wall_clock_ms(&self) -> u64 {
         let (own, log_time_ms) = (self.clocks.now_ms(), self.publisher.position().borrow().log_time_ms);
@@ -470,45 +353,6 @@ impl Node {
             Ok(Err(ClientWriteError::ForwardToLeader(_))) => Err(ProposeError::NotLeader),
             Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
         }))
-    }
-
-    /// Waits until everything acknowledged before this call is applied here (read-index, Raft dissertation, 6.4): a leader
-    /// confirms with a majority that it still leads, a follower asks the leader.
-    ///
-    /// # Errors
-    /// [`ProposeError::NotLeader`] when no leader could confirm it.
-    pub async fn linearize(&self) -> Result<(), ProposeError> {
-        if planted::is(Bug::StaleRead) {
-            return Ok(());
-        }
-        let confirmed = async {
-            let index = match self.leader() {
-                Some((id, _)) if id == self.id => read_index(&self.raft).await.ok()?,
-                Some((id, address)) => {
-                    let mut client = self.reads_client(id, &address)?;
-                    client.read_index(rpc::ReadIndexRequest {}).await.ok()?.into_inner().index
-                }
-                None => return None,
-            };
-            let mut position = self.publisher.position();
-            position.wait_for(|at| at.index >= index).await.ok().map(|_| ())
-        };
-        let confirmed = tokio::time::timeout(READ_INDEX_WAIT, confirmed).await;
-        confirmed.ok().flatten().ok_or(ProposeError::NotLeader)
-    }
-
-    /// The client for read indexes, kept for as long as the same replica leads.
-    fn reads_client(&self, id: u64, address: &str) -> Option<network::Client> {
-        let mut kept = self.read_index_client.lock().expect("nothing panics while it holds the client");
-        if let Some((kept_id, kept_address, client)) = &*kept
-            && *kept_id == id
-            && kept_address == address
-        {
-            return Some(client.clone());
-        }
-        let client = self.network.client(id, address).ok()?;
-        *kept = Some((id, address.to_owned(), client.clone()));
-        Some(client)
     }
 
     /// How this replica stands.
@@ -629,32 +473,6 @@ impl Node {
         self.store.close().await
     }
 
-    /// A snapshot that contains everything applied before this call; an existing one if it does.
-    ///
-    /// # Errors
-    /// In words, when none can be had in time.
-    pub async fn fresh_snapshot(&self) -> Result<SnapshotFile, String> {
-        let wanted = self.store.read().applied().index();
-        let wanted = wanted.ok_or_else(|| "this replica has no state yet".to_owned())?;
-        let began = Instant::now();
-        let mut asked: Option<Instant> = None;
-        loop {
-            let current = self.store.current_snapshot().map_err(|error| error.to_string())?;
-            if let Some(file) = current.filter(|file| file.applied.index() >= Some(wanted)) {
-                return Ok(file);
-            }
-            // One that was under way before does not have everything: it is asked for again.
-            if asked.is_none_or(|at| at.elapsed() >= FRESH_SNAPSHOT_ASK_INTERVAL) {
-                asked = Some(Instant::now());
-                self.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
-            }
-            if began.elapsed() >= FRESH_SNAPSHOT_WAIT {
-                return Err(format!("no snapshot at index {wanted} within {FRESH_SNAPSHOT_WAIT:?}"));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
     /// Moves log time on while nobody proposes anything, and names clocks that are wrong.
     fn spawn_ticks(&self) {
         let (raft, clocks, publisher) = (self.raft.clone(), self.clocks.clone(), self.publisher.clone());
@@ -684,55 +502,6 @@ impl Node {
             }
         });
     }
-
-    /// Takes a snapshot now and removes the log before it: a simulation never writes the bytes that would cause one.
-    ///
-    /// # Errors
-    /// In words, when consensus has stopped.
-    #[cfg(feature = "simulation")]
-    pub async fn snapshot_and_purge(&self) -> Result<(), String> {
-        let index = self.store.read().applied().index().unwrap_or(0);
-        self.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
-        let wait = self.raft.wait(Some(Duration::from_secs(5)));
-        let built = |m: &openraft::RaftMetrics<types::Types>| {
-            m.snapshot.as_ref().is_some_and(|id| id.index() >= index)
-        };
-        wait.metrics(built, "a snapshot is built").await.map_err(|error| error.to_string())?;
-        self.raft.trigger().purge_log(index).await.map_err(|error| error.to_string())
-    }
-
-    /// Takes a snapshot whenever the log has grown enough; the log before it is purged then.
-    fn spawn_snapshots(&self, snapshot_log_bytes: u64) {
-        let (raft, log, store) = (self.raft.clone(), self.log.clone(), self.store.clone());
-        tokio::spawn(async move {
-            let watched = raft.metrics();
-            let mut at_last = log.disk_bytes();
-            loop {
-                tokio::time::sleep(SNAPSHOT_CHECK_INTERVAL).await;
-                if watched.borrow_watched().running_state.is_err() {
-                    return;
-                }
-                // Purging shrinks the log: growth counts from the smallest size since.
-                let now = log.disk_bytes();
-                at_last = at_last.min(now);
-                let last_size = store.current_snapshot().ok().flatten();
-                // One that a follower found damaged is built anew; it stays until then, since the log may not reach back.
-                let damaged = store.take_snapshot_distrust();
-                let last_size =
-                    last_size.and_then(|file| file.path.metadata().ok()).map_or(0, |meta| meta.len());
-                let enough = snapshot_log_bytes.max(last_size).min(SNAPSHOT_LOG_BYTES_MAX);
-                let entries = log.last_index().saturating_sub(log.purged_index().unwrap_or(0));
-                // Whatever the log's size, since so many entries are held in memory until the snapshot lets them go.
-                let many = entries >= SNAPSHOT_LOG_ENTRIES_MAX && now > at_last;
-                if damaged || many || now - at_last >= enough {
-                    at_last = now;
-                    if raft.trigger().snapshot().await.is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-    }
 }
 
 /// The time to give to an entry proposed now: what a majority of the voters' clocks have reached.
@@ -740,75 +509,6 @@ fn log_time_ms(raft: &Raft, clocks: &Clocks) -> u64 {
     let metrics = raft.server_metrics();
     let metrics = metrics.borrow_watched();
     clocks.majority_ms(metrics.membership_config.membership().get_joint_config())
-}
-
-/// The index that a linearizable read must have applied: confirmed with a majority by this replica, the leader.
-///
-/// # Errors
-/// In words, when it does not lead or cannot confirm it.
-async fn read_index(raft: &Raft) -> Result<u64, String> {
-    let linearizer = raft.get_read_linearizer(openraft::ReadPolicy::ReadIndex).await;
-    linearizer.map(|linearizer| linearizer.read_log_id().index()).map_err(|error| error.to_string())
-}
-
-/// The last entry that the newest snapshot contains.
-fn snapshot_log_id(store: &Store) -> Result<Option<types::LogId>, StoreError> {
-    let snapshot = store.current_snapshot()?;
-    Ok(snapshot.and_then(|file| file.applied.log_id.as_ref().map(types::log_id_from_wire)))
-}
-
-/// The snapshot from which a start goes on must be whole, and be there if the log alone does not reach back far enough.
-async fn check_snapshot(store: &Store, log: &LogStore) -> Result<(), StartError> {
-    let (applied, purged) = (store.read().applied().index(), log.purged_index());
-    let damaged = |file: &Path, what: String| LogError::Damaged { file: file.to_owned(), what };
-    let needed = applied < purged;
-    let Some(snapshot) = store.current_snapshot()? else {
-        if needed {
-            let what = "no snapshot can be read, and the log alone does not hold the state".to_owned();
-            return Err(damaged(store.snapshot_dir(), what).into());
-        }
-        return build_if_purged(store, purged).await;
-    };
-    if applied >= snapshot.applied.index() {
-        return Ok(());
-    }
-    // Consensus installs it now.
-    let path = snapshot.path.clone();
-    let verified = blocking(move || Store::verify_snapshot(&path)).await;
-    match verified.map_err(|error| StartError::Raft(error.to_string()))? {
-        Ok(_) if needed && snapshot.applied.index() < purged => {
-            let what = "it ends before the log begins".to_owned();
-            Err(damaged(&snapshot.path, what).into())
-        }
-        Ok(_) => Ok(()),
-        Err(StoreError::Damaged(what)) if needed => Err(damaged(&snapshot.path, what).into()),
-        Err(error @ StoreError::Damaged(_)) => {
-            tracing::warn!(%error, "the log holds all of the state, going on without the snapshot");
-            store.drop_snapshot(&snapshot.path)?;
-            build_if_purged(store, purged).await
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// A log that does not reach back to the beginning needs a snapshot beside it, for followers that are far behind.
-async fn build_if_purged(store: &Store, purged: Option<u64>) -> Result<(), StartError> {
-    if purged.is_some() {
-        tracing::warn!("building the snapshot that is missing");
-        store.build_snapshot().await?;
-    }
-    Ok(())
-}
-
-/// A checkpoint that claims more than log and snapshot can prove is not believed.
-async fn discard_unprovable(store: &Store, log: &LogStore) -> Result<(), StoreError> {
-    let applied = store.read().applied().index().unwrap_or(0);
-    let snapshot = store.current_snapshot()?.and_then(|file| file.applied.index()).unwrap_or(0);
-    if applied > log.last_index().max(snapshot) {
-        tracing::warn!(applied, "the checkpoint is ahead of the log, rebuilding it");
-        store.reset().await?;
-    }
-    Ok(())
 }
 
 fn role(state: ServerState) -> &'static str {

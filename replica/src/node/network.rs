@@ -83,9 +83,7 @@ impl Identity {
     fn to(&self, target: u64) -> Self {
         Self { target: Some(target.into()), ..self.clone() }
     }
-}
 
-impl Identity {
     /// A channel to a replica, made when it is first used and again when it breaks.
     ///
     /// # Errors

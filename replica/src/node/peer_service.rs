@@ -23,13 +23,14 @@ use tonic::{Request, Response, Status, Streaming};
 use super::admission::Gate;
 use super::clock::Clocks;
 use super::leader_loss::{self, Evidence};
+use super::leadership::{LeaderContact, read_index};
 use super::recall::Memory;
 use super::room::Room;
 use super::types::{
     Missing, Types, entry_from_wire, log_id_from_wire, log_id_to_wire, stored_membership_from_wire,
     stored_membership_to_wire, vote_from_wire, vote_to_wire,
 };
-use super::{LeaderContact, Node, Raft, read_index};
+use super::{Node, Raft};
 use crate::failure::describe;
 use crate::metrics::Metrics;
 use crate::planted::{self, Bug};

@@ -2,7 +2,8 @@
 //!
 //! Each replica looks at its own disk and tells the leader with every answer to an append. The leader refuses new commands while
 //! its own disk is low or those of a majority of voters are: what is refused is surely not applied, what fills the disk ends
-//! the replica. A leader whose own disk is low hands over to one that has room. Reading goes on, and so do the entries that consensus itself needs.
+//! the replica. A leader whose own disk is low hands over to one that has room. Reading goes on, and so do the entries that
+//! consensus itself needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

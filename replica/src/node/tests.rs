@@ -21,6 +21,8 @@ use super::*;
 use crate::machine::{Tables as _, VERSION_MAX};
 use crate::service::admin::AdminService;
 use crate::store::{Key, Space, Store};
+use std::sync::atomic::AtomicU64;
+use tokio::time::Instant;
 
 struct Builder;
 
