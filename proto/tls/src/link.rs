@@ -12,8 +12,10 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::either::Either;
 use tonic::Status;
 use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint};
@@ -29,65 +31,6 @@ const HANDSHAKES_MAX: usize = 256;
 const ACCEPTED_MAX: usize = 16;
 /// After a failed accept (no file descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// A connection to or from a replica.
-#[derive(Debug)]
-enum Stream {
-    Plain(TcpStream),
-    Server(Box<server::TlsStream<TcpStream>>),
-    Client(Box<client::TlsStream<TcpStream>>),
-}
-
-/// Calls a method of whichever it is.
-macro_rules! delegate {
-    ($stream:expr, $method:ident ( $($argument:expr),* )) => {
-        match $stream {
-            Stream::Plain(stream) => Pin::new(stream).$method($($argument),*),
-            Stream::Server(stream) => Pin::new(stream).$method($($argument),*),
-            Stream::Client(stream) => Pin::new(stream).$method($($argument),*),
-        }
-    };
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        delegate!(self.get_mut(), poll_read(cx, into))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<std::io::Result<usize>> {
-        delegate!(self.get_mut(), poll_write(cx, from))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        delegate!(self.get_mut(), poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        delegate!(self.get_mut(), poll_shutdown(cx))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        delegate!(self.get_mut(), poll_write_vectored(cx, from))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Server(stream) => stream.is_write_vectored(),
-            Self::Client(stream) => stream.is_write_vectored(),
-        }
-    }
-}
 
 /// Who is at the other end of an accepted connection: in the extensions of every request that comes over it.
 #[derive(Debug, Clone)]
@@ -123,7 +66,7 @@ impl Caller {
 /// An accepted connection.
 #[derive(Debug)]
 pub struct Accepted {
-    stream: Stream,
+    stream: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     caller: Caller,
 }
 
@@ -209,7 +152,7 @@ async fn accept(
         }
         let Some(credentials) = credentials else {
             let caller = Caller { address, roles: None };
-            if accepted.send(Ok(Accepted { stream: Stream::Plain(stream), caller })).await.is_err() {
+            if accepted.send(Ok(Accepted { stream: Either::Left(stream), caller })).await.is_err() {
                 return;
             }
             continue;
@@ -224,9 +167,8 @@ async fn accept(
                     let caller = Caller { address, roles: Some(roles.into()) };
                     drop(place);
                     // The server has stopped: the connection goes with it.
-                    let _ = accepted
-                        .send(Ok(Accepted { stream: Stream::Server(Box::new(stream)), caller }))
-                        .await;
+                    let _ =
+                        accepted.send(Ok(Accepted { stream: Either::Right(Box::new(stream)), caller })).await;
                 }
                 // Nothing was said: a look whether anybody listens.
                 Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -246,7 +188,10 @@ pub fn channel(endpoint: &Endpoint, credentials: Option<Credentials>) -> Channel
     endpoint.connect_with_connector_lazy(tower::service_fn(move |to: Uri| connect(to, credentials.clone())))
 }
 
-async fn connect(to: Uri, credentials: Credentials) -> std::io::Result<TokioIo<Stream>> {
+async fn connect(
+    to: Uri,
+    credentials: Credentials,
+) -> std::io::Result<TokioIo<client::TlsStream<TcpStream>>> {
     let invalid = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, what.to_owned());
     let host = to.host().ok_or_else(|| invalid("the address has no host"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -255,5 +200,5 @@ async fn connect(to: Uri, credentials: Credentials) -> std::io::Result<TokioIo<S
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(Role::Replica.name()).map_err(|_| invalid("no server name"))?;
     let stream = TlsConnector::from(credentials.client()).connect(name, stream).await?;
-    Ok(TokioIo::new(Stream::Client(Box::new(stream))))
+    Ok(TokioIo::new(stream))
 }
