@@ -231,6 +231,12 @@ impl Recorder {
         self.history().sends.iter().filter(acked).count()
     }
 
+    /// Acks of what was first sent at or after a moment.
+    pub fn acks_of_sends_since(&self, from: Micros) -> usize {
+        let acked = |sent: &&Sent| sent.invoked >= from && matches!(sent.fate, Fate::Acked { .. });
+        self.history().sends.iter().filter(acked).count()
+    }
+
     /// Writes the raw history, for a red run.
     ///
     /// # Errors
