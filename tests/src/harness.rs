@@ -91,6 +91,16 @@ impl TestCluster {
         Ok(quorate_tls::channel(&endpoint.connect_timeout(CONNECT_WAIT), credentials))
     }
 
+    /// A call as replicas take it: it names the cluster.
+    ///
+    /// # Errors
+    /// When the cluster's id is no ASCII.
+    pub fn call<T>(&self, message: T) -> anyhow::Result<tonic::Request<T>> {
+        let mut call = tonic::Request::new(message);
+        call.metadata_mut().insert(quorate_proto::CLUSTER_METADATA, self.cluster.id().parse()?);
+        Ok(call)
+    }
+
     /// Passes a result on; a failure keeps logs, data and history and says where.
     ///
     /// # Errors

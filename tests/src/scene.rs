@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use quorate_cluster::wait_until;
-use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::ids::ConversationId;
 use quorate_proto::rest::SessionGrant;
 use quorate_proto::rpc::chat_client::ChatClient;
@@ -247,9 +246,7 @@ pub async fn replica_pages(
             let topic = Topic { kind: topic::Kind::Conversation.into(), id: *room };
             let pairs = vec![SincePair { topic: Some(topic), version: pages.version }];
             let query = read_request::Query::Since(SinceQuery { pairs, limit: PAGE_EVENTS });
-            let mut request =
-                tonic::Request::new(ReadRequest { query: Some(query), ..ReadRequest::default() });
-            request.metadata_mut().insert(CLUSTER_METADATA, test.cluster.id().parse()?);
+            let request = test.call(ReadRequest { query: Some(query), ..ReadRequest::default() })?;
             let answer =
                 client.read(request).await.with_context(|| format!("room {room} of replica {id}"))?;
             let Some(read_response::Result::Since(since)) = answer.into_inner().result else {

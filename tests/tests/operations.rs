@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use quorate_cluster::process::Send;
 use quorate_cluster::{Balancer, Binaries, Member, Spec, wait_until};
-use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::frame::{Body, Request, Resume, SendMessage};
 use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rest::SessionGrant;
@@ -308,8 +307,7 @@ async fn half_done(test: &TestCluster) -> anyhow::Result<()> {
         test.cluster.signal(&Member::Replica(id), Send::Pause)?;
     }
     let mut operator = OperatorClient::new(test.channel(leading, Role::Operator)?);
-    let mut change = tonic::Request::new(ReplaceRequest { old_id: old.into(), new_id: new.into() });
-    change.metadata_mut().insert(CLUSTER_METADATA, test.cluster.id().parse()?);
+    let change = test.call(ReplaceRequest { old_id: old.into(), new_id: new.into() })?;
     let killed = async {
         wait_until("the change to be half done", WAIT, || async {
             let sets = voters(test, leading).await?.len();

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use quorate_cluster::process::Send;
 use quorate_cluster::{Member, wait_until};
-use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::rpc::admin_client::AdminClient;
 use quorate_proto::rpc::chat_client::ChatClient;
 use quorate_proto::rpc::{
@@ -50,13 +49,6 @@ fn others(of: &[u16]) -> Vec<u16> {
     (1..=REPLICAS).filter(|id| !of.contains(id)).collect()
 }
 
-/// Puts the cluster's id on a call.
-fn named<T>(test: &TestCluster, message: T) -> anyhow::Result<tonic::Request<T>> {
-    let mut call = tonic::Request::new(message);
-    call.metadata_mut().insert(CLUSTER_METADATA, test.cluster.id().parse()?);
-    Ok(call)
-}
-
 async fn is_leader(test: &TestCluster, id: u16) -> Result<bool, String> {
     Ok(test.cluster.replica_status(id, 0).await?.role == "leader")
 }
@@ -66,7 +58,7 @@ async fn is_leader(test: &TestCluster, id: u16) -> Result<bool, String> {
 async fn wakes_up_deposed(test: &TestCluster, admin: &mut AdminClient<Channel>) -> anyhow::Result<Duration> {
     let began = Instant::now();
     while began.elapsed() < STEP_DOWN_WAIT {
-        let answer = admin.status(named(test, StatusRequest::default())?).await;
+        let answer = admin.status(test.call(StatusRequest::default())?).await;
         if answer.context("the replica that was paused")?.into_inner().role != "leader" {
             return Ok(began.elapsed());
         }
@@ -185,7 +177,7 @@ impl Direct {
     ) -> anyhow::Result<Self> {
         let (stop, mut stopped) = tokio::sync::watch::channel(false);
         let (batches, stream) = tokio::sync::mpsc::channel(64);
-        let call = named(test, tokio_stream(stream))?;
+        let call = test.call(tokio_stream(stream))?;
         let batch = move |request_id| {
             let action = MarkRead { conversation_id, sequence: 1 };
             let command = Command {
@@ -380,7 +372,7 @@ async fn head(
     read: &ReadRequest,
 ) -> anyhow::Result<u64> {
     let read = read.clone();
-    let answer = client.read(named(test, read)?).await?.into_inner();
+    let answer = client.read(test.call(read)?).await?.into_inner();
     match answer.result {
         Some(read_response::Result::Conversation(summary)) => Ok(summary.sequence),
         other => anyhow::bail!("no conversation but {other:?}"),
@@ -412,7 +404,7 @@ async fn paused_leader(test: &TestCluster) -> anyhow::Result<()> {
             old.push(client);
         }
         let mut admin = AdminClient::new(test.channel(leading, Role::Operator)?);
-        admin.status(named(test, StatusRequest::default())?).await?;
+        admin.status(test.call(StatusRequest::default())?).await?;
         test.cluster.signal(&Member::Replica(leading), Send::Pause)?;
         let since = test.recorder.mark(format!("pause {pause}: leader {leading}"));
         service_since(test, since, SERVICE_WAIT, "while the leader is paused").await?;
@@ -428,7 +420,7 @@ async fn paused_leader(test: &TestCluster) -> anyhow::Result<()> {
             .iter()
             .cloned()
             .map(|mut client| {
-                let request = named(test, read.clone());
+                let request = test.call(read.clone());
                 tokio::spawn(async move { anyhow::Ok(client.read(request?).await) })
             })
             .collect();

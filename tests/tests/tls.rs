@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use quorate_cluster::tls::{Authority, Validity};
 use quorate_cluster::{Balancer, Member, wait_until};
-use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::rpc::admin_client::AdminClient;
 use quorate_proto::rpc::chat_client::ChatClient;
 use quorate_proto::rpc::operator_client::OperatorClient;
@@ -123,7 +122,7 @@ async fn strangers(test: &TestCluster) -> anyhow::Result<()> {
     refused(replica, &authority, Some(&strange), "another authority's").await?;
 
     let plain = Endpoint::from_shared(format!("http://{replica}"))?.timeout(ANSWER_WAIT).connect_lazy();
-    let answer = AdminClient::new(plain).status(named(test, StatusRequest::default())?).await;
+    let answer = AdminClient::new(plain).status(test.call(StatusRequest::default())?).await;
     let refusal = answer.err().context("plaintext was answered")?;
     ensure!(refusal.code() != Code::PermissionDenied, "plaintext reached a service: {refusal:?}");
 
@@ -136,12 +135,12 @@ async fn wrong_roles(test: &TestCluster) -> anyhow::Result<()> {
     for role in Role::ALL {
         let channel = test.channel(1, role)?;
         let keys = ReadRequest { query: query.clone(), ..ReadRequest::default() };
-        let chat = ChatClient::new(channel.clone()).read(named(test, keys)?).await.err();
-        let vote = named(test, VoteRequest::default())?;
+        let chat = ChatClient::new(channel.clone()).read(test.call(keys)?).await.err();
+        let vote = test.call(VoteRequest::default())?;
         let raft = RaftClient::new(channel.clone()).vote(vote).await.err();
-        let remove = named(test, RemoveRequest::default())?;
+        let remove = test.call(RemoveRequest::default())?;
         let operator = OperatorClient::new(channel.clone()).remove(remove).await.err();
-        let status = AdminClient::new(channel).status(named(test, StatusRequest::default())?).await.err();
+        let status = AdminClient::new(channel).status(test.call(StatusRequest::default())?).await.err();
         let cases = [
             ("Chat.Read", chat, role == Role::Gateway),
             ("Raft.Vote", raft, role == Role::Replica),
@@ -158,12 +157,6 @@ async fn wrong_roles(test: &TestCluster) -> anyhow::Result<()> {
         ensure!(log.contains(expected), "the log does not say {expected:?}");
     }
     Ok(())
-}
-
-fn named<T>(test: &TestCluster, message: T) -> anyhow::Result<tonic::Request<T>> {
-    let mut call = tonic::Request::new(message);
-    call.metadata_mut().insert(CLUSTER_METADATA, test.cluster.id().parse()?);
-    Ok(call)
 }
 
 #[tokio::test(flavor = "multi_thread")]
