@@ -1,8 +1,7 @@
 //! One process's certificate, key and authority: read, checked, and read again when the files change.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, RwLock};
 
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject as _;
@@ -11,10 +10,9 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::reload::{self, Reload, Stamp, stamp};
 use crate::role::Role;
 
-/// How often the files are looked at. A certificate is replaced days before it ends, so seconds do not matter.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// HTTP/2, which gRPC is, and nothing else.
 const PROTOCOL: &[u8] = b"h2";
 /// Both ends are of this cluster: nobody needs anything older.
@@ -37,7 +35,7 @@ pub struct Files {
 #[error("{0}")]
 pub struct TlsError(String);
 
-fn wrong(text: String) -> TlsError {
+pub(crate) fn wrong(text: String) -> TlsError {
     TlsError(text)
 }
 
@@ -59,9 +57,6 @@ struct Loaded {
     stamp: Stamp,
 }
 
-/// When the three files were last written.
-type Stamp = [Option<SystemTime>; 3];
-
 const NOT_POISONED: &str = "no holder of this lock panics";
 
 impl Credentials {
@@ -78,27 +73,7 @@ impl Credentials {
     /// Reads the files again whenever they change, as long as somebody holds the credentials. New connections use the new
     /// ones; those that are open live on. Files that are wrong are reported and the old ones stay in force.
     pub async fn keep_current(&self) {
-        let shared = Arc::downgrade(&self.0);
-        let mut looks = tokio::time::interval(LOOK_INTERVAL);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut reported = None;
-        loop {
-            looks.tick().await;
-            let Some(shared) = Weak::upgrade(&shared) else { return };
-            let looked = tokio::task::spawn_blocking(move || shared.look());
-            match looked.await {
-                Ok(Ok(true)) => {
-                    tracing::info!("certificates were read again");
-                    reported = None;
-                }
-                Ok(Ok(false)) => reported = None,
-                Ok(Err(error)) if reported.as_ref() != Some(&error) => {
-                    tracing::error!(%error, "the new certificates are not used, the old ones stay");
-                    reported = Some(error);
-                }
-                Ok(Err(_)) | Err(_) => {}
-            }
-        }
+        reload::keep_current(Arc::downgrade(&self.0)).await;
     }
 
     /// Where they come from.
@@ -115,10 +90,9 @@ impl Credentials {
     }
 }
 
-impl Shared {
-    /// Whether the files changed and are in force now.
+impl Reload for Shared {
     fn look(&self) -> Result<bool, TlsError> {
-        if stamp(&self.files) == self.loaded.read().expect(NOT_POISONED).stamp {
+        if written(&self.files) == self.loaded.read().expect(NOT_POISONED).stamp {
             return Ok(false);
         }
         let loaded = read(&self.files, self.roles)?;
@@ -127,16 +101,14 @@ impl Shared {
     }
 }
 
-fn stamp(files: &Files) -> Stamp {
-    let written = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    [written(&files.ca_file), written(&files.cert_file), written(&files.key_file)]
+fn written(files: &Files) -> Stamp {
+    stamp(&[&files.ca_file, &files.cert_file, &files.key_file])
 }
 
-fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let shown = path.display();
-    let text = std::fs::read(path).map_err(|error| {
-        wrong(format!("cannot read {what} {shown}: {error}; name a readable PEM file under [tls]"))
-    })?;
+    let text = std::fs::read(path)
+        .map_err(|error| wrong(format!("cannot read {what} {shown}: {error}; name a readable PEM file")))?;
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match read {
         Ok(found) if !found.is_empty() => Ok(found),
@@ -146,22 +118,20 @@ fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>,
     }
 }
 
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+pub(crate) fn key(path: &Path, what: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
     let shown = path.display();
-    let text = std::fs::read(path).map_err(|error| {
-        wrong(format!("cannot read key_file {shown}: {error}; name a readable PEM file under [tls]"))
-    })?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
-        wrong(format!("key_file {shown} holds no private key in PEM: give the certificate's own"))
-    })
+    let text = std::fs::read(path)
+        .map_err(|error| wrong(format!("cannot read {what} {shown}: {error}; name a readable PEM file")))?;
+    PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|_| wrong(format!("{what} {shown} holds no private key in PEM: give the certificate's own")))
 }
 
 fn read(files: &Files, roles: &[Role]) -> Result<Loaded, TlsError> {
     // Taken first: what changes while it is read is read once more.
-    let stamp = stamp(files);
+    let stamp = written(files);
     let authorities = certificates(&files.ca_file, "ca_file")?;
     let chain = certificates(&files.cert_file, "cert_file")?;
-    let private = key(&files.key_file)?;
+    let private = key(&files.key_file, "key_file")?;
     check(files, roles, &authorities, &chain)?;
 
     let mut roots = RootCertStore::empty();

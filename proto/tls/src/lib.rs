@@ -7,11 +7,16 @@
 //! ```text
 //!   caller ── channel() ── TCP ── TLS 1.3, both certificates ── incoming() ── service ── Caller::must_be(roles)
 //! ```
+//!
+//! Beside that, the certificate that a gateway shows to browsers, who show none.
 
 mod credentials;
+mod edge;
 mod link;
+mod reload;
 mod role;
 
 pub use credentials::{Credentials, Files, TlsError};
+pub use edge::EdgeCertificate;
 pub use link::{Accepted, Caller, channel, incoming};
 pub use role::Role;
