@@ -2,13 +2,13 @@
 //!
 //! Owns every setting with its default and the sentence that a wrong one earns. Must not know the command line.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use quorate_proto::limits::{
     FRAME_BYTES_MAX, HELLO_WAIT_MS, PING_INTERVAL_MS, PONG_WAIT_MS, SOCKETS_PER_USER_MAX, SessionLimits,
 };
-use quorate_tls::{Credentials, Files, Role};
+use quorate_tls::{Credentials, EdgeCertificate, Files, Role};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -18,6 +18,9 @@ const SOCKETS_MAX: usize = 20_000;
 const DRAIN_GRACE_MS: u64 = 2_000;
 /// Default of [`Config::drain_spread_ms`]: a thousand sessions move at one a millisecond.
 const DRAIN_SPREAD_MS: u64 = 1_000;
+
+/// Default of [`Config::strangers_per_address_max`]: more than a browser's six connections for each of forty people.
+const STRANGERS_PER_ADDRESS_MAX: usize = 256;
 
 /// What a gateway is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +57,21 @@ pub struct Config {
     pub sockets_max: usize,
     /// Sockets of one user on this gateway; 0 for no limit.
     pub sockets_per_user_max: usize,
+    /// Connections of one address that have not said who they are: no request yet, or a socket without `hello`; 0 for no
+    /// limit. An office behind one address signs in by and by, and what is signed in does not count.
+    pub strangers_per_address_max: usize,
+    /// Balancers whose `X-Forwarded-For` is believed. A connection from one of them that names nobody is not limited.
+    pub trusted_balancers: Vec<IpAddr>,
+    /// One line in the log for each HTTP answer: method, route, status, ms, bytes, user id. Probes are left out.
+    pub access_log: bool,
+    /// This gateway's certificate (PEM, intermediate ones after it); with it the gateway speaks TLS and nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_certificate_file: Option<PathBuf>,
+    /// The private key of that certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key_file: Option<PathBuf>,
+    /// For conformance tests, on loopback only: `/debug/echo` gives back messages up to this long. 0: there is no such route.
+    pub debug_echo_bytes_max: usize,
     /// One command in this many is traced through gateway, leader and followers (spans in the logs); 0 for none.
     pub trace_one_in: u64,
     /// What clients must keep to.
@@ -81,6 +99,12 @@ impl Default for Config {
             pong_wait_ms: PONG_WAIT_MS,
             sockets_max: SOCKETS_MAX,
             sockets_per_user_max: SOCKETS_PER_USER_MAX,
+            strangers_per_address_max: STRANGERS_PER_ADDRESS_MAX,
+            trusted_balancers: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
+            access_log: true,
+            tls_certificate_file: None,
+            tls_key_file: None,
+            debug_echo_bytes_max: 0,
             trace_one_in: 0,
             limits: SessionLimits::default(),
             tls: None,
@@ -161,6 +185,27 @@ impl Config {
         self.tls.as_ref().map(load).transpose().map_err(|error| ConfigError::Setting(error.to_string()))
     }
 
+    /// What this gateway shows to browsers, if it ends TLS itself.
+    ///
+    /// # Errors
+    /// [`ConfigError::Setting`] when the files are wrong or one of them is missing.
+    pub fn certificate(&self) -> Result<Option<EdgeCertificate>, ConfigError> {
+        match (&self.tls_certificate_file, &self.tls_key_file) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => EdgeCertificate::load(certificate, key)
+                .map(Some)
+                .map_err(|error| ConfigError::Setting(error.to_string())),
+            _ => Err(ConfigError::Setting(
+                "tls_certificate_file and tls_key_file belong together: give both or none".into(),
+            )),
+        }
+    }
+
+    /// Whether browsers come by TLS, ended here or before.
+    pub fn is_secure(&self) -> bool {
+        self.secure_cookies || self.tls_certificate_file.is_some()
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -208,6 +253,12 @@ impl Config {
                 self.pong_wait_ms, self.ping_interval_ms
             ));
         }
+        if self.debug_echo_bytes_max > 0 && !self.listen.ip().is_loopback() {
+            return fail(format!(
+                "debug_echo_bytes_max is for tests on loopback and {} is not: leave it out",
+                self.listen
+            ));
+        }
         if self.sockets_max == 0 {
             return fail("sockets_max must be above 0".into());
         }
@@ -233,6 +284,7 @@ impl Config {
         if limits.frames_per_second > 0 && limits.frames_burst == 0 {
             return fail("limits.frames_burst must be above 0 when frames_per_second is".into());
         }
+        self.certificate()?;
         self.credentials().map(|_| ())
     }
 }
@@ -327,6 +379,12 @@ mod tests {
         assert!(line(|c| c.replicas = vec!["7101".into()]).contains("127.0.0.1:7101"));
         assert!(line(|c| c.replicas = vec!["127.0.0.1:1".into(); 2]).contains("twice"));
         assert!(line(|c| c.pong_wait_ms = c.ping_interval_ms + 1).contains("pong_wait_ms"));
+        assert!(line(|c| c.tls_key_file = Some("key.pem".into())).contains("tls_certificate_file"));
+        let echo_everywhere = |c: &mut Config| {
+            c.debug_echo_bytes_max = 1;
+            c.listen = "0.0.0.0:8101".parse().unwrap();
+        };
+        assert!(line(echo_everywhere).contains("loopback"));
         assert!(line(|c| c.limits.text_bytes_max = c.limits.frame_bytes_max).contains("text_bytes_max"));
         for origin in
             ["chat.example.org", "https://*.example.org", "https://a/b", "https://A.example.org", "null"]

@@ -13,6 +13,7 @@ use crate::leader::LeaderClient;
 use crate::metrics::Metrics;
 use crate::reads::Reader;
 use crate::replicas::Replicas;
+use crate::rest::Calls;
 use crate::server::DrainPhase;
 use crate::session::users::Users;
 
@@ -37,6 +38,8 @@ pub struct Gateway {
     pub accounts: Accounts,
     /// Sockets per user.
     pub users: Arc<Users>,
+    /// Calls per user.
+    pub calls: Calls,
     /// Sockets in all.
     pub sockets: AtomicUsize,
     /// Whether it is about to end.
@@ -75,6 +78,7 @@ impl Gateway {
         let tokens = TokenVerifier::new(&config.cluster, reader.clone());
         let accounts =
             Accounts::new(reader.clone(), leader.clone(), config.argon2_concurrency, Arc::clone(&metrics));
+        let calls = Calls::new(&config.limits);
         let users = Users::new(&config.limits, config.sockets_per_user_max);
         Ok(Arc::new(Self {
             metrics,
@@ -85,6 +89,7 @@ impl Gateway {
             tokens,
             accounts,
             users,
+            calls,
             sockets: AtomicUsize::new(0),
             drain,
             config,

@@ -41,11 +41,16 @@ use server::{DrainPhase, Signals};
 pub async fn run(config: Config, listener: TcpListener, signals: Signals) -> anyhow::Result<()> {
     let (drain, phase) = watch::channel(DrainPhase::Serving);
     let credentials = config.credentials()?;
+    let certificate = config.certificate()?;
     let gateway = Gateway::start(config, credentials, phase)?;
     let address = listener.local_addr()?;
     let name = &gateway.config.name;
     // The one line that others wait for, on stdout as in the log.
-    println!("gateway {name} listening on http://{address}");
-    tracing::info!("gateway {name} listening on http://{address}");
-    server::serve(gateway, listener, drain, signals).await
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    println!("gateway {name} listening on {scheme}://{address}");
+    tracing::info!("gateway {name} listening on {scheme}://{address}");
+    if let Some(certificate) = certificate.clone() {
+        tokio::spawn(async move { certificate.keep_current().await });
+    }
+    server::serve(gateway, listener, drain, certificate, signals).await
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How certain we are about the effect of a failed command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Certainty {
     /// Surely not applied; trying again may succeed.
@@ -16,6 +17,7 @@ pub enum Certainty {
 
 /// What went wrong, as a word on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// The frame or body is not of the expected shape.
@@ -119,6 +121,7 @@ impl ErrorCode {
 
 /// An error as it travels to a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WireError {
     /// What went wrong.
     pub code: ErrorCode,

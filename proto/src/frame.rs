@@ -15,6 +15,7 @@ use crate::limits::SessionLimits;
 
 /// A frame from a client: its id, rising per socket, and what it asks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClientFrame {
     /// Rising per socket; the answer carries it as `reply`. Frames without an answer may leave it out.
     #[serde(default)]
@@ -26,6 +27,7 @@ pub struct ClientFrame {
 
 /// What a client asks, by `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Request {
     /// The first frame, within 10 s. Answered by `welcome`.
@@ -76,6 +78,7 @@ pub const REQUEST_TYPES: [&str; 10] =
 
 /// The first frame of a socket.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Hello {
     /// The access token. It travels here and never in a URL.
     pub token: String,
@@ -95,6 +98,7 @@ pub struct Hello {
 
 /// Where a client stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Resume {
     /// The cluster whose index this is; another cluster's is answered by a fresh start.
     pub cluster: String,
@@ -107,6 +111,7 @@ pub struct Resume {
 
 /// A new message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SendMessage {
     /// Where to.
     pub conversation: ConversationId,
@@ -124,6 +129,7 @@ pub struct SendMessage {
 
 /// Another text for a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EditMessage {
     /// Where it is.
     pub conversation: ConversationId,
@@ -143,6 +149,7 @@ pub struct EditMessage {
 
 /// A command that changes something and has no frame of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DoCommand {
     /// One id makes one effect.
     pub client_message_id: ClientMessageId,
@@ -155,6 +162,7 @@ pub struct DoCommand {
 
 /// The commands of [`DoCommand`], by `action`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
     /// The direct conversation with one other user; there is one per pair, whoever asks first.
@@ -187,6 +195,7 @@ pub enum Action {
 
 /// A page of messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct History {
     /// Of which conversation.
     pub conversation: ConversationId,
@@ -209,6 +218,7 @@ pub struct History {
 
 /// A topic and the last version the client has of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SincePair {
     /// A conversation number or `"me"`.
     pub topic: TopicRef,
@@ -220,6 +230,7 @@ pub struct SincePair {
 
 /// A frame from the server: an answer if `reply` is there, else a push.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ServerFrame {
     /// The id of the client's frame that this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -248,6 +259,7 @@ impl ServerFrame {
 
 /// What a server says, by `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Body {
     /// The answer to `hello`. When `resumed`, the missed events follow in index order.
@@ -335,6 +347,7 @@ pub enum Body {
 
 /// The answer to `hello`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Welcome {
     /// This session's id, a UUID.
     pub session: String,
@@ -364,6 +377,7 @@ pub struct Welcome {
 
 /// A user as others see her.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct User {
     /// The number.
     pub id: UserId,
@@ -376,6 +390,7 @@ pub struct User {
 
 /// Whether writes are possible.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WriteState {
     /// A leader answers.
@@ -389,6 +404,7 @@ pub enum WriteState {
 
 /// The write path, when it changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
     /// Whether writes are possible.
     pub write: WriteState,
@@ -402,6 +418,7 @@ pub struct Status {
 
 /// Direct or group.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ConversationKind {
     /// Two people; one per pair.
@@ -413,6 +430,7 @@ pub enum ConversationKind {
 
 /// What a list of conversations shows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConversationSummary {
     /// The number.
     pub id: ConversationId,
@@ -445,6 +463,7 @@ pub struct ConversationSummary {
 
 /// A command was committed by a majority and applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ack {
     /// Of which command.
     pub client_message_id: ClientMessageId,
@@ -473,6 +492,7 @@ pub struct Ack {
 
 /// A durable event of a conversation. The same bytes go to every member.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
     /// Which conversation.
     pub conversation: ConversationId,
@@ -490,6 +510,7 @@ pub struct Event {
 
 /// What happened in a conversation, by `kind`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventKind {
     /// A new message.
@@ -525,6 +546,7 @@ pub enum EventKind {
 
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Message {
     /// Dense from 1 in the conversation.
     pub sequence: Sequence,
@@ -548,6 +570,7 @@ fn is_zero(number: &u64) -> bool {
 
 /// A durable event of the reader's own topic.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MeEvent {
     /// Dense from 1 in the user's own topic.
     pub version: Version,
@@ -562,6 +585,7 @@ pub struct MeEvent {
 
 /// What happened to the reader, by `kind`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum MeKind {
     /// She is a member of a conversation now.
@@ -592,6 +616,7 @@ pub enum MeKind {
 
 /// A page of one topic's events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SincePage {
     /// Which topic.
     pub topic: TopicRef,

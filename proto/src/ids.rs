@@ -25,6 +25,7 @@ pub type Revision = u64;
 
 /// The id under which a client's command takes effect at most once: a UUID, best a version 7 one (RFC 9562).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct ClientMessageId(pub Uuid);
 
@@ -63,6 +64,20 @@ pub enum TopicRef {
     Me,
     /// A conversation.
     Conversation(ConversationId),
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for TopicRef {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TopicRef".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A conversation's number, or \"me\" for the reader's own topic.",
+            "anyOf": [{ "type": "integer", "minimum": 0 }, { "const": "me" }]
+        })
+    }
 }
 
 impl Serialize for TopicRef {

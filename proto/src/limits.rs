@@ -76,6 +76,7 @@ pub const TOKEN_LEEWAY_MS: u64 = 30_000;
 
 /// The limits a client must know, sent in `welcome`. A configuration may change them (a load test raises them).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct SessionLimits {
     /// See [`TEXT_BYTES_MAX`].

@@ -1,25 +1,20 @@
 //! Bodies of the REST interface beside the socket. All under `/api/v1`, JSON, errors as problem details (RFC 9457).
 //!
-//! | call | body | answer |
-//! | --- | --- | --- |
-//! | `POST /accounts` | [`SignUp`] | 201 [`SessionGrant`] and the refresh cookie |
-//! | `POST /sessions` | [`SignIn`] | 201 [`SessionGrant`] and the refresh cookie |
-//! | `POST /sessions/refresh` | none, the cookie | 200 [`SessionGrant`] |
-//! | `DELETE /sessions/current` | none, bearer token | 204, the cookie is cleared |
-//! | `GET /users?pattern=al*&limit=20` | bearer token | 200 [`Directory`] |
-//! | `GET /conversations/{id}/messages?before=&after=&around=&limit=` | bearer token | 200 a `page` frame's body |
+//! Which call takes and gives what is declared once, in the gateway's table of routes, and served from there as an OpenAPI
+//! document at `/openapi.json`. Answers that a frame gives as well have that frame's body, its `type` included.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::WireError;
-use crate::frame::User;
-use crate::ids::Index;
+use crate::frame::{Ack, ConversationSummary, Event, User};
+use crate::ids::{ConversationId, Index, Revision, Sequence, Version};
 
 /// Name of the refresh cookie: `HttpOnly; SameSite=Strict; Path=/api/v1/sessions`. Value: `<session uuid>.<secret, base64url>`.
 pub const REFRESH_COOKIE: &str = "quorate_refresh";
 
 /// A new account.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SignUp {
     /// See [`crate::text::canonical_name`].
     pub name: String,
@@ -35,6 +30,7 @@ pub struct SignUp {
 
 /// A sign-in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SignIn {
     /// The user name.
     pub name: String,
@@ -47,6 +43,7 @@ pub struct SignIn {
 
 /// A session begun or refreshed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SessionGrant {
     /// Who signed in.
     pub user: User,
@@ -62,6 +59,7 @@ pub struct SessionGrant {
 
 /// Users found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Directory {
     /// In order of name.
     pub users: Vec<User>,
@@ -69,8 +67,141 @@ pub struct Directory {
     pub as_of_index: Index,
 }
 
+/// The caller's profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Profile {
+    /// Who she is.
+    pub user: User,
+    /// The session that the token belongs to, a UUID.
+    pub session: String,
+    /// The state that was read.
+    pub as_of_index: Index,
+}
+
+/// The caller's conversations.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Conversations {
+    /// All of them.
+    pub conversations: Vec<ConversationSummary>,
+    /// Version of `me` at `as_of_index`.
+    pub me_version: Version,
+    /// The state that was read.
+    pub as_of_index: Index,
+}
+
+/// One conversation: the body of a `conversation` frame.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum OneConversation {
+    /// Always.
+    Conversation {
+        /// The summary.
+        conversation: Box<ConversationSummary>,
+        /// The state that was read.
+        as_of_index: Index,
+    },
+}
+
+/// A page of messages: the body of a `page` frame.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum MessagesPage {
+    /// Always.
+    Page {
+        /// Of which conversation.
+        conversation: ConversationId,
+        /// Events of kind `message`, in order of sequence.
+        messages: Vec<Event>,
+        /// Older messages exist.
+        more_before: bool,
+        /// Newer messages exist.
+        more_after: bool,
+        /// The state that was read.
+        as_of_index: Index,
+    },
+}
+
+/// A write was committed by a majority and applied: the body of an `ack` frame. `client_message_id` is the
+/// `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Written {
+    /// Always.
+    Ack(Ack),
+}
+
+/// A conversation to be made, by `kind`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum NewConversation {
+    /// The one with another user: made, or found.
+    Direct {
+        /// Her user name.
+        user: String,
+    },
+    /// A group with the caller as its owner.
+    Group {
+        /// 1 to 80 characters.
+        title: String,
+        /// User names, without the caller.
+        #[serde(default)]
+        members: Vec<String>,
+    },
+}
+
+/// A message to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NewMessage {
+    /// Up to 12 KiB of UTF-8.
+    pub text: String,
+    /// The message answered to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<Sequence>,
+    /// Log time when this was first sent under its key, learnt from an earlier answer's `log_time`; 0 when none was known.
+    #[serde(default)]
+    pub first_sent: u64,
+}
+
+/// Another text for a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NewText {
+    /// Up to 12 KiB of UTF-8.
+    pub text: String,
+    /// The revision that the writer saw; when another one is there the answer is `conflict`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_revision: Option<Revision>,
+    /// As in [`NewMessage::first_sent`].
+    #[serde(default)]
+    pub first_sent: u64,
+}
+
+/// Somebody to be added to a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NewMember {
+    /// Her user name.
+    pub user: String,
+}
+
+/// How far the caller has read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ReadMark {
+    /// Up to which message, inclusive; the maximum counts.
+    pub sequence: Sequence,
+}
+
 /// An error of the REST interface: problem details (RFC 9457) with the protocol's own error beside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// The HTTP status again.
     pub status: u16,

@@ -45,14 +45,14 @@ pub(super) async fn sign_out(call: Call) -> Answer {
     call.gateway.accounts.sign_out(&identity, call.idempotency_key()?).await?;
     let mut response = Response::new(hyper::body::Bytes::new().into());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    set_cookie(&mut response, &cookie_header("", 0, call.gateway.config.secure_cookies));
+    set_cookie(&mut response, &cookie_header("", 0, call.gateway.config.is_secure()));
     Ok(response)
 }
 
 fn granted(call: &Call, status: StatusCode, grant: Grant) -> Response {
     let mut response = json(status, &grant.body);
     if let Some(value) = grant.cookie {
-        set_cookie(&mut response, &cookie_header(&value, COOKIE_SECONDS, call.gateway.config.secure_cookies));
+        set_cookie(&mut response, &cookie_header(&value, COOKIE_SECONDS, call.gateway.config.is_secure()));
     }
     response
 }

@@ -1,198 +1,297 @@
-//! What is not a socket: accounts, reads for scripts, health, metrics, the page. Warp filters over one context.
+//! What is not a socket: accounts, reads and writes for scripts, health, metrics, the page.
 //!
 //! Owns paths, statuses and headers of single calls. Must not know sockets or how a replica is reached; bodies come
-//! complete and bounded from the server.
+//! complete and bounded from the server. Every address but the page's files is a row of one table, from which it is
+//! served and from which the OpenAPI document is made.
 
 mod accounts;
+mod openapi;
 mod operator;
 mod page;
 mod problem;
+mod rates;
 mod reads;
+mod route;
+mod writes;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::FutureExt as _;
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
-use quorate_proto::error::{ErrorCode, WireError};
-use serde::de::DeserializeOwned;
-use uuid::Uuid;
+use quorate_proto::error::ErrorCode;
+use quorate_proto::rest::{
+    Conversations, Directory, MessagesPage, NewConversation, NewMember, NewMessage, NewText, OneConversation,
+    Profile, ReadMark, SessionGrant, SignIn, SignUp, Written,
+};
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::reply::Response;
-use warp::{Filter, Rejection};
 
 pub(crate) use problem::{PROBLEM_TYPE, problem_body};
+pub use rates::Calls;
+use route::{Access, Answer, Call, Route};
 
-use crate::auth::{Identity, TokenError};
-use crate::clock;
 use crate::context::Gateway;
 use crate::server::OriginPolicy;
 use problem::Failure;
 
-/// Header that makes a repeated write one write: a UUID.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The handler of a row: an async function that takes the call.
+macro_rules! by {
+    ($handler:path) => {
+        |call| $handler(call).boxed()
+    };
+}
 
-/// A call with everything that its handler may look at.
-struct Call {
+/// The table: every address that is served, but for `/ws` and the page's files.
+fn table() -> Vec<Route> {
+    use ErrorCode::{
+        Conflict, Expired, Forbidden, IdConflict, Internal, Invalid, NameTaken, NotFound, Overloaded,
+        RateLimited, TooLarge, Unauthenticated, Unavailable, Unsupported,
+    };
+    const SIGN_UP: &[ErrorCode] = &[
+        Invalid,
+        NameTaken,
+        IdConflict,
+        Unauthenticated,
+        RateLimited,
+        Overloaded,
+        Unavailable,
+        Internal,
+        Expired,
+    ];
+    const SIGN_IN: &[ErrorCode] = &[Unauthenticated, RateLimited, Overloaded, Unavailable, Internal];
+    const READ: &[ErrorCode] = &[Invalid, Forbidden, NotFound, Unavailable, Internal];
+    const WRITE: &[ErrorCode] =
+        &[Invalid, Forbidden, NotFound, IdConflict, Conflict, Expired, TooLarge, Unsupported, Overloaded];
+    let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
+    let (ok, created) = (StatusCode::OK, StatusCode::CREATED);
+    vec![
+        Route::new(post.clone(), "/api/v1/accounts", "Sign up", by!(accounts::sign_up))
+            .body::<SignUp>()
+            .writes()
+            .gives::<SessionGrant>(created, "The account and its first session; sets the refresh cookie")
+            .errors(SIGN_UP),
+        Route::new(post.clone(), "/api/v1/sessions", "Sign in", by!(accounts::sign_in))
+            .body::<SignIn>()
+            .writes()
+            .gives::<SessionGrant>(created, "A session; sets the refresh cookie")
+            .errors(SIGN_IN),
+        Route::new(post.clone(), "/api/v1/sessions/refresh", "A fresh access token", by!(accounts::refresh))
+            .access(Access::Cookie)
+            .gives::<SessionGrant>(ok, "The same session with a fresh token")
+            .errors(SIGN_IN),
+        Route::new(delete.clone(), "/api/v1/sessions/current", "Sign out", by!(accounts::sign_out))
+            .access(Access::Bearer)
+            .writes()
+            .gives_nothing("The session has ended everywhere; the cookie is cleared")
+            .errors(WRITE),
+        Route::new(get.clone(), "/api/v1/me", "The caller's profile", by!(reads::profile))
+            .access(Access::Bearer)
+            .query::<reads::FreshnessQuery>()
+            .gives::<Profile>(ok, "Who calls")
+            .errors(READ),
+        Route::new(get.clone(), "/api/v1/users", "Users by name", by!(reads::users))
+            .access(Access::Bearer)
+            .query::<reads::UsersQuery>()
+            .gives::<Directory>(ok, "Users in order of name")
+            .errors(READ),
+        Route::new(
+            get.clone(),
+            "/api/v1/conversations",
+            "The caller's conversations",
+            by!(reads::conversations),
+        )
+        .access(Access::Bearer)
+        .query::<reads::FreshnessQuery>()
+        .gives::<Conversations>(ok, "All of them")
+        .errors(READ),
+        Route::new(post.clone(), "/api/v1/conversations", "Make a conversation", by!(writes::create))
+            .access(Access::Bearer)
+            .body::<NewConversation>()
+            .writes()
+            .gives::<Written>(created, "Made, or found: `conversation` is its number")
+            .errors(WRITE),
+        Route::new(get.clone(), "/api/v1/conversations/{id}", "One conversation", by!(reads::conversation))
+            .access(Access::Bearer)
+            .query::<reads::FreshnessQuery>()
+            .gives::<OneConversation>(ok, "Its summary")
+            .errors(READ),
+        Route::new(get.clone(), "/api/v1/conversations/{id}/messages", "Read messages", by!(reads::messages))
+            .access(Access::Bearer)
+            .query::<reads::MessagesQuery>()
+            .gives::<MessagesPage>(ok, "A page, in order of sequence")
+            .errors(READ),
+        Route::new(post.clone(), "/api/v1/conversations/{id}/messages", "Send a message", by!(writes::send))
+            .access(Access::Bearer)
+            .body::<NewMessage>()
+            .writes()
+            .gives::<Written>(created, "Committed")
+            .errors(WRITE),
+        Route::new(
+            put.clone(),
+            "/api/v1/conversations/{id}/messages/{sequence}",
+            "Edit a message",
+            by!(writes::edit),
+        )
+        .access(Access::Bearer)
+        .body::<NewText>()
+        .writes()
+        .gives::<Written>(ok, "Committed")
+        .errors(WRITE),
+        Route::new(post, "/api/v1/conversations/{id}/members", "Add a member", by!(writes::add_member))
+            .access(Access::Bearer)
+            .body::<NewMember>()
+            .writes()
+            .gives::<Written>(ok, "Committed")
+            .errors(WRITE),
+        Route::new(
+            delete,
+            "/api/v1/conversations/{id}/members/{user}",
+            "Remove a member; one's own name leaves",
+            by!(writes::remove_member),
+        )
+        .access(Access::Bearer)
+        .writes()
+        .gives::<Written>(ok, "Committed")
+        .errors(WRITE),
+        Route::new(put, "/api/v1/conversations/{id}/read", "Move the read mark", by!(writes::mark_read))
+            .access(Access::Bearer)
+            .body::<ReadMark>()
+            .writes()
+            .gives::<Written>(ok, "Committed")
+            .errors(WRITE),
+        Route::new(get.clone(), "/openapi.json", "This document", by!(openapi::serve))
+            .gives_text("application/json", "OpenAPI 3.1"),
+        Route::new(get.clone(), "/healthz", "Whether the process lives", by!(operator::health))
+            .gives_text("application/json", "It does")
+            .probe(),
+        Route::new(get.clone(), "/readyz", "Whether a balancer may send people here", by!(operator::ready))
+            .gives_text("application/json", "It may")
+            .errors(&[Unavailable])
+            .probe(),
+        Route::new(get.clone(), "/statusz", "How the gateway sees itself", by!(operator::status))
+            .gives_text("application/json", "In words and numbers")
+            .probe(),
+        Route::new(get, "/metrics", "Metrics", by!(operator::metrics))
+            .gives_text("application/openmetrics-text", "OpenMetrics")
+            .probe(),
+    ]
+}
+
+/// How a call was served, in the extensions of its answer: for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Served {
+    /// The route's pattern; a path of its own might hold names.
+    pub(crate) route: &'static str,
+    /// Whose call it was, 0 when that is not known.
+    pub(crate) user_id: u64,
+    /// A balancer's question.
+    pub(crate) is_probe: bool,
+}
+
+/// What answers: the table, and the page behind it.
+struct Api {
     gateway: Arc<Gateway>,
     origins: Arc<OriginPolicy>,
-    headers: HeaderMap,
-    body: Bytes,
+    table: Vec<Route>,
 }
 
-type Answer = Result<Response, Failure>;
-
-impl Call {
-    fn header(&self, name: impl hyper::header::AsHeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// A page of another origin may not change anything.
-    fn check_origin(&self) -> Result<(), Failure> {
-        match self.headers.get(ORIGIN) {
-            None => Ok(()),
-            Some(origin)
-                if origin.to_str().is_ok_and(|origin| self.origins.allows(origin, self.header(HOST))) =>
-            {
-                Ok(())
+impl Api {
+    async fn answer(
+        &self,
+        method: Method,
+        path: FullPath,
+        query: String,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Response {
+        let path = path.as_str();
+        let at_path: Vec<_> =
+            self.table.iter().filter_map(|route| Some((route, route.places(path)?))).collect();
+        // What stands there literally comes before what varies.
+        let fewest = at_path.iter().map(|(_, places)| places.len()).min().unwrap_or(0);
+        let mut allowed: Vec<&str> = Vec::new();
+        let wanted = if method == Method::HEAD { &Method::GET } else { &method };
+        for (route, places) in at_path {
+            if route.method == *wanted {
+                return self.serve(route, places, query, headers, body).await;
             }
-            Some(_) => {
-                Err(WireError::new(ErrorCode::Forbidden, "pages of this origin may not do this").into())
-            }
-        }
-    }
-
-    /// The body, which says of itself that it is JSON: no plain form can.
-    fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        let is_json = self.header(CONTENT_TYPE).is_some_and(|value| {
-            let kind = value.split(';').next().unwrap_or_default().trim();
-            kind.eq_ignore_ascii_case("application/json")
-        });
-        if !is_json {
-            let error = WireError::new(ErrorCode::Unsupported, "send Content-Type: application/json");
-            return Err(Failure::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
-        }
-        serde_json::from_slice(&self.body).map_err(|error| {
-            WireError::new(ErrorCode::Malformed, format!("the body is not as expected: {error}")).into()
-        })
-    }
-
-    /// The key of a write: the client's, or a new one.
-    fn idempotency_key(&self) -> Result<Uuid, Failure> {
-        match self.headers.get(IDEMPOTENCY_KEY) {
-            None => Ok(clock::command_id()),
-            Some(value) => {
-                value.to_str().ok().and_then(|text| Uuid::parse_str(text).ok()).ok_or_else(|| {
-                    WireError::new(ErrorCode::Malformed, "Idempotency-Key must be a UUID").into()
-                })
+            if places.len() == fewest {
+                allowed.push(route.method.as_str());
             }
         }
+        let (route, response) = if !allowed.is_empty() {
+            if allowed.contains(&"GET") {
+                allowed.push("HEAD");
+            }
+            ("", problem::wrong_method(&allowed.join(", ")))
+        } else if *wanted == Method::GET {
+            let dir = self.gateway.config.page_dir.as_deref();
+            match page::answer(dir, path, &headers).await {
+                Some(response) => ("page", response),
+                None => ("", problem::nothing_here().into_response()),
+            }
+        } else {
+            ("", problem::nothing_here().into_response())
+        };
+        noted(response, Served { route, user_id: 0, is_probe: false })
     }
 
-    async fn identity(&self) -> Result<Identity, Failure> {
-        let unauthenticated = |text: &str| Failure::from(WireError::new(ErrorCode::Unauthenticated, text));
-        let token = self
-            .header(AUTHORIZATION)
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or_else(|| unauthenticated("send Authorization: Bearer with an access token"))?;
-        self.gateway.tokens.verify(token).await.map_err(|error| match error {
-            TokenError::Unavailable => {
-                WireError::new(ErrorCode::Unavailable, error.to_string()).retry_after(1_000).into()
-            }
-            other => unauthenticated(&other.to_string()),
-        })
+    async fn serve(
+        &self,
+        route: &Route,
+        places: Vec<String>,
+        query: String,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Response {
+        let caller = Arc::new(AtomicU64::new(0));
+        let call = Call {
+            gateway: Arc::clone(&self.gateway),
+            origins: Arc::clone(&self.origins),
+            headers,
+            body,
+            query,
+            places,
+            caller: Arc::clone(&caller),
+        };
+        let response = (route.handler)(call).await.unwrap_or_else(Failure::into_response);
+        let status = response.status().as_u16();
+        if !route.statuses().contains(&status) {
+            // The document would be wrong: a defect, looked for by the tests.
+            tracing::error!(method = %route.method, route = route.path, status, "an undocumented status");
+        }
+        let user_id = caller.load(Ordering::Relaxed);
+        noted(response, Served { route: route.path, user_id, is_probe: route.is_probe })
     }
 }
 
-/// Every route, with every rejection answered.
+fn noted(mut response: Response, served: Served) -> Response {
+    response.extensions_mut().insert(served);
+    response
+}
+
+/// Everything that is served over HTTP but for the socket.
 pub(crate) fn routes(gateway: Arc<Gateway>, origins: Arc<OriginPolicy>) -> BoxedFilter<(Response,)> {
-    let call = {
-        let gateway = Arc::clone(&gateway);
-        warp::any()
-            .map(move || (Arc::clone(&gateway), Arc::clone(&origins)))
-            .untuple_one()
-            .and(warp::header::headers_cloned())
-            .and(warp::body::bytes())
-            .map(|gateway, origins, headers, body| Call { gateway, origins, headers, body })
-    };
-    let api = warp::path("api").and(warp::path("v1"));
-    let accounts = api
-        .and(warp::path!("accounts"))
-        .and(warp::post())
-        .and(call.clone())
-        .then(|call| async move { respond(accounts::sign_up(call).await) });
-    let sign_in = api
-        .and(warp::path!("sessions"))
-        .and(warp::post())
-        .and(call.clone())
-        .then(|call| async move { respond(accounts::sign_in(call).await) });
-    let refresh = api
-        .and(warp::path!("sessions" / "refresh"))
-        .and(warp::post())
-        .and(call.clone())
-        .then(|call| async move { respond(accounts::refresh(call).await) });
-    let sign_out = api
-        .and(warp::path!("sessions" / "current"))
-        .and(warp::delete())
-        .and(call.clone())
-        .then(|call| async move { respond(accounts::sign_out(call).await) });
-    let users = api
-        .and(warp::path!("users"))
-        .and(warp::get())
-        .and(query())
-        .and(call.clone())
-        .then(|query, call| async move { respond(reads::users(call, query).await) });
-    let messages = api
-        .and(warp::path!("conversations" / u64 / "messages"))
-        .and(warp::get())
-        .and(query())
-        .and(call)
-        .then(|id, query, call| async move { respond(reads::messages(call, id, query).await) });
-    let operator = warp::get().and(warp::path::full()).and(with(&gateway)).and_then(
-        |path: FullPath, gateway: Arc<Gateway>| async move {
-            operator::answer(&gateway, path.as_str()).ok_or_else(warp::reject::not_found)
-        },
-    );
-    let page = warp::method()
+    let api = Arc::new(Api { gateway, origins, table: table() });
+    warp::any()
+        .map(move || Arc::clone(&api))
+        .and(warp::method())
         .and(warp::path::full())
+        .and(query())
         .and(warp::header::headers_cloned())
-        .and(with(&gateway))
-        .and_then(|method: Method, path: FullPath, headers: HeaderMap, gateway: Arc<Gateway>| async move {
-            if method != Method::GET && method != Method::HEAD {
-                return Err(warp::reject::not_found());
-            }
-            let dir = gateway.config.page_dir.as_deref();
-            page::answer(dir, path.as_str(), &headers).await.ok_or_else(warp::reject::not_found)
-        });
-    accounts
-        .or(sign_in)
-        .unify()
-        .or(refresh)
-        .unify()
-        .or(sign_out)
-        .unify()
-        .or(users)
-        .unify()
-        .or(messages)
-        .unify()
-        .or(operator)
-        .unify()
-        .or(page)
-        .unify()
-        .recover(|rejection: Rejection| async move { Ok::<_, Infallible>(problem::rejected(&rejection)) })
+        .and(warp::body::bytes())
+        .then(|api: Arc<Api>, method, path, query, headers, body| async move {
+            api.answer(method, path, query, headers, body).await
+        })
+        .recover(|_| async { Ok::<_, Infallible>(problem::nothing_here().into_response()) })
         .unify()
         .boxed()
-}
-
-fn with(
-    gateway: &Arc<Gateway>,
-) -> impl Filter<Extract = (Arc<Gateway>,), Error = Infallible> + Clone + use<> {
-    let gateway = Arc::clone(gateway);
-    warp::any().map(move || Arc::clone(&gateway))
 }
 
 /// The raw query string; empty without one.
@@ -200,15 +299,13 @@ fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Clone {
     warp::query::raw().or(warp::any().map(String::new)).unify()
 }
 
-fn respond(answer: Answer) -> Response {
-    answer.unwrap_or_else(Failure::into_response)
-}
-
 fn json<T: serde::Serialize>(status: StatusCode, body: &T) -> Response {
-    let mut response = warp::reply::Reply::into_response(warp::reply::json(body));
+    let text = serde_json::to_string(body).expect("answers hold no map with other keys than text");
+    let mut response = Response::new(text.into());
     *response.status_mut() = status;
-    // Answers of the interface are somebody's own.
     let headers = response.headers_mut();
-    headers.insert("cache-control", hyper::header::HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Answers of the interface are somebody's own.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

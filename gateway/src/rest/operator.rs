@@ -7,34 +7,28 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 use warp::reply::Response;
 
-use super::json as reply;
-use crate::context::Gateway;
+use super::{Answer, Call, json as reply};
 use crate::server::DrainPhase;
 
-/// Answers one of the paths; `None` for any other.
-pub(super) fn answer(gateway: &Gateway, path: &str) -> Option<Response> {
-    match path {
-        // The process lives: nothing else is asked.
-        "/healthz" => Some(reply(StatusCode::OK, &json!({"status": "ok"}))),
-        "/readyz" => Some(ready(gateway)),
-        "/statusz" => Some(status(gateway)),
-        "/metrics" => Some(metrics(gateway)),
-        _ => None,
-    }
+/// The process lives: nothing else is asked.
+pub(super) async fn health(_: Call) -> Answer {
+    Ok(reply(StatusCode::OK, &json!({"status": "ok"})))
 }
 
-fn ready(gateway: &Gateway) -> Response {
+pub(super) async fn ready(call: Call) -> Answer {
+    let gateway = &call.gateway;
     let reason = if *gateway.drain.borrow() != DrainPhase::Serving {
         "draining"
     } else if !gateway.hub.state().is_live() {
         "no feed from any replica"
     } else {
-        return reply(StatusCode::OK, &json!({"ready": true}));
+        return Ok(reply(StatusCode::OK, &json!({"ready": true})));
     };
-    reply(StatusCode::SERVICE_UNAVAILABLE, &json!({"ready": false, "reason": reason}))
+    Ok(reply(StatusCode::SERVICE_UNAVAILABLE, &json!({"ready": false, "reason": reason})))
 }
 
-fn status(gateway: &Gateway) -> Response {
+pub(super) async fn status(call: Call) -> Answer {
+    let gateway = &call.gateway;
     let hub = gateway.hub.state();
     let write = gateway.leader.write().borrow().frame(Instant::now());
     let leader = gateway.replicas.leader().map(|at| gateway.replicas.address(at).to_string());
@@ -52,16 +46,16 @@ fn status(gateway: &Gateway) -> Response {
         "write_since_ms": write.since_ms,
         "draining": *gateway.drain.borrow() != DrainPhase::Serving,
     });
-    reply(StatusCode::OK, &body)
+    Ok(reply(StatusCode::OK, &body))
 }
 
-fn metrics(gateway: &Gateway) -> Response {
-    let mut response = Response::new(gateway.metrics.text().into());
+pub(super) async fn metrics(call: Call) -> Answer {
+    let mut response = Response::new(call.gateway.metrics.text().into());
     let headers = response.headers_mut();
     headers.insert(
         CONTENT_TYPE,
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
     );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    Ok(response)
 }

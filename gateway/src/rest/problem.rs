@@ -1,10 +1,9 @@
 //! Errors as problem details (RFC 9457).
 
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::rest::Problem;
-use warp::Rejection;
 use warp::reply::Response;
 
 /// Content type of an error.
@@ -56,16 +55,18 @@ pub(crate) fn problem_body(status: Option<StatusCode>, error: WireError) -> (Sta
 }
 
 /// What no route took.
-pub(super) fn rejected(rejection: &Rejection) -> Response {
-    let failure = if rejection.is_not_found() {
-        WireError::new(ErrorCode::NotFound, "there is nothing at this address").into()
-    } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
-        let error = WireError::new(ErrorCode::Unsupported, "this address does not take that method");
-        Failure::with_status(StatusCode::METHOD_NOT_ALLOWED, error)
-    } else {
-        WireError::new(ErrorCode::Malformed, "the request is not of the expected form").into()
-    };
-    failure.into_response()
+pub(super) fn nothing_here() -> Failure {
+    WireError::new(ErrorCode::NotFound, "there is nothing at this address").into()
+}
+
+/// A method that the address does not take; `allow` lists those it takes.
+pub(super) fn wrong_method(allow: &str) -> Response {
+    let error = WireError::new(ErrorCode::Unsupported, "this address does not take that method");
+    let mut response = Failure::with_status(StatusCode::METHOD_NOT_ALLOWED, error).into_response();
+    if let Ok(allow) = HeaderValue::from_str(allow) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! One HTTP request: the socket's way out, a bounded body for the rest, and the headers that every answer carries.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::HeaderValue;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use quorate_proto::error::{ErrorCode, WireError};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -17,11 +18,14 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response as WarpResponse;
 
 use super::origin::OriginPolicy;
-use super::upgrade::{self, Refused};
+use super::strangers::{Stranger, Strangers};
+use super::upgrade::{self, Refused, Socket};
 use crate::context::Gateway;
 use crate::metrics::Metrics;
-use crate::rest;
+use crate::rest::{self, Served};
 
+/// Bytes of a request's line and header.
+pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Bodies of REST calls: names, passwords, small queries.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 /// A body is complete within this.
@@ -47,49 +51,98 @@ const SECURITY_HEADERS: [(&str, &str); 7] = [
     ("x-frame-options", "DENY"),
 ];
 
+/// For two years, subdomains included, as Mozilla's guidelines have it.
+const STRICT_TRANSPORT: (&str, &str) = ("strict-transport-security", "max-age=63072000; includeSubDomains");
+
 type AnswerBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Answers requests; cheap to clone.
-#[derive(Clone)]
+/// The place of a connection that has not said who it is; a socket takes it along.
+pub(super) type StrangerSlot = Mutex<Option<Stranger>>;
+
+/// Answers requests.
 pub(super) struct Routes {
     gateway: Arc<Gateway>,
     origins: Arc<OriginPolicy>,
+    strangers: Arc<Strangers>,
     rest: BoxedFilter<(WarpResponse,)>,
+    /// Browsers come by TLS, here or at a balancer.
+    is_secure: bool,
 }
 
 impl Routes {
-    pub(super) fn new(gateway: Arc<Gateway>) -> Self {
+    pub(super) fn new(gateway: Arc<Gateway>, strangers: Arc<Strangers>) -> Self {
         let origins = Arc::new(OriginPolicy::new(&gateway.config.origins));
         let rest = rest::routes(Arc::clone(&gateway), Arc::clone(&origins));
-        Self { gateway, origins, rest }
+        let is_secure = gateway.config.is_secure();
+        Self { gateway, origins, strangers, rest, is_secure }
     }
 
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
+        peer: IpAddr,
+        stranger: &StrangerSlot,
         tasks: &TaskTracker,
     ) -> Result<Response<AnswerBody>, Infallible> {
-        let mut response = if request.uri().path() == "/ws" {
-            match upgrade::upgrade(&self.gateway, &self.origins, request, tasks) {
-                Ok(response) => response.map(|body| body.map_err(|never| match never {}).boxed()),
-                Err(Refused::Origin) => problem(
-                    StatusCode::FORBIDDEN,
-                    ErrorCode::Forbidden,
-                    "pages of this origin may not connect",
-                ),
-                Err(Refused::NotWebSocket(reason)) => {
-                    problem(StatusCode::BAD_REQUEST, ErrorCode::Malformed, reason)
-                }
-            }
+        let begun = Instant::now();
+        let method = method_name(request.method());
+        let mut response = if header_bytes(&request) > HEADER_BYTES_MAX {
+            let message = format!("a request's header has at most {HEADER_BYTES_MAX} bytes");
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            closing(problem(status, ErrorCode::TooLarge, &message))
         } else {
-            self.rest(request).await
+            match Socket::at(request.uri().path(), &self.gateway.config) {
+                Some(socket) => self.socket(socket, request, peer, stranger, tasks),
+                None => self.rest(request).await,
+            }
         };
         for (name, value) in SECURITY_HEADERS {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
+        if self.is_secure {
+            let (name, value) = STRICT_TRANSPORT;
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
         let class = format!("{}xx", response.status().as_u16() / 100);
         Metrics::count(&self.gateway.metrics.http_answers, &class);
+        if self.gateway.config.access_log {
+            log(method, &response, begun);
+        }
         Ok(response)
+    }
+
+    fn socket(
+        &self,
+        socket: Socket,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        stranger: &StrangerSlot,
+        tasks: &TaskTracker,
+    ) -> Response<AnswerBody> {
+        let place = match self.strangers.forwarded(peer, request.headers()) {
+            Ok(Some(place)) => Ok(Some(place)),
+            // Whoever came without a balancer has had a place since the connection was made.
+            Ok(None) => Ok(stranger.lock().expect("no holder of this lock panics").take()),
+            Err(too_many) => Err(too_many),
+        };
+        let mut response = match upgrade::upgrade(&self.gateway, &self.origins, socket, request, place, tasks)
+        {
+            Ok(response) => response.map(|body| body.map_err(|never| match never {}).boxed()),
+            Err(Refused::Origin) => {
+                problem(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "pages of this origin may not connect")
+            }
+            Err(Refused::Method) => {
+                let message = "a socket begins with GET";
+                let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message);
+                response.headers_mut().insert(hyper::header::ALLOW, HeaderValue::from_static("GET"));
+                response
+            }
+            Err(Refused::NotWebSocket(reason)) => {
+                problem(StatusCode::BAD_REQUEST, ErrorCode::Malformed, reason)
+            }
+        };
+        response.extensions_mut().insert(Served { route: socket.path(), user_id: 0, is_probe: false });
+        response
     }
 
     async fn rest(&self, request: Request<Incoming>) -> Response<AnswerBody> {
@@ -115,6 +168,41 @@ impl Routes {
     }
 }
 
+/// Bytes of the request line and the header's fields.
+fn header_bytes<B>(request: &Request<B>) -> usize {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    path + fields.sum::<usize>()
+}
+
+/// One of the methods that there are; what a client made up is not for the log.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        _ => "other",
+    }
+}
+
+/// One line an answer: never a path, a query, a token or a text, for those are somebody's own.
+fn log(method: &'static str, response: &Response<AnswerBody>, begun: Instant) {
+    let served = response.extensions().get::<Served>();
+    let served = served.copied().unwrap_or(Served { route: "", user_id: 0, is_probe: false });
+    let status = response.status().as_u16();
+    if served.is_probe && status < 500 {
+        return;
+    }
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let bytes = response.body().size_hint().exact().unwrap_or(0);
+    let Served { route, user_id, .. } = served;
+    tracing::info!(target: "quorate_gateway::access", method, route, status, ms, bytes, user_id, "answered");
+}
+
 /// What is left of the body must not be taken for another request.
 fn closing(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
     response.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
@@ -125,6 +213,31 @@ fn problem(status: StatusCode, code: ErrorCode, message: &str) -> Response<Answe
     let (status, body) = rest::problem_body(Some(status), WireError::new(code, message));
     let mut response = Response::new(Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
-    response.headers_mut().insert(hyper::header::CONTENT_TYPE, HeaderValue::from_static(rest::PROBLEM_TYPE));
+    let headers = response.headers_mut();
+    headers.insert(hyper::header::CONTENT_TYPE, HeaderValue::from_static(rest::PROBLEM_TYPE));
+    headers.insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// An answer that hyper gives by itself, to what is no HTTP or too long to be looked at: in the words of all others.
+pub(super) fn raw_problem(status: StatusCode) -> Vec<u8> {
+    let code = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE | StatusCode::URI_TOO_LONG => ErrorCode::TooLarge,
+        _ => ErrorCode::Malformed,
+    };
+    let reason = status.canonical_reason().unwrap_or("Bad Request");
+    let message = format!("the request could not be read: {}", reason.to_lowercase());
+    let (_, body) = rest::problem_body(Some(status), WireError::new(code, message));
+    let mut text = format!(
+        "HTTP/1.1 {} {reason}\r\nconnection: close\r\ncache-control: no-store\r\ncontent-type: {}\r\ncontent-length: {}\r\n",
+        status.as_u16(),
+        rest::PROBLEM_TYPE,
+        body.len()
+    );
+    for (name, value) in SECURITY_HEADERS {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str("\r\n");
+    text.push_str(&body);
+    text.into_bytes()
 }

@@ -9,28 +9,42 @@
 //! ```
 
 mod drain;
+mod guard;
 mod http;
 mod origin;
+mod strangers;
 mod upgrade;
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use quorate_tls::EdgeCertificate;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 pub use drain::{DrainPhase, Signals, signals};
 pub use origin::OriginPolicy;
+pub use strangers::Stranger;
 
 use crate::context::Gateway;
+use guard::Guarded;
+use strangers::Strangers;
 
 /// A request's header is complete within this, or the connection is closed; also how long an idle one is kept.
 const HEADER_WAIT: Duration = Duration::from_secs(5);
-/// Bytes of a request's header.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request's header and what arrived behind it: twice what [`http::Routes`] takes of a header, so that a longer
+/// one is answered in our words.
+const READ_BUFFER_BYTES_MAX: usize = 2 * http::HEADER_BYTES_MAX;
+/// A TLS handshake is complete within this, or the connection is closed.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+/// TLS handshakes at the same time, each half a millisecond of a core; more wait, within [`HANDSHAKE_WAIT`].
+const HANDSHAKES_MAX: usize = 256;
 /// Connections that are no socket yet, above the sockets of the configuration.
 const SPARE_CONNECTIONS: usize = 1_024;
 /// After a failed accept (out of file descriptors) the loop waits this long instead of spinning.
@@ -41,9 +55,17 @@ pub(crate) async fn serve(
     gateway: Arc<Gateway>,
     listener: TcpListener,
     drain: watch::Sender<DrainPhase>,
+    certificate: Option<EdgeCertificate>,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
-    let routes = http::Routes::new(Arc::clone(&gateway));
+    let config = &gateway.config;
+    let strangers = Strangers::new(config.strangers_per_address_max, &config.trusted_balancers);
+    let door = Arc::new(Door {
+        routes: http::Routes::new(Arc::clone(&gateway), Arc::clone(&strangers)),
+        strangers,
+        certificate,
+        handshakes: Semaphore::new(HANDSHAKES_MAX),
+    });
     let places = Arc::new(Semaphore::new(gateway.config.sockets_max.saturating_add(SPARE_CONNECTIONS)));
     let tasks = TaskTracker::new();
     // Owns the listener: dropping it refuses what comes later.
@@ -52,17 +74,17 @@ pub(crate) async fn serve(
         loop {
             // A place first: beyond the bound, connections wait in the kernel's own bounded queue.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match listener.accept().await {
+                Ok(connection) => connection,
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let (routes, tasks) = (routes.clone(), inner.clone());
+            let (door, tasks) = (Arc::clone(&door), inner.clone());
             inner.spawn(async move {
-                connection(routes, stream, tasks).await;
+                door.connection(stream, peer, tasks).await;
                 drop(place);
             });
         }
@@ -94,21 +116,57 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-async fn connection(routes: http::Routes, stream: TcpStream, tasks: TaskTracker) {
-    // An ack must not wait for the next one to fill a packet.
-    let _ = stream.set_nodelay(true);
-    let service = hyper::service::service_fn(move |request| {
-        let (routes, tasks) = (routes.clone(), tasks.clone());
-        async move { routes.answer(request, &tasks).await }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_WAIT)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection ended");
+/// What every connection passes.
+struct Door {
+    routes: http::Routes,
+    strangers: Arc<Strangers>,
+    /// Without one the door speaks plain HTTP: for loopback, and for a balancer that ends TLS.
+    certificate: Option<EdgeCertificate>,
+    handshakes: Semaphore,
+}
+
+impl Door {
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, tasks: TaskTracker) {
+        let Ok(stranger) = self.strangers.connected(peer.ip()) else {
+            tracing::debug!(%peer, "too many connections of this address that did not say who they are");
+            return;
+        };
+        // An ack must not wait for the next one to fill a packet.
+        let _ = stream.set_nodelay(true);
+        let Some(certificate) = &self.certificate else {
+            return self.http(stream, peer, stranger, tasks).await;
+        };
+        let handshake = async {
+            let _place = self.handshakes.acquire().await;
+            certificate.accept(stream).await
+        };
+        match timeout(HANDSHAKE_WAIT, handshake).await {
+            Ok(Ok(stream)) => self.http(stream, peer, stranger, tasks).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
+        }
+    }
+
+    async fn http<S>(&self, stream: S, peer: SocketAddr, stranger: Option<Stranger>, tasks: TaskTracker)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // The place goes on with the socket if there comes to be one.
+        let stranger = Arc::new(Mutex::new(stranger));
+        let service = hyper::service::service_fn(|request| {
+            let stranger = Arc::clone(&stranger);
+            let tasks = &tasks;
+            async move { self.routes.answer(request, peer.ip(), &stranger, tasks).await }
+        });
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_WAIT)
+            .max_buf_size(READ_BUFFER_BYTES_MAX)
+            .serve_connection(TokioIo::new(Guarded::new(stream)), service)
+            .with_upgrades()
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "a connection ended");
+        }
     }
 }

@@ -20,7 +20,9 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_util::task::TaskTracker;
 
 use super::origin::OriginPolicy;
+use super::strangers::{Stranger, TooMany};
 use crate::clock::chance;
+use crate::config::Config;
 use crate::context::Gateway;
 use crate::session;
 use crate::session::protocol::Farewell;
@@ -40,8 +42,42 @@ const BUSY_RETRY_MS: u64 = 5_000;
 pub(super) enum Refused {
     /// A page of another origin.
     Origin,
+    /// Not `GET`.
+    Method,
     /// No WebSocket handshake.
     NotWebSocket(&'static str),
+}
+
+/// What a socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Socket {
+    /// A session.
+    Session,
+    /// For conformance tests: every message comes back. Only where the configuration asks for it, on loopback.
+    Echo {
+        /// Longest message.
+        bytes_max: usize,
+    },
+}
+
+impl Socket {
+    /// The socket at this path, if there is one.
+    pub(super) fn at(path: &str, config: &Config) -> Option<Self> {
+        match path {
+            "/ws" => Some(Self::Session),
+            "/debug/echo" if config.debug_echo_bytes_max > 0 => {
+                Some(Self::Echo { bytes_max: config.debug_echo_bytes_max })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Session => "/ws",
+            Self::Echo { .. } => "/debug/echo",
+        }
+    }
 }
 
 /// What an acceptable handshake asks.
@@ -69,7 +105,7 @@ fn check(method: &Method, headers: &HeaderMap, origins: &OriginPolicy) -> Result
         }
     }
     if method != Method::GET {
-        return Err(Refused::NotWebSocket("the method must be GET"));
+        return Err(Refused::Method);
     }
     if !has_token(headers, UPGRADE, "websocket") || !has_token(headers, CONNECTION, "upgrade") {
         return Err(Refused::NotWebSocket("this is a WebSocket address: ask for an upgrade"));
@@ -100,7 +136,9 @@ fn check(method: &Method, headers: &HeaderMap, origins: &OriginPolicy) -> Result
 pub(super) fn upgrade(
     gateway: &Arc<Gateway>,
     origins: &OriginPolicy,
+    socket: Socket,
     mut request: Request<Incoming>,
+    place: Result<Option<Stranger>, TooMany>,
     tasks: &TaskTracker,
 ) -> Result<Response<Empty<Bytes>>, Refused> {
     let handshake = check(request.method(), request.headers(), origins)?;
@@ -123,7 +161,7 @@ pub(super) fn upgrade(
     let version_known = handshake.subprotocol.as_deref() == Some(SUBPROTOCOL);
     tasks.spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => serve(gateway, upgraded, version_known).await,
+            Ok(upgraded) => serve(gateway, socket, upgraded, version_known, place).await,
             Err(error) => tracing::debug!(%error, "an upgrade failed"),
         }
     });
@@ -147,27 +185,47 @@ impl Drop for Counted<'_> {
     }
 }
 
-async fn serve(gateway: Arc<Gateway>, upgraded: Upgraded, version_known: bool) {
+async fn serve(
+    gateway: Arc<Gateway>,
+    socket: Socket,
+    upgraded: Upgraded,
+    version_known: bool,
+    place: Result<Option<Stranger>, TooMany>,
+) {
     let (_counted, others) = Counted::new(&gateway);
-    let frame_bytes_max = gateway.config.limits.frame_bytes_max;
+    let bytes_max = match socket {
+        Socket::Session => gateway.config.limits.frame_bytes_max,
+        Socket::Echo { bytes_max } => bytes_max,
+    };
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(Some(frame_bytes_max))
-        .max_frame_size(Some(frame_bytes_max));
+        // Room for the header of a message as long as may be.
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX.max(bytes_max + WRITE_BUFFER_BYTES))
+        .max_message_size(Some(bytes_max))
+        .max_frame_size(Some(bytes_max));
     let ws = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    if let Socket::Echo { .. } = socket {
+        return session::echo(&gateway.metrics, ws).await;
+    }
     if !version_known {
         let reason = format!("name the version {SUBPROTOCOL} in Sec-WebSocket-Protocol");
         let farewell = Farewell::new(CloseCode::VersionUnsupported, reason);
         return session::close_refused(&gateway.metrics, ws, farewell).await;
     }
-    if others >= gateway.config.sockets_max {
-        let farewell = Farewell::new(CloseCode::TooManyRequests, "this gateway is full")
+    let refusal = if others >= gateway.config.sockets_max {
+        Some("this gateway is full")
+    } else if place.is_err() {
+        Some("too many sockets of this address have not said hello")
+    } else {
+        None
+    };
+    if let Some(reason) = refusal {
+        let farewell = Farewell::new(CloseCode::TooManyRequests, reason)
             .retry_after(BUSY_RETRY_MS + chance(BUSY_RETRY_MS));
         return session::close_refused(&gateway.metrics, ws, farewell).await;
     }
-    session::run(Arc::clone(&gateway), ws).await;
+    session::run(Arc::clone(&gateway), ws, place.ok().flatten()).await;
 }
 
 #[cfg(test)]
@@ -217,7 +275,7 @@ mod tests {
             assert!(matches!(checked(&[(missing, "")]), Err(Refused::NotWebSocket(_))), "{missing}");
         }
         let post = check(&Method::POST, &headers(&[]), &OriginPolicy::new(&[]));
-        assert!(matches!(post, Err(Refused::NotWebSocket(_))));
+        assert_eq!(post, Err(Refused::Method));
     }
 
     #[test]

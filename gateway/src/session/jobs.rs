@@ -38,31 +38,51 @@ pub(super) type Job = BoxFuture<'static, Done>;
 
 /// A command and its answer.
 pub(super) fn submit(gateway: Arc<Gateway>, identity: Identity, seen: u64, lane: Lane, task: Task) -> Job {
-    Box::pin(async move {
-        let (command, id) = match &task {
-            Task::Send(message) => (send(&identity, message), message.client_message_id),
-            Task::Edit(asked) => (edit(&identity, asked), asked.client_message_id),
-            Task::Do(asked) => match action(&gateway.reader, &identity, seen, asked).await {
-                Ok(command) => (command, asked.client_message_id),
-                Err(error) => return Done::Settled(lane, Err(error)),
-            },
-        };
-        let result = match gateway.leader.submit(&command).await {
-            Ok(outcome) => settle(outcome, id),
-            Err(error) => Err(submit_error(error)),
-        };
-        Done::Settled(lane, result)
-    })
+    Box::pin(async move { Done::Settled(lane, commit(&gateway, &identity, seen, &task).await) })
+}
+
+/// Submits what is asked and waits for its outcome.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) async fn commit(
+    gateway: &Gateway,
+    identity: &Identity,
+    seen: u64,
+    task: &Task,
+) -> Result<Ack, WireError> {
+    let (command, id) = match task {
+        Task::Send(message) => (send(identity, message), message.client_message_id),
+        Task::Edit(asked) => (edit(identity, asked), asked.client_message_id),
+        Task::Do(asked) => (action(&gateway.reader, identity, seen, asked).await?, asked.client_message_id),
+    };
+    let outcome = gateway.leader.submit(&command).await.map_err(submit_error)?;
+    settle(outcome, id)
 }
 
 /// A read mark; when it is lost the next one makes up for it.
 pub(super) fn mark_read(gateway: Arc<Gateway>, identity: Identity, conversation: u64, sequence: u64) -> Job {
     Box::pin(async move {
-        let action = command::Action::MarkRead(rpc::MarkRead { conversation_id: conversation, sequence });
-        let command = by(&identity, ClientMessageId(clock::command_id()), 0, action);
-        let _ = gateway.leader.submit(&command).await;
+        let id = ClientMessageId(clock::command_id());
+        let _ = commit_mark(&gateway, &identity, id, conversation, sequence).await;
         Done::Marked
     })
+}
+
+/// Submits a read mark and waits for its outcome.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) async fn commit_mark(
+    gateway: &Gateway,
+    identity: &Identity,
+    id: ClientMessageId,
+    conversation: u64,
+    sequence: u64,
+) -> Result<Ack, WireError> {
+    let action = command::Action::MarkRead(rpc::MarkRead { conversation_id: conversation, sequence });
+    let outcome = gateway.leader.submit(&by(identity, id, 0, action)).await.map_err(submit_error)?;
+    settle(outcome, id)
 }
 
 /// A fresh token for the same session.

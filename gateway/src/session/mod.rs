@@ -10,8 +10,8 @@ pub(crate) mod jobs;
 mod opening;
 pub mod outbox;
 pub(crate) mod protocol;
-mod rates;
+pub(crate) mod rates;
 mod socket;
 pub mod users;
 
-pub use socket::{close_refused, run};
+pub use socket::{close_refused, echo, run};

@@ -374,16 +374,8 @@ impl Protocol {
             Task::Edit(edit) => &edit.text,
             Task::Do(_) => "",
         };
-        if let Err(problem) = text::check_message(text) {
-            let code = match problem {
-                text::TextError::TooLong => ErrorCode::TooLarge,
-                _ => ErrorCode::Invalid,
-            };
-            return Some(error(id, code, &problem.to_string(), None));
-        }
-        if text.len() > self.limits.text_bytes_max {
-            let message = format!("a message has at most {} bytes here", self.limits.text_bytes_max);
-            return Some(error(id, ErrorCode::TooLarge, &message, None));
+        if let Err(error) = check_text(text, self.limits.text_bytes_max) {
+            return Some(write(ServerFrame::error(id, error)));
         }
         if self.commands >= COMMANDS_QUEUED_MAX {
             return Some(error(id, ErrorCode::RateLimited, "too many commands wait", Some(BUSY_RETRY_MS)));
@@ -524,6 +516,27 @@ impl Protocol {
 
 fn write(frame: ServerFrame) -> Effect {
     Effect::Write(Box::new(frame))
+}
+
+/// A text that may be sent, here and by the contract.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) fn check_text(text: &str, bytes_max: usize) -> Result<(), WireError> {
+    if let Err(problem) = text::check_message(text) {
+        let code = match problem {
+            text::TextError::TooLong => ErrorCode::TooLarge,
+            _ => ErrorCode::Invalid,
+        };
+        return Err(WireError::new(code, problem.to_string()));
+    }
+    if text.len() > bytes_max {
+        return Err(WireError::new(
+            ErrorCode::TooLarge,
+            format!("a message has at most {bytes_max} bytes here"),
+        ));
+    }
+    Ok(())
 }
 
 fn error(id: u64, code: ErrorCode, message: &str, retry_ms: Option<u64>) -> Effect {

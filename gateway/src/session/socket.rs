@@ -34,7 +34,7 @@ use crate::convert::{encode, me_topic};
 use crate::hub::Subscriber;
 use crate::leader::WriteStatus;
 use crate::metrics::Metrics;
-use crate::server::DrainPhase;
+use crate::server::{DrainPhase, Stranger};
 
 /// A reader that takes nothing for this long is let go.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
@@ -73,6 +73,8 @@ struct Session<S> {
     /// The hub's end, until `hello` hands it over.
     outbox: Option<Outbox>,
     live: Option<Live>,
+    /// Its address's place, held until it said who it is.
+    stranger: Option<Stranger>,
     jobs: FuturesUnordered<Job>,
     out: VecDeque<Utf8Bytes>,
     /// Frames of a message that wait while the session opens.
@@ -95,7 +97,11 @@ enum Happening {
 }
 
 /// Serves a socket until it ends.
-pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(gateway: Arc<Gateway>, ws: WebSocketStream<S>) {
+pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    gateway: Arc<Gateway>,
+    ws: WebSocketStream<S>,
+    stranger: Option<Stranger>,
+) {
     let config = &gateway.config;
     let times = Times {
         hello_wait_ms: config.hello_wait_ms,
@@ -109,6 +115,7 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(gateway: Arc<Gateway>, ws: W
         inbox,
         outbox: Some(outbox),
         live: None,
+        stranger,
         jobs: FuturesUnordered::new(),
         out: VecDeque::new(),
         backlog: VecDeque::new(),
@@ -260,18 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let message = match message {
             None => return Err(End::Gone),
             Some(Ok(message)) => message,
-            Some(Err(WsError::Capacity(CapacityError::MessageTooLong { .. }))) => {
-                return Err(End::Protocol(WsCloseCode::Size, "the frame is too large"));
-            }
-            Some(Err(WsError::Utf8(_))) => return Err(End::Protocol(WsCloseCode::Invalid, "no UTF-8")),
-            // Gone without a word, as browsers do with a tab.
-            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
-                return Err(End::Gone);
-            }
-            Some(Err(WsError::Protocol(_) | WsError::AttackAttempt | WsError::Capacity(_))) => {
-                return Err(End::Protocol(WsCloseCode::Protocol, "not the WebSocket protocol"));
-            }
-            Some(Err(_)) => return Err(End::Gone),
+            Some(Err(error)) => return Err(broken(&error)),
         };
         match message {
             Message::Text(text) => {
@@ -461,6 +457,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.protocol.opened(now_ms, identity.ends_ms);
         let session = *identity.session.as_bytes();
         self.live = Some(Live { identity, ticket, subscriber });
+        self.stranger = None;
         self.gateway.metrics.sessions.inc();
         // `welcome` named the state of the write path; this also says who leads and since when, and what changed meanwhile.
         let status = self.write.borrow_and_update().frame(Instant::now());
@@ -512,6 +509,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
     }
+}
+
+/// How a socket ends whose bytes cannot be read on.
+fn broken(error: &WsError) -> End {
+    match error {
+        WsError::Capacity(CapacityError::MessageTooLong { .. }) => {
+            End::Protocol(WsCloseCode::Size, "the frame is too large")
+        }
+        WsError::Utf8(_) => End::Protocol(WsCloseCode::Invalid, "no UTF-8"),
+        // Gone without a word, as browsers do with a tab.
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+        WsError::Protocol(_) | WsError::AttackAttempt | WsError::Capacity(_) => {
+            End::Protocol(WsCloseCode::Protocol, "not the WebSocket protocol")
+        }
+        _ => End::Gone,
+    }
+}
+
+/// Gives every message back, until the socket ends as a session's would: what conformance suites talk to.
+pub async fn echo<S: AsyncRead + AsyncWrite + Unpin>(metrics: &Metrics, mut ws: WebSocketStream<S>) {
+    let end = loop {
+        match ws.next().await {
+            None => break End::Gone,
+            Some(Err(error)) => break broken(&error),
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                if !matches!(timeout(WRITE_WAIT, ws.send(message)).await, Ok(Ok(()))) {
+                    break End::Gone;
+                }
+            }
+            Some(Ok(_)) => {}
+        }
+    };
+    finish(metrics, ws, VecDeque::new(), end).await;
 }
 
 fn internal(reason: &str) -> End {
