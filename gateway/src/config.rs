@@ -19,6 +19,8 @@ const DRAIN_GRACE_MS: u64 = 2_000;
 /// Default of [`Config::drain_spread_ms`]: a thousand sessions move at one a millisecond.
 const DRAIN_SPREAD_MS: u64 = 1_000;
 
+/// Default of [`Config::strict_transport_seconds`]: two years, as Mozilla's guidelines have it.
+const STRICT_TRANSPORT_SECONDS: u64 = 63_072_000;
 /// Default of [`Config::strangers_per_address_max`]: more than a browser's six connections for each of forty people.
 const STRANGERS_PER_ADDRESS_MAX: usize = 256;
 
@@ -70,6 +72,9 @@ pub struct Config {
     /// The private key of that certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key_file: Option<PathBuf>,
+    /// Where browsers come by TLS they are told to ask for nothing else of this host and what is below it, for so long, s;
+    /// 0: they are not told.
+    pub strict_transport_seconds: u64,
     /// For conformance tests, on loopback only: `/debug/echo` gives back messages up to this long. 0: there is no such route.
     pub debug_echo_bytes_max: usize,
     /// One command in this many is traced through gateway, leader and followers (spans in the logs); 0 for none.
@@ -104,6 +109,7 @@ impl Default for Config {
             access_log: true,
             tls_certificate_file: None,
             tls_key_file: None,
+            strict_transport_seconds: STRICT_TRANSPORT_SECONDS,
             debug_echo_bytes_max: 0,
             trace_one_in: 0,
             limits: SessionLimits::default(),

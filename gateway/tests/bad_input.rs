@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "door/routes.rs"]
+mod routes;
+#[path = "door/sockets.rs"]
+mod sockets;
+#[path = "door/tls.rs"]
+mod tls;
+
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -47,14 +54,18 @@ impl Gateway {
         Self { address, signal, running }
     }
 
-    async fn dial(&self, headers: &[(&'static str, &str)]) -> Result<Socket, Error> {
-        let mut request = format!("ws://{}/ws", self.address).into_client_request()?;
+    async fn dial_at(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Socket, Error> {
+        let mut request = format!("ws://{}{path}", self.address).into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", "quorate.v1.json".parse().unwrap());
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         let stream = TcpStream::connect(self.address).await?;
         client_async(request, stream).await.map(|(socket, _)| Socket(socket))
+    }
+
+    async fn dial(&self, headers: &[(&'static str, &str)]) -> Result<Socket, Error> {
+        self.dial_at("/ws", headers).await
     }
 
     async fn socket(&self) -> Socket {

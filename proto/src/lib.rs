@@ -13,6 +13,8 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod rest;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod text;
 pub mod token;
 pub mod trace;

@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quorate_tls::{Credentials, Role};
+use rustls::ClientConfig;
 
 use crate::config::{self, GATEWAY_TOML, HAPROXY_CFG, REPLICA_TOML, replica_toml_of};
 use crate::error::{Attempt, Error, Result};
@@ -22,7 +23,7 @@ use crate::process::{self, Activity, Bond, ProcessId, Send};
 use crate::roster::Roster;
 use crate::spec::{Balancer, Host, Ports, Spec, gateway_place};
 use crate::state::{Member, RunnerState};
-use crate::tls::{Authority, has_certificates};
+use crate::tls::{Authority, has_certificates, has_edge, trusting};
 use crate::wait::wait_until;
 
 /// Replicas of a new cluster when nothing else was asked: two of them may die.
@@ -98,6 +99,9 @@ impl Cluster {
         check_free(&addresses)?;
         if spec.tls {
             Authority::open(cluster.layout.tls())?;
+        }
+        if spec.edge_tls {
+            Authority::open(cluster.layout.tls())?.edge()?;
         }
         config::write_all(spec, &cluster.layout, &cluster.identity)?;
         Ok(cluster)
@@ -286,7 +290,8 @@ impl Cluster {
         for name in self.gateways() {
             let address = self.gateway_address(&name)?;
             wait_until(&format!("gateway {name} to know the leader"), deadline, || async move {
-                let answer = Call::get("/statusz").send(address).await.map_err(|error| error.to_string())?;
+                let call = Call::get("/statusz").over(self.edge_trust().map_err(|error| error.to_string())?);
+                let answer = call.send(address).await.map_err(|error| error.to_string())?;
                 let says: serde_json::Value =
                     serde_json::from_slice(answer.body()).map_err(|error| error.to_string())?;
                 if says["write"] == "up" { Ok(()) } else { Err(format!("it says {says}")) }
@@ -522,6 +527,23 @@ impl Cluster {
         if has_certificates(&dir) { Authority::open(dir).map(Some) } else { Ok(None) }
     }
 
+    /// Whether browsers come by TLS.
+    pub fn has_edge_tls(&self) -> bool {
+        has_edge(&self.layout.tls())
+    }
+
+    /// What a client of the gateways trusts, if browsers come by TLS.
+    ///
+    /// # Errors
+    /// When the authority's certificate cannot be read.
+    pub fn edge_trust(&self) -> Result<Option<Arc<ClientConfig>>> {
+        let dir = self.layout.tls();
+        if !has_edge(&dir) {
+            return Ok(None);
+        }
+        trusting(&Authority::open(dir)?.ca_file()).map(Some)
+    }
+
     /// What whoever holds the data directory asks the replicas with: an operator's certificate, if there are any.
     ///
     /// # Errors
@@ -610,7 +632,8 @@ impl Cluster {
             Member::Gateway(name) => self.gateway_address(name).map_err(|error| error.to_string())?,
             Member::Balancer => self.plan.balancer(),
         };
-        let answer = Call::get("/readyz").send(http).await.map_err(|error| error.to_string())?;
+        let call = Call::get("/readyz").over(self.edge_trust().map_err(|error| error.to_string())?);
+        let answer = call.send(http).await.map_err(|error| error.to_string())?;
         if answer.status() == 200 { Ok(()) } else { Err(format!("/readyz says {}", answer.status())) }
     }
 

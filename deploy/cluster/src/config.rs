@@ -13,7 +13,7 @@ use crate::layout::{Identity, Layout, write_atomically};
 use crate::ports::PortPlan;
 use crate::roster::Roster;
 use crate::spec::{Spec, gateway_name};
-use crate::tls::{Authority, has_certificates};
+use crate::tls::{Authority, has_certificates, has_edge};
 
 /// Read by every replica; what differs is given by flags.
 pub(crate) const REPLICA_TOML: &str = "replica.toml";
@@ -51,7 +51,7 @@ pub(crate) fn write_all(spec: &Spec, layout: &Layout, identity: &Identity) -> Re
         }
     }
     write(GATEWAY_TOML, &gateway(spec, layout, identity)?)?;
-    write(HAPROXY_CFG, &haproxy(spec, PortPlan { first: identity.port }))
+    write(HAPROXY_CFG, &haproxy(spec, layout, PortPlan { first: identity.port })?)
 }
 
 fn replica_of(spec: &Spec, layout: &Layout, identity: &Identity, id: u16, keys: &Table) -> Result<String> {
@@ -83,7 +83,9 @@ fn gateway(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<String> 
     let roster = Roster::load(layout, identity)?;
     let addresses = roster.ids().filter_map(|id| roster.grpc(plan, id));
     let replicas: Vec<Value> = addresses.map(|address| address.to_string().into()).collect();
-    let origins: Vec<Value> = origins(plan, spec.gateways).into_iter().map(Value::from).collect();
+    let is_secure = has_edge(&layout.tls());
+    let scheme = if is_secure { "https" } else { "http" };
+    let origins: Vec<Value> = origins(scheme, plan, spec.gateways).into_iter().map(Value::from).collect();
     let mut table = Table::new();
     table.insert("cluster".into(), identity.cluster.clone().into());
     table.insert("origins".into(), origins.into());
@@ -92,6 +94,13 @@ fn gateway(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<String> 
         let files = Authority::open(layout.tls())?.files("gateway", Role::Gateway)?;
         table.insert("tls".into(), Value::try_from(files).attempt(|| "write the files down".into())?);
     }
+    if is_secure {
+        let edge = Authority::open(layout.tls())?.edge()?;
+        table.insert("tls_certificate_file".into(), path(&edge.gateway_cert_file));
+        table.insert("tls_key_file".into(), path(&edge.gateway_key_file));
+        // A browser that was told so once would ask for TLS of every program on localhost, on every port.
+        table.insert("strict_transport_seconds".into(), 0.into());
+    }
     if let Some(page_dir) = &spec.page_dir {
         table.insert("page_dir".into(), path(page_dir));
     }
@@ -99,11 +108,11 @@ fn gateway(spec: &Spec, layout: &Layout, identity: &Identity) -> Result<String> 
 }
 
 /// Where a browser may come from: the balancer and each gateway, by address and by name.
-fn origins(plan: PortPlan, gateways: u16) -> Vec<String> {
+fn origins(scheme: &str, plan: PortPlan, gateways: u16) -> Vec<String> {
     std::iter::once(plan.balancer())
         .chain((0..gateways).map(|place| plan.gateway(place)))
         .map(|address| address.port())
-        .flat_map(|port| [format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}")])
+        .flat_map(|port| [format!("{scheme}://127.0.0.1:{port}"), format!("{scheme}://localhost:{port}")])
         .collect()
 }
 
@@ -117,18 +126,30 @@ fn finish(mut table: Table, over: &Table) -> Result<String> {
     toml::to_string(&table).attempt(|| "write a configuration as TOML".to_owned())
 }
 
-fn haproxy(spec: &Spec, plan: PortPlan) -> String {
+fn haproxy(spec: &Spec, layout: &Layout, plan: PortPlan) -> Result<String> {
+    let edge = match has_edge(&layout.tls()) {
+        true => Some(Authority::open(layout.tls())?.edge()?),
+        false => None,
+    };
+    let to_browsers = edge
+        .as_ref()
+        .map_or_else(String::new, |edge| format!(" ssl crt {} alpn http/1.1", edge.balancer_file.display()));
+    let to_gateways = edge.as_ref().map_or_else(String::new, |edge| {
+        let ca_file = edge.ca_file.display();
+        format!(" ssl verify required ca-file {ca_file} sni str(localhost) check-sni localhost alpn http/1.1")
+    });
     let lines = |suffix: &str| -> String {
         let line = |place: u16| {
             let name = gateway_name(place);
-            format!("    server {name} {} {}", plan.gateway(place), suffix.replace("NAME", &name))
+            let address = plan.gateway(place);
+            format!("    server {name} {address}{to_gateways} {}", suffix.replace("NAME", &name))
         };
         (0..spec.gateways).map(line).collect::<Vec<_>>().join("\n")
     };
-    HAPROXY_TEMPLATE
-        .replace("{{listen}}", &plan.balancer().to_string())
+    Ok(HAPROXY_TEMPLATE
+        .replace("{{listen}}", &format!("{}{to_browsers}", plan.balancer()))
         .replace("{{pages}}", &lines("check"))
-        .replace("{{sessions}}", &lines("track pages/NAME"))
+        .replace("{{sessions}}", &lines("track pages/NAME")))
 }
 
 #[cfg(test)]
@@ -181,11 +202,29 @@ mod tests {
 
     #[test]
     fn the_balancer_checks_every_gateway_once_and_leaves_no_blank_unfilled() {
-        let (spec, _, _) = case();
-        let text = haproxy(&spec, PortPlan { first: 9000 });
+        let (spec, layout, _) = case();
+        let text = haproxy(&spec, &layout, PortPlan { first: 9000 }).unwrap();
         assert!(text.contains("bind 127.0.0.1:9000\n"), "{text}");
         assert!(text.contains("server b 127.0.0.1:9002 check\n"), "{text}");
         assert!(text.contains("server b 127.0.0.1:9002 track pages/b\n"), "{text}");
         assert!(!text.contains("{{"), "{text}");
+    }
+
+    #[test]
+    fn with_certificates_for_browsers_everybody_speaks_tls_and_trusts_the_own_authority_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spec, _, identity) = case();
+        let layout = Layout::new(dir.path());
+        layout.prepare().unwrap();
+        let edge = Authority::open(layout.tls()).unwrap().edge().unwrap();
+        let text = haproxy(&spec, &layout, PortPlan { first: 9000 }).unwrap();
+        let (balancer, ca) = (edge.balancer_file.display(), edge.ca_file.display());
+        assert!(text.contains(&format!("bind 127.0.0.1:9000 ssl crt {balancer} ")), "{text}");
+        let server = format!("server b 127.0.0.1:9002 ssl verify required ca-file {ca} ");
+        assert_eq!(text.matches(&server).count(), 2, "{text}");
+        let table: Table = toml::from_str(&gateway(&spec, &layout, &identity).unwrap()).unwrap();
+        assert_eq!(table["tls_key_file"].as_str(), edge.gateway_key_file.to_str());
+        assert!(table["origins"].as_array().unwrap().contains(&"https://localhost:9000".into()));
+        assert!(table.get("tls").is_some(), "who has an authority uses it everywhere");
     }
 }

@@ -1,6 +1,7 @@
 //! One HTTP/1.1 request over a connection of its own: for health checks and for the tests' REST calls.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,11 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONNECTION, HOST};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::error::{Attempt, Error, Result};
 
@@ -23,6 +28,7 @@ pub struct Call {
     headers: Vec<(String, String)>,
     body: Bytes,
     deadline: Duration,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Call {
@@ -39,6 +45,7 @@ impl Call {
             headers: Vec::new(),
             body: Bytes::new(),
             deadline: Duration::from_secs(2),
+            tls: None,
         }
     }
 
@@ -63,6 +70,13 @@ impl Call {
         self
     }
 
+    /// Over TLS, if there is anything to trust; the other end is asked for as `localhost`.
+    #[must_use]
+    pub fn over(mut self, tls: Option<Arc<ClientConfig>>) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// Sends it and reads the whole answer.
     ///
     /// # Errors
@@ -79,6 +93,20 @@ impl Call {
     async fn exchange(self, to: SocketAddr) -> Result<Response<Bytes>> {
         let stream = TcpStream::connect(to).await.attempt(|| "connect".to_owned())?;
         stream.set_nodelay(true).attempt(|| "set TCP_NODELAY".to_owned())?;
+        match self.tls.clone() {
+            None => self.speak(to, stream).await,
+            Some(tls) => {
+                let name = ServerName::try_from("localhost").expect("a DNS name");
+                let stream = TlsConnector::from(tls).connect(name, stream).await;
+                self.speak(to, stream.attempt(|| "agree on TLS".to_owned())?).await
+            }
+        }
+    }
+
+    async fn speak<S>(self, to: SocketAddr, stream: S) -> Result<Response<Bytes>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .attempt(|| "speak HTTP".to_owned())?;

@@ -107,7 +107,8 @@ struct Up {
     /// Run without HAProxy even if it is installed
     #[arg(long)]
     no_balancer: bool,
-    /// Let the processes know each other by certificates, made under the data directory; one that has them keeps them
+    /// TLS everywhere: the processes know each other by certificates, and browsers come by HTTPS. Made under the data
+    /// directory, which keeps them
     #[arg(long)]
     tls: bool,
     /// Folder with the built page
@@ -284,6 +285,7 @@ async fn run_up(up: Up) -> Result<ExitCode, Error> {
     spec.replicas = up.replicas;
     spec.gateways = up.gateways;
     spec.tls = up.tls;
+    spec.edge_tls = up.tls;
     spec.ports = up.port.map(Ports::From);
     spec.balancer = if up.no_balancer { Balancer::None } else { Balancer::if_installed() };
     spec.page_dir = match up.page_dir {
@@ -338,21 +340,28 @@ async fn run_up(up: Up) -> Result<ExitCode, Error> {
 
 fn welcome(cluster: &Cluster, detached: bool) -> String {
     let dir = cluster.layout().dir().display();
+    let scheme = if cluster.has_edge_tls() { "https" } else { "http" };
+    let trust = if cluster.has_edge_tls() {
+        let ca_file = cluster.layout().tls().join("ca.pem");
+        format!("  Trust    {} in your browser, or tell it to go on\n", ca_file.display())
+    } else {
+        String::new()
+    };
     let line = |(name, place): (String, u16)| {
-        format!("           http://{}  gateway {name}", localhost(cluster.plan().gateway(place).port()))
+        format!("           {scheme}://{}  gateway {name}", localhost(cluster.plan().gateway(place).port()))
     };
     let gateways: Vec<String> = cluster.gateways().into_iter().zip(0..).map(line).collect();
     let gateways = gateways.join("\n");
     let port = cluster.front().port();
     let open = if cluster.has_balancer() {
         format!(
-            "  Open     http://{}  twice: the balancer gives each window another gateway.",
+            "  Open     {scheme}://{}  twice: the balancer gives each window another gateway.",
             localhost(port)
         )
     } else {
         format!(
             "  Without HAProxy (not installed, or not wanted) nothing spreads the windows over the gateways.\n  \
-             Open     http://{}  or another gateway below.",
+             Open     {scheme}://{}  or another gateway below.",
             localhost(port)
         )
     };
@@ -362,9 +371,9 @@ fn welcome(cluster: &Cluster, detached: bool) -> String {
         format!("Ctrl-C here, or deploy/down --data-dir {dir}")
     };
     format!(
-        "\nQuorate serves.\n\n{open}\n{gateways}\n\n  \
+        "\nQuorate serves.\n\n{open}\n{gateways}\n\n{trust}  \
          Sign up  with any user name and a password of 8 characters or more; there are no accounts yet.\n  \
-         Two      people in one browser: http://localhost:{port} and http://127.0.0.1:{port} keep separate sign-ins.\n  \
+         Two      people in one browser: {scheme}://localhost:{port} and {scheme}://127.0.0.1:{port} keep separate sign-ins.\n  \
          Kill     deploy/replica leader kill --data-dir {dir}    kill -9 for whoever leads\n           \
          deploy/replica 1 start --data-dir {dir}        brings number 1 back\n           \
          deploy/gateway a kill --data-dir {dir}         its windows go on through another\n  \

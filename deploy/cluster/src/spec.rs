@@ -101,6 +101,9 @@ pub struct Spec {
     pub replica_keys_of: BTreeMap<u16, toml::Table>,
     /// Whether processes know each other by certificates, made under the data directory. One that has them keeps them.
     pub tls: bool,
+    /// Whether browsers come by TLS, to the balancer and to each gateway. A data directory that has certificates for it
+    /// keeps them.
+    pub edge_tls: bool,
     /// Replicas that run elsewhere than in this program's network, by id: their addresses need certificates.
     pub hosts: BTreeMap<u16, Host>,
     /// Environment of all processes, for instance `RUST_LOG`.
@@ -124,6 +127,7 @@ impl Spec {
             replica_keys: toml::Table::new(),
             replica_keys_of: BTreeMap::new(),
             tls: false,
+            edge_tls: false,
             hosts: BTreeMap::new(),
             environment: BTreeMap::new(),
             bond: Bond::Free,

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::rpc::admin_client::AdminClient;
 use quorate_proto::rpc::{Membership, StatusRequest, StatusResponse};
 use quorate_tls::Credentials;
+use rustls::ClientConfig;
 use serde::Serialize;
 use serde_json::Value;
 use tonic::transport::Endpoint;
@@ -224,7 +226,9 @@ impl Cluster {
         let mut gateways = Vec::new();
         for name in self.gateways() {
             let (activity, pid) = self.activity(&Member::Gateway(name.clone()))?;
-            gateways.push(gateway_row(&name, self.gateway_address(&name)?, activity, pid).await);
+            gateways.push(
+                gateway_row(&name, self.gateway_address(&name)?, self.edge_trust()?, activity, pid).await,
+            );
         }
         let hashes: Vec<&String> = replicas.iter().filter_map(|row: &ReplicaRow| row.hash.as_ref()).collect();
         let agree = (hashes.len() >= 2).then(|| hashes.windows(2).all(|pair| pair[0] == pair[1]));
@@ -289,7 +293,13 @@ fn replica_row(
     row
 }
 
-async fn gateway_row(name: &str, http: SocketAddr, activity: Activity, pid: Option<u32>) -> GatewayRow {
+async fn gateway_row(
+    name: &str,
+    http: SocketAddr,
+    trust: Option<Arc<ClientConfig>>,
+    activity: Activity,
+    pid: Option<u32>,
+) -> GatewayRow {
     let mut row = GatewayRow {
         id: name.to_owned(),
         state: word(activity).to_owned(),
@@ -303,8 +313,9 @@ async fn gateway_row(name: &str, http: SocketAddr, activity: Activity, pid: Opti
     if activity != Activity::Running {
         return row;
     }
-    let Ok(statusz) = Call::get("/statusz").deadline(ANSWER_WAIT).send(http).await else { return row };
-    let ready = Call::get("/readyz").deadline(ANSWER_WAIT).send(http).await;
+    let ask = async |path: &str| Call::get(path).deadline(ANSWER_WAIT).over(trust.clone()).send(http).await;
+    let Ok(statusz) = ask("/statusz").await else { return row };
+    let ready = ask("/readyz").await;
     row.state =
         if ready.is_ok_and(|answer| answer.status() == 200) { "ready" } else { "not ready" }.to_owned();
     if let Ok(Value::Object(mut fields)) = serde_json::from_slice(statusz.body()) {

@@ -7,6 +7,7 @@
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use quorate_tls::{Files, Role};
@@ -14,6 +15,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::{Attempt, Result};
 use crate::layout::write_atomically;
@@ -21,6 +25,26 @@ use crate::layout::write_atomically;
 /// Certificates of a cluster on one machine end with their data directory; nobody is there to renew them.
 const YEARS: i32 = 10;
 const SECONDS_PER_YEAR: u64 = 31_556_952;
+
+/// The gateways' certificate for browsers.
+const EDGE: &str = "edge";
+/// The balancer's certificate for browsers, its key in the same file: HAProxy wants it so.
+const BALANCER: &str = "balancer";
+/// How browsers call this machine.
+const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// Where the certificates that browsers see are.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    /// Whom to trust.
+    pub ca_file: PathBuf,
+    /// The gateways'.
+    pub gateway_cert_file: PathBuf,
+    /// The key of that.
+    pub gateway_key_file: PathBuf,
+    /// The balancer's, with its key.
+    pub balancer_file: PathBuf,
+}
 
 /// An authority in a folder: `ca.pem`, `ca.key`, and what it issued.
 #[derive(Debug, Clone)]
@@ -89,6 +113,28 @@ impl Authority {
         Ok(files)
     }
 
+    /// The certificate that gateways show to browsers, and one in a single file with its key for the balancer; issued if
+    /// there are none. Both are for this machine's own names.
+    ///
+    /// # Errors
+    /// As [`Self::files`].
+    pub fn edge(&self) -> Result<Edge> {
+        let (edge, balancer) = (self.places(EDGE), self.places(BALANCER));
+        if !edge.cert_file.exists() {
+            let files = self.issue(BALANCER, &LOCAL_NAMES, Validity::usual())?;
+            let read = |path: &Path| fs::read(path).attempt(|| format!("read {}", path.display()));
+            let both = [read(&files.cert_file)?, read(&files.key_file)?].concat();
+            write_atomically(&files.cert_file, &both)?;
+            self.issue(EDGE, &LOCAL_NAMES, Validity::usual())?;
+        }
+        Ok(Edge {
+            ca_file: edge.ca_file,
+            gateway_cert_file: edge.cert_file,
+            gateway_key_file: edge.key_file,
+            balancer_file: balancer.cert_file,
+        })
+    }
+
     /// Where the files of a process are.
     pub fn places(&self, process: &str) -> Files {
         Files {
@@ -142,6 +188,26 @@ fn authority_params() -> CertificateParams {
 /// Whether a cluster has certificates.
 pub(crate) fn has_certificates(dir: &Path) -> bool {
     dir.join("ca.pem").exists()
+}
+
+/// Whether browsers come to a cluster by TLS.
+pub(crate) fn has_edge(dir: &Path) -> bool {
+    dir.join(format!("{EDGE}.pem")).exists()
+}
+
+/// A client's side of TLS that trusts one authority: for health checks and tests.
+///
+/// # Errors
+/// When the file cannot be read or holds none.
+pub fn trusting(ca_file: &Path) -> Result<Arc<ClientConfig>> {
+    let what = || format!("use {}", ca_file.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca_file).attempt(what)? {
+        roots.add(certificate.attempt(what)?).attempt(what)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(Arc::new(config.attempt(what)?.with_root_certificates(roots).with_no_client_auth()))
 }
 
 #[cfg(test)]

@@ -51,9 +51,6 @@ const SECURITY_HEADERS: [(&str, &str); 7] = [
     ("x-frame-options", "DENY"),
 ];
 
-/// For two years, subdomains included, as Mozilla's guidelines have it.
-const STRICT_TRANSPORT: (&str, &str) = ("strict-transport-security", "max-age=63072000; includeSubDomains");
-
 type AnswerBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The place of a connection that has not said who it is; a socket takes it along.
@@ -65,16 +62,20 @@ pub(super) struct Routes {
     origins: Arc<OriginPolicy>,
     strangers: Arc<Strangers>,
     rest: BoxedFilter<(WarpResponse,)>,
-    /// Browsers come by TLS, here or at a balancer.
-    is_secure: bool,
+    /// What `Strict-Transport-Security` says, if browsers come by TLS, here or at a balancer.
+    strict_transport: Option<HeaderValue>,
 }
 
 impl Routes {
     pub(super) fn new(gateway: Arc<Gateway>, strangers: Arc<Strangers>) -> Self {
         let origins = Arc::new(OriginPolicy::new(&gateway.config.origins));
         let rest = rest::routes(Arc::clone(&gateway), Arc::clone(&origins));
-        let is_secure = gateway.config.is_secure();
-        Self { gateway, origins, strangers, rest, is_secure }
+        let seconds = gateway.config.strict_transport_seconds;
+        let strict_transport = (gateway.config.is_secure() && seconds > 0).then(|| {
+            let value = format!("max-age={seconds}; includeSubDomains");
+            HeaderValue::from_str(&value).expect("a number and words are header characters")
+        });
+        Self { gateway, origins, strangers, rest, strict_transport }
     }
 
     pub(super) async fn answer(
@@ -99,9 +100,8 @@ impl Routes {
         for (name, value) in SECURITY_HEADERS {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
-        if self.is_secure {
-            let (name, value) = STRICT_TRANSPORT;
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        if let Some(value) = &self.strict_transport {
+            response.headers_mut().insert(hyper::header::STRICT_TRANSPORT_SECURITY, value.clone());
         }
         let class = format!("{}xx", response.status().as_u16() / 100);
         Metrics::count(&self.gateway.metrics.http_answers, &class);
@@ -147,11 +147,18 @@ impl Routes {
 
     async fn rest(&self, request: Request<Incoming>) -> Response<AnswerBody> {
         let (parts, body) = request.into_parts();
+        let too_large = || {
+            let message = format!("a body has at most {BODY_BYTES_MAX} bytes");
+            closing(problem(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, &message))
+        };
+        // Said in the header: not waited for.
+        if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+            return too_large();
+        }
         let bytes = match timeout(BODY_WAIT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
             Ok(Ok(collected)) => collected.to_bytes(),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                let message = format!("a body has at most {BODY_BYTES_MAX} bytes");
-                return closing(problem(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, &message));
+                return too_large();
             }
             Ok(Err(_)) => {
                 return closing(problem(StatusCode::BAD_REQUEST, ErrorCode::Malformed, "the body broke off"));
