@@ -390,7 +390,7 @@ async fn paused_leader(test: &TestCluster) -> anyhow::Result<()> {
         linearizable: true,
         user_id: scene.grants[0].user.id,
         session_id: Uuid::parse_str(&scene.grants[0].session)?.as_bytes().to_vec().into(),
-        query: Some(read_request::Query::Conversation(ConversationQuery { conversation_id })),
+        query: Some(read_request::Query::Conversation(ConversationQuery { conversation_id, marks: false })),
         ..ReadRequest::default()
     };
     for pause in 0..pauses {
