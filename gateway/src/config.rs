@@ -23,6 +23,9 @@ const DRAIN_SPREAD_MS: u64 = 1_000;
 const STRICT_TRANSPORT_SECONDS: u64 = 63_072_000;
 /// Default of [`Config::strangers_per_address_max`]: more than a browser's six connections for each of forty people.
 const STRANGERS_PER_ADDRESS_MAX: usize = 256;
+/// Default of [`Config::sessions_per_second`]: 2,000 sessions of a gateway that is gone are back on two others within 4 s,
+/// and a core has half of its time left for those that are there.
+const SESSIONS_PER_SECOND: u32 = 250;
 
 /// What a gateway is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +80,8 @@ pub struct Config {
     pub strict_transport_seconds: u64,
     /// For conformance tests, on loopback only: `/debug/echo` gives back messages up to this long. 0: there is no such route.
     pub debug_echo_bytes_max: usize,
+    /// Sessions that begin in a second, twice as many at once; more are told `bye 4105` and when to come. 0 for no limit.
+    pub sessions_per_second: u32,
     /// One command in this many is traced through gateway, leader and followers (spans in the logs); 0 for none.
     pub trace_one_in: u64,
     /// What clients must keep to.
@@ -111,6 +116,7 @@ impl Default for Config {
             tls_key_file: None,
             strict_transport_seconds: STRICT_TRANSPORT_SECONDS,
             debug_echo_bytes_max: 0,
+            sessions_per_second: SESSIONS_PER_SECOND,
             trace_one_in: 0,
             limits: SessionLimits::default(),
             tls: None,
@@ -291,8 +297,60 @@ impl Config {
             return fail("limits.frames_burst must be above 0 when frames_per_second is".into());
         }
         self.certificate()?;
+        check_bounds(limits).map_err(ConfigError::Setting)?;
         self.credentials().map(|_| ())
     }
+}
+
+/// Limits that replicas keep as well may only be lowered here; some are theirs alone.
+fn check_bounds(limits: &SessionLimits) -> Result<(), String> {
+    let known = SessionLimits::default();
+    let lowered = [
+        ("since_pairs_max", limits.since_pairs_max, known.since_pairs_max),
+        ("resume_events_max", limits.resume_events_max as usize, known.resume_events_max as usize),
+    ];
+    for (name, set, max) in lowered {
+        if !(1..=max).contains(&set) {
+            return Err(format!("limits.{name} is 1 to {max}, not {set}"));
+        }
+    }
+    let bounded = [
+        ("open_rooms_max", limits.open_rooms_max, 1, 10_000),
+        ("outbox_frames_max", limits.outbox_frames_max, 16, 100_000),
+        ("outbox_bytes_max", limits.outbox_bytes_max, FRAME_BYTES_MAX, 64 << 20),
+    ];
+    for (name, set, min, max) in bounded {
+        if !(min..=max).contains(&set) {
+            return Err(format!("limits.{name} is {min} to {max}, not {set}"));
+        }
+    }
+    let elsewhere = [
+        (
+            "presence_members_max",
+            limits.presence_members_max as usize,
+            known.presence_members_max as usize,
+            "the replicas",
+        ),
+        (
+            "receipt_members_max",
+            limits.receipt_members_max as usize,
+            known.receipt_members_max as usize,
+            "the replicas",
+        ),
+        ("members_max", limits.members_max, known.members_max, "the replicas"),
+        (
+            "sockets_per_user_max",
+            limits.sockets_per_user_max,
+            known.sockets_per_user_max,
+            "`sockets_per_user_max` outside of [limits]",
+        ),
+    ];
+    for (name, set, value, who) in elsewhere {
+        if set != value {
+            return Err(format!("limits.{name} is decided by {who}; leave it out"));
+        }
+    }
+    Ok(())
 }
 
 /// Without certificates gRPC stays on this machine.
@@ -392,6 +450,10 @@ mod tests {
         };
         assert!(line(echo_everywhere).contains("loopback"));
         assert!(line(|c| c.limits.text_bytes_max = c.limits.frame_bytes_max).contains("text_bytes_max"));
+        assert!(line(|c| c.limits.since_pairs_max = 129).contains("since_pairs_max"));
+        assert!(line(|c| c.limits.outbox_frames_max = 0).contains("outbox_frames_max"));
+        assert!(line(|c| c.limits.members_max = 1).contains("replicas"));
+        assert!(line(|c| c.limits.sockets_per_user_max = 0).contains("outside of [limits]"));
         for origin in
             ["chat.example.org", "https://*.example.org", "https://a/b", "https://A.example.org", "null"]
         {

@@ -1,7 +1,8 @@
 //! What every part of a running gateway shares: handles and configuration, nothing else.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use quorate_tls::Credentials;
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use crate::reads::Reader;
 use crate::replicas::Replicas;
 use crate::rest::Calls;
 use crate::server::DrainPhase;
+use crate::session::admission::Admission;
 use crate::session::users::Users;
 
 /// One running gateway.
@@ -40,6 +42,10 @@ pub struct Gateway {
     pub users: Arc<Users>,
     /// Calls per user.
     pub calls: Calls,
+    /// How many sessions begin at a time.
+    pub admission: Mutex<Admission>,
+    /// When it was started.
+    pub started: Instant,
     /// Sockets in all.
     pub sockets: AtomicUsize,
     /// Whether it is about to end.
@@ -74,7 +80,13 @@ impl Gateway {
             feed_leader,
             config.trace_one_in,
         );
-        let hub = Hub::start(Arc::clone(&replicas), reader.clone(), Arc::clone(&metrics), leader_seen);
+        let hub = Hub::start(
+            &config.name,
+            Arc::clone(&replicas),
+            reader.clone(),
+            Arc::clone(&metrics),
+            leader_seen,
+        );
         let tokens = TokenVerifier::new(&config.cluster, reader.clone());
         let accounts =
             Accounts::new(reader.clone(), leader.clone(), config.argon2_concurrency, Arc::clone(&metrics));
@@ -90,6 +102,8 @@ impl Gateway {
             accounts,
             users,
             calls,
+            admission: Mutex::new(Admission::new(config.sessions_per_second)),
+            started: Instant::now(),
             sockets: AtomicUsize::new(0),
             drain,
             config,

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::WireError;
-use crate::frame::{Ack, ConversationSummary, Event, User};
+use crate::frame::{Ack, ConversationSummary, Event, MemberMarks, User};
 use crate::ids::{ConversationId, Index, Revision, Sequence, Version};
 
 /// Name of the refresh cookie: `HttpOnly; SameSite=Strict; Path=/api/v1/sessions`. Value: `<session uuid>.<secret, base64url>`.
@@ -100,6 +100,9 @@ pub enum OneConversation {
     Conversation {
         /// The summary.
         conversation: Box<ConversationSummary>,
+        /// How far its members have come and who of them is there.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        marks: Vec<MemberMarks>,
         /// The state that was read.
         as_of_index: Index,
     },

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     /// The fields that tell one shape from another.
-    const TAGS: [&str; 3] = ["type", "kind", "action"];
+    const TAGS: [&str; 4] = ["type", "kind", "action", "signal"];
 
     fn file(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(name)

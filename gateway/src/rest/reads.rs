@@ -149,7 +149,7 @@ pub(super) async fn conversations(call: Call) -> Answer {
 pub(super) async fn conversation(call: Call) -> Answer {
     let identity = call.identity().await?;
     let FreshnessQuery { min_index } = call.query()?;
-    let asked = Query::Open(call.number(0)?);
+    let asked = Query::Open { conversation: call.number(0)?, signals: false };
     let seen = fresh(&call, &identity, min_index).await?;
     let (body, _) = answer(&call.gateway, &identity, seen, asked).await?;
     Ok(json(StatusCode::OK, &body))

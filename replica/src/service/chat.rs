@@ -238,7 +238,7 @@ impl Chat for ChatService {
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<ReadResponse>, Status> {
         let request = request.into_inner();
         self.wait_for(request.min_index, request.linearizable).await?;
-        read::answer(self.node.store(), request).map(Response::new).map_err(|error| {
+        read::answer(self.node.store(), self.node.signals(), request).map(Response::new).map_err(|error| {
             tracing::error!(%error, "a read failed");
             Status::internal(error.to_string())
         })
