@@ -77,6 +77,8 @@ class WebSocket:
                 first, second = self._take(2)
             except socket.timeout:
                 return None
+            # What has begun comes whole.
+            self.tcp.settimeout(WAIT_S)
             length = second & 0x7F
             if length == 126:
                 (length,) = struct.unpack("!H", self._take(2))
@@ -249,7 +251,7 @@ class Person:
         frame = {
             "type": "send", "conversation": conversation, "client_message_id": identifier,
             "text": text, "first_sent": self.log_time,
-        }  # fmt: skip
+        }
         self.outbox[identifier] = frame
         self.say(frame)
 
@@ -258,16 +260,22 @@ class Person:
         self.drops += 1
         self.connect()
 
-    def settle(self, conversation, count):
-        """Until everything of her own is acknowledged and everything of everybody's has come."""
-        end = time.monotonic() + WAIT_S
-        while self.outbox or len(self.texts.get(conversation, [])) < count:
-            if time.monotonic() > end:
-                raise SystemExit(f"{self.name}: {len(self.outbox)} unacknowledged, {self.texts}")
-            try:
-                self.read(0.2)
-            except (Closed, OSError):
-                self.connect()
+    def turn(self):
+        """A moment of this person's life."""
+        try:
+            self.read(0.02)
+        except (Closed, OSError):
+            self.connect()
+
+
+def settle(people, conversation, count):
+    """Until everything of everybody is acknowledged and has come to everybody."""
+    end = time.monotonic() + WAIT_S
+    while any(person.outbox or len(person.texts.get(conversation, [])) < count for person in people):
+        if time.monotonic() > end:
+            raise SystemExit("; ".join(f"{p.name}: {len(p.outbox)} unacknowledged, {p.texts}" for p in people))
+        for person in people:
+            person.turn()
 
 
 def main():
@@ -281,7 +289,7 @@ def main():
         person.connect()
 
     made = ana.ask({"type": "do", "client_message_id": str(uuid.uuid4()), "first_sent": 0,
-                    "command": {"action": "create_direct", "user": bob.name}})  # fmt: skip
+                    "command": {"action": "create_direct", "user": bob.name}})
     room = made["conversation"]
     expected = set()
     rounds, burst = 6, 3
@@ -293,8 +301,7 @@ def main():
                 person.send(room, text)
         # Ana loses her connection with sends on the way; bob talks on while she is away.
         ana.drop()
-        for person in (ana, bob):
-            person.settle(room, len(expected))
+        settle((ana, bob), room, len(expected))
 
     # The same over REST, twice under one key, by another gateway.
     key, text = str(uuid.uuid4()), "by REST"
@@ -302,8 +309,7 @@ def main():
     path = f"/conversations/{room}/messages"
     first = rest.call("POST", path, {"text": text}, ana.token, key)
     again = rest.call("POST", path, {"text": text}, ana.token, key)
-    for person in (ana, bob):
-        person.settle(room, len(expected))
+    settle((ana, bob), room, len(expected))
     page = rest.call("GET", f"{path}?limit=100&min_index={first['index']}", token=bob.token)
     history = [message["text"] for message in page["messages"]]
 
