@@ -1,6 +1,7 @@
 //! REST and the socket are two doors to one room: the same commands, ids, refusals and indexes.
 
 use anyhow::{Context as _, ensure};
+use quorate_cluster::wait_until;
 use quorate_proto::frame::{Body, EventKind};
 use quorate_tests::client::{Received, Socket, rest};
 use quorate_tests::harness::TestCluster;
@@ -80,8 +81,14 @@ async fn story(test: &TestCluster) -> anyhow::Result<()> {
     let number = sent["sequence"].as_u64().context("a sequence")?;
     let path = at(&format!("/messages/{number}"));
     let edit = |text: &str| Some(json!({"text": text, "if_revision": 0}));
-    let (status, edited) = call(b, ana, "PUT", &path, None, edit("first")).await?;
-    ensure!(status == 200 && edited["revision"] == 1, "{status} {edited}");
+    // A young cluster edits once its leader has heard that every replica can.
+    let edited = wait_until("an edit", CALL_WAIT, || async {
+        let (status, said) =
+            call(b, ana, "PUT", &path, None, edit("first")).await.map_err(|error| error.to_string())?;
+        if status == 200 { Ok(said) } else { Err(format!("{status} {said}")) }
+    })
+    .await?;
+    ensure!(edited["revision"] == 1, "{edited}");
     let (status, conflict) = call(a, ana, "PUT", &path, None, edit("second")).await?;
     ensure!(status == 409 && conflict["error"]["revision"] == 1, "{status} {conflict}");
     let (status, refused) = call(a, bob, "PUT", &path, None, edit("not mine")).await?;
