@@ -4,17 +4,21 @@
 //! code 2. Must not know how anything is served; it hands a checked [`Config`] and a bound socket to [`crate::run`].
 
 use std::io::IsTerminal as _;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::config::{Config, ConfigError};
 
+/// Connections that wait in the kernel to be accepted. Beyond it the kernel forgets that it said yes: a caller believes to be
+/// connected and waits for seconds. The usual 128 is less than what comes back at once when another gateway dies.
+const BACKLOG: u32 = 4_096;
 /// Exit code of a user's mistake.
 const EXIT_USAGE: u8 = 2;
 
@@ -129,7 +133,14 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     start_logs(args.log_format);
-    let listener = match bind(config.listen) {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("gateway failed: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let listener = match bind(&runtime, config.listen) {
         Ok(listener) => listener,
         Err(error) => {
             return usage(&format!(
@@ -138,7 +149,7 @@ pub fn main() -> ExitCode {
             ));
         }
     };
-    match serve(config, listener) {
+    match serve(&runtime, config, listener) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("gateway failed: {error:#}");
@@ -147,19 +158,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Binds before the runtime starts, so that a taken port is told from everything else.
-fn bind(address: SocketAddr) -> std::io::Result<StdTcpListener> {
-    let listener = StdTcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+/// Binds before anything else starts, so that a taken port is told from everything else.
+fn bind(runtime: &Runtime, address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A port whose last connections linger may be used again at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let _inside = runtime.enter();
+    socket.listen(BACKLOG)
 }
 
-fn serve(config: Config, listener: StdTcpListener) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::from_std(listener)?;
-        crate::run(config, listener, crate::server::signals()?).await
-    })
+fn serve(runtime: &Runtime, config: Config, listener: TcpListener) -> anyhow::Result<()> {
+    runtime.block_on(async { crate::run(config, listener, crate::server::signals()?).await })
 }
 
 fn start_logs(format: LogFormat) {
@@ -231,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_refused() {
-        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        assert!(bind(first.local_addr().unwrap()).is_err());
+        let runtime = Runtime::new().unwrap();
+        let first = bind(&runtime, "127.0.0.1:0".parse().unwrap()).unwrap();
+        assert!(bind(&runtime, first.local_addr().unwrap()).is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! The bytes of one connection, with three things that hyper leaves open: a peer that never says a word is let go (its
-//! clock for a request's header starts with the first byte), so is a reader that takes nothing, and an answer that hyper gives by itself (to what is no HTTP) says and carries what every other answer does.
+//! The bytes of one connection, with two things that hyper leaves open: a reader that takes nothing is let go, and an
+//! answer that hyper gives by itself (to what is no HTTP) says and carries what every other answer does.
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -26,8 +26,6 @@ const OURS: &[u8] = b"\r\nx-content-type-options: ";
 pub(super) struct Guarded<S> {
     inner: S,
     stall_wait: Duration,
-    /// Runs until the first byte comes.
-    silent: Option<Pin<Box<Sleep>>>,
     /// Runs while the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     /// What is left of an answer put in the place of hyper's.
@@ -35,10 +33,8 @@ pub(super) struct Guarded<S> {
 }
 
 impl<S> Guarded<S> {
-    /// Lets the peer go that says nothing for `first_byte_wait`.
-    pub(super) fn new(inner: S, first_byte_wait: Duration) -> Self {
-        let silent = Some(Box::pin(sleep(first_byte_wait)));
-        Self { inner, stall_wait: STALL_WAIT, silent, stalled: None, pending: Vec::new() }
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner, stall_wait: STALL_WAIT, stalled: None, pending: Vec::new() }
     }
 }
 
@@ -79,18 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(cx, into) {
-            this.silent = None;
-            return Poll::Ready(read);
-        }
-        match &mut this.silent {
-            Some(silent) => {
-                ready!(silent.as_mut().poll(cx));
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer says nothing")))
-            }
-            None => Poll::Pending,
-        }
+        Pin::new(&mut self.get_mut().inner).poll_read(cx, into)
     }
 }
 
@@ -148,7 +133,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_of_hypers_own_is_said_in_our_words() {
         let (near, mut far) = tokio::io::duplex(64 * 1024);
-        let mut near = Guarded::new(near, STALL_WAIT);
+        let mut near = Guarded::new(near);
         near.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
             .await
             .unwrap();
@@ -177,22 +162,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_never_says_a_word_is_let_go_and_who_said_one_is_not() {
-        let (near, _far) = tokio::io::duplex(16);
-        let mut silent = Guarded::new(near, Duration::from_millis(50));
-        assert_eq!(silent.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        let (near, mut far) = tokio::io::duplex(16);
-        let mut spoke = Guarded::new(near, Duration::from_millis(50));
-        far.write_u8(7).await.unwrap();
-        assert_eq!(spoke.read_u8().await.unwrap(), 7);
-        let more = tokio::time::timeout(Duration::from_millis(200), spoke.read_u8()).await;
-        assert!(more.is_err(), "{more:?}");
-    }
-
-    #[tokio::test]
     async fn a_reader_that_takes_nothing_is_let_go() {
         let (near, _far) = tokio::io::duplex(16);
-        let mut near = Guarded { stall_wait: Duration::from_millis(50), ..Guarded::new(near, STALL_WAIT) };
+        let mut near = Guarded { stall_wait: Duration::from_millis(50), ..Guarded::new(near) };
         let error = near.write_all(&[0x81; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

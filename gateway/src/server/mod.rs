@@ -162,7 +162,7 @@ impl Door {
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_WAIT)
             .max_buf_size(READ_BUFFER_BYTES_MAX)
-            .serve_connection(TokioIo::new(Guarded::new(stream, HEADER_WAIT)), service)
+            .serve_connection(TokioIo::new(Guarded::new(stream)), service)
             .with_upgrades()
             .await;
         if let Err(error) = served {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use quorate_cluster::http::Call;
 use quorate_proto::frame::{Body, Request, SendMessage};
 use quorate_proto::ids::ClientMessageId;
 use quorate_tests::client::{Socket, rest};
@@ -22,6 +23,8 @@ use super::{cluster, gateway, nothing_broke};
 const CLOSED_WAIT: Duration = Duration::from_secs(10 + 8);
 /// Any ack of the good session beside them: generous, for two busy cores.
 const ACK_WAIT: Duration = Duration::from_secs(3);
+/// Connections made before it is looked whether the service is up.
+const CONNECTS_AT_ONCE: usize = 50;
 /// Between two messages of the good session.
 const PACE: Duration = Duration::from_millis(100);
 /// In parts of a second, how fast the slow ones write.
@@ -142,6 +145,11 @@ async fn slow(test: &TestCluster) -> anyhow::Result<()> {
     let mut clients = JoinSet::new();
     for place in 0..count {
         let habit = HABITS[place % HABITS.len()];
+        // Whoever comes after these is served: they have all been taken from the kernel's queue.
+        if place % CONNECTS_AT_ONCE == 0 {
+            let healthy = Call::get("/healthz").deadline(ACK_WAIT).send(a).await?;
+            ensure!(healthy.status() == 200, "{}", healthy.status());
+        }
         clients.spawn(async move { bad(a, habit).await.map(|let_for| (habit, let_for)) });
     }
     let mut longest = [Duration::ZERO; HABITS.len()];
