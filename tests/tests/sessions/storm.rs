@@ -23,8 +23,10 @@ use crate::ONE_AT_A_TIME;
 const USERS: usize = 8;
 /// Pairs of sessions at the gateways that stay, who write and hear all along.
 const STAYING: usize = 4;
-/// One message per staying session in this time.
+/// One message per staying session in this time for each 200 sessions that hear it: the cores are shared with those who read.
 const PACE: Duration = Duration::from_millis(100);
+/// See [`PACE`].
+const PACE_SESSIONS: usize = 200;
 /// How long it is measured before the kill, and after the last session is back.
 const CALM: Duration = Duration::from_secs(3);
 /// All sessions are back within this. The aim of the long form is 10 s; a slow machine takes longer for its handshakes.
@@ -190,6 +192,7 @@ async fn stay(
     at: SocketAddr,
     grant: SessionGrant,
     room: ConversationId,
+    pace: Duration,
     times: Arc<std::sync::Mutex<Histogram<u64>>>,
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
@@ -211,7 +214,7 @@ async fn stay(
                     let send = SendMessage { conversation: room, client_message_id: id, text, reply_to: None, first_sent: 0 };
                     socket.request(Request::Send(send)).await?;
                 }
-                due += PACE;
+                due += pace;
             }
             received = socket.next() => match received {
                 Received::Frame(frame) => match frame.body {
@@ -262,10 +265,11 @@ async fn storm(test: &TestCluster, sessions: usize) -> anyhow::Result<()> {
     let times = Arc::new(std::sync::Mutex::new(Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?));
     let (stop, stopped) = watch::channel(false);
     let mut stays = JoinSet::new();
+    let pace = PACE * u32::try_from(sessions.div_ceil(PACE_SESSIONS))?;
     for place in 0..STAYING {
         let at = others[place % others.len()];
         let grant = grants[place % USERS].clone();
-        stays.spawn(stay(at, grant, room, Arc::clone(&times), stopped.clone()));
+        stays.spawn(stay(at, grant, room, pace, Arc::clone(&times), stopped.clone()));
     }
     let (inside, count) = watch::channel(0_usize);
     let (end, last) = watch::channel(None);
