@@ -20,7 +20,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 const TOKEN_BYTES_MAX: usize = 4 * 1024;
 /// Keys that are known are asked for again after this, so that those which were removed go: a fraction of the time that a key
 /// is published before it signs.
-const KEEP_CURRENT_INTERVAL: Duration = Duration::from_secs(20);
+const KEEP_CURRENT_INTERVAL: Duration = Duration::from_secs(10);
 /// An Ed25519 public key.
 const KEY_BYTES: usize = 32;
 
@@ -306,6 +306,16 @@ mod tests {
             ("negative exp", sign(&header(), &with(claims(), "exp", json!(-1)), &key)),
             ("sub is no number", sign(&header(), &with(claims(), "sub", json!("root")), &key)),
             ("sid is no UUID", sign(&header(), &with(claims(), "sid", json!("x")), &key)),
+            ("no issuer", sign(&header(), &with(claims(), "iss", Value::Null), &key)),
+            ("reads only, as text", sign(&header(), &with(claims(), "ro", json!("no")), &key)),
+            (
+                "a key of its own",
+                sign(
+                    &with(header(), "jwk", json!({"kty": "OKP", "crv": "Ed25519", "x": "AA"})),
+                    &claims(),
+                    &other,
+                ),
+            ),
             ("too long", "x".repeat(TOKEN_BYTES_MAX + 1)),
         ];
         for (what, token) in forged {
