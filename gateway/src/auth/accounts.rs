@@ -303,7 +303,7 @@ impl Accounts {
         let secret = RefreshSecret::parse(cookie).ok_or_else(signed_out)?;
         let index = self.reader.known_index();
         if self.leader.write().borrow().state == WriteState::NoQuorum {
-            return self.token(&secret, index, true).await;
+            return self.reading_token(&secret).await;
         }
         let salt: [u8; 32] = clock::secret().map_err(no_randomness)?;
         let action = command::Action::RefreshSession(RefreshSession {
@@ -323,7 +323,7 @@ impl Accounts {
             // A leader of the version before: it keeps one secret for ever.
             Ok(Err(SubmitError::Malformed)) => return self.token(&secret, index, false).await,
             // Perhaps it is applied later: then the present secret is the one before, and still good for a while.
-            Ok(Err(_)) | Err(_) => return self.token(&secret, index, true).await,
+            Ok(Err(_)) | Err(_) => return self.reading_token(&secret).await,
         };
         let session = secret.session();
         match outcome.result {
@@ -347,6 +347,25 @@ impl Accounts {
                 _ => Err(convert::rejected(&rejected)),
             },
             _ => Err(internal("a replica answered something else")),
+        }
+    }
+
+    /// A token that reads only, while nothing can be committed. What is left of the replicas may lack the newest entries, or
+    /// not know that they are committed: then an older state must do, and "no such session" is no reason to sign anybody out.
+    async fn reading_token(&self, secret: &RefreshSecret) -> Result<Grant, WireError> {
+        let mut missing = internal("nobody was asked");
+        for min_index in [self.reader.known_index(), 0] {
+            match self.token(secret, min_index, true).await {
+                Ok(grant) => return Ok(grant),
+                Err(error) => missing = error,
+            }
+        }
+        match missing.code {
+            ErrorCode::Unauthenticated => {
+                let message = "no majority of replicas is there to say whether you are signed in";
+                Err(WireError::new(ErrorCode::Unavailable, message).retry_after(BUSY_RETRY_MS))
+            }
+            _ => Err(missing),
         }
     }
 

@@ -228,8 +228,8 @@ fn signing_now<'a>(
 
 fn due(keys: &[records::SigningKey], now_ms: u64, times: &KeyTimes) -> Option<Due> {
     let Some(newest) = keys.last() else { return Some(Due::New) };
-    // It replaces the newest when that has signed for a period.
-    if newest.created_ms.saturating_add(times.period_ms) <= now_ms.saturating_add(times.publish_ms) {
+    // Each begins to sign when it has been published for long enough, so they follow each other at this distance.
+    if newest.created_ms.saturating_add(times.period_ms) <= now_ms {
         return Some(Due::New);
     }
     let replaced_ms = keys.get(1)?.created_ms.saturating_add(times.publish_ms);
@@ -284,13 +284,13 @@ mod tests {
         const MIN: u64 = 60_000;
         let times = KeyTimes::default();
         assert_eq!(due(&[], 0, &times), Some(Due::New), "a cluster begins with one");
-        let keys = [key("a", 0), key("b", 24 * 60 * MIN - 15 * MIN)];
+        let keys = [key("a", 0), key("b", 24 * 60 * MIN)];
         let signs =
             |keys: &[records::SigningKey], now| signing_now(keys, now, &times).map(|key| key.kid.clone());
         assert_eq!(signs(&keys[..1], 0).as_deref(), Some("a"), "the first at once");
         assert_eq!(due(&keys[..1], keys[1].created_ms - 1, &times), None);
         assert_eq!(due(&keys[..1], keys[1].created_ms, &times), Some(Due::New));
-        let turn = 24 * 60 * MIN;
+        let turn = 24 * 60 * MIN + 15 * MIN;
         assert_eq!(signs(&keys, turn - 1).as_deref(), Some("a"));
         assert_eq!(signs(&keys, turn).as_deref(), Some("b"));
         assert_eq!(due(&keys, turn + 20 * MIN - 1, &times), None, "its tokens live for 15 minutes");

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use quorate_cluster::wait_until;
 use quorate_proto::error::ErrorCode;
 use quorate_tests::harness::{TestCluster, number};
 
 use super::device::{Device, try_sign_in};
-use super::start;
+use super::{WAIT, start};
 
 const RIGHT: &str = "correct horse battery";
 /// Tries that cost nothing, of each name.
@@ -55,6 +56,13 @@ async fn guesses(test: &TestCluster) -> anyhow::Result<()> {
     println!("{evaluated} of {} guesses evaluated in {seconds:.1} s", evaluated + throttled);
     ensure!((evaluated as f64) <= allowed, "{evaluated} guesses evaluated in {seconds:.1} s");
     ensure!(evaluated >= FREE && throttled > evaluated, "{evaluated} evaluated, {throttled} throttled");
+    // Whatever follows comes within the wait.
+    wait_until("a guess with a long wait ahead", WAIT, || async {
+        let answer = try_sign_in(gateways[0], "ana", "one more guess", "thief", None).await;
+        let wait_ms = answer.and_then(|answer| answer.problem()).ok().and_then(|problem| problem.error.retry_ms);
+        if wait_ms.is_some_and(|ms| ms > 3_000) { Ok(()) } else { Err(format!("{wait_ms:?} ms")) }
+    })
+    .await?;
     // The right password does not help a stranger now, and the owner's device is let in at once.
     let stranger = try_sign_in(gateways[1], "ana", RIGHT, "new device", None).await?;
     ensure!(stranger.status == 429 && stranger.code() == Some(ErrorCode::RateLimited), "{stranger:?}");

@@ -14,8 +14,8 @@ use super::device::{Device, closed};
 use super::{WAIT, start};
 
 /// Each key signs so long; it is read by every gateway before, and stays for so long after.
-const PERIOD_S: i64 = 6;
-const PUBLISH_S: i64 = 3;
+const PERIOD_S: i64 = 4;
+const PUBLISH_S: i64 = 2;
 const KEEP_S: i64 = 8;
 
 #[tokio::test(flavor = "multi_thread")]
