@@ -19,6 +19,10 @@ const DRAIN_GRACE_MS: u64 = 2_000;
 /// Default of [`Config::drain_spread_ms`]: a thousand sessions move at one a millisecond.
 const DRAIN_SPREAD_MS: u64 = 1_000;
 
+/// Default of [`Config::sessions_per_second`]: 2,000 sessions of a gateway that is gone are back on two others within 4 s,
+/// and a core has half of its time left for those that are there.
+const SESSIONS_PER_SECOND: u32 = 250;
+
 /// What a gateway is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -54,6 +58,8 @@ pub struct Config {
     pub sockets_max: usize,
     /// Sockets of one user on this gateway; 0 for no limit.
     pub sockets_per_user_max: usize,
+    /// Sessions that begin in a second, twice as many at once; more are told `bye 4105` and when to come. 0 for no limit.
+    pub sessions_per_second: u32,
     /// One command in this many is traced through gateway, leader and followers (spans in the logs); 0 for none.
     pub trace_one_in: u64,
     /// What clients must keep to.
@@ -81,6 +87,7 @@ impl Default for Config {
             pong_wait_ms: PONG_WAIT_MS,
             sockets_max: SOCKETS_MAX,
             sockets_per_user_max: SOCKETS_PER_USER_MAX,
+            sessions_per_second: SESSIONS_PER_SECOND,
             trace_one_in: 0,
             limits: SessionLimits::default(),
             tls: None,
@@ -233,8 +240,60 @@ impl Config {
         if limits.frames_per_second > 0 && limits.frames_burst == 0 {
             return fail("limits.frames_burst must be above 0 when frames_per_second is".into());
         }
+        check_bounds(limits).map_err(ConfigError::Setting)?;
         self.credentials().map(|_| ())
     }
+}
+
+/// Limits that replicas keep as well may only be lowered here; some are theirs alone.
+fn check_bounds(limits: &SessionLimits) -> Result<(), String> {
+    let known = SessionLimits::default();
+    let lowered = [
+        ("since_pairs_max", limits.since_pairs_max, known.since_pairs_max),
+        ("resume_events_max", limits.resume_events_max as usize, known.resume_events_max as usize),
+    ];
+    for (name, set, max) in lowered {
+        if !(1..=max).contains(&set) {
+            return Err(format!("limits.{name} is 1 to {max}, not {set}"));
+        }
+    }
+    let bounded = [
+        ("open_rooms_max", limits.open_rooms_max, 1, 10_000),
+        ("outbox_frames_max", limits.outbox_frames_max, 16, 100_000),
+        ("outbox_bytes_max", limits.outbox_bytes_max, FRAME_BYTES_MAX, 64 << 20),
+    ];
+    for (name, set, min, max) in bounded {
+        if !(min..=max).contains(&set) {
+            return Err(format!("limits.{name} is {min} to {max}, not {set}"));
+        }
+    }
+    let elsewhere = [
+        (
+            "presence_members_max",
+            limits.presence_members_max as usize,
+            known.presence_members_max as usize,
+            "the replicas",
+        ),
+        (
+            "receipt_members_max",
+            limits.receipt_members_max as usize,
+            known.receipt_members_max as usize,
+            "the replicas",
+        ),
+        ("members_max", limits.members_max, known.members_max, "the replicas"),
+        (
+            "sockets_per_user_max",
+            limits.sockets_per_user_max,
+            known.sockets_per_user_max,
+            "`sockets_per_user_max` outside of [limits]",
+        ),
+    ];
+    for (name, set, value, who) in elsewhere {
+        if set != value {
+            return Err(format!("limits.{name} is decided by {who}; leave it out"));
+        }
+    }
+    Ok(())
 }
 
 /// Without certificates gRPC stays on this machine.
@@ -328,6 +387,10 @@ mod tests {
         assert!(line(|c| c.replicas = vec!["127.0.0.1:1".into(); 2]).contains("twice"));
         assert!(line(|c| c.pong_wait_ms = c.ping_interval_ms + 1).contains("pong_wait_ms"));
         assert!(line(|c| c.limits.text_bytes_max = c.limits.frame_bytes_max).contains("text_bytes_max"));
+        assert!(line(|c| c.limits.since_pairs_max = 129).contains("since_pairs_max"));
+        assert!(line(|c| c.limits.outbox_frames_max = 0).contains("outbox_frames_max"));
+        assert!(line(|c| c.limits.members_max = 1).contains("replicas"));
+        assert!(line(|c| c.limits.sockets_per_user_max = 0).contains("outside of [limits]"));
         for origin in
             ["chat.example.org", "https://*.example.org", "https://a/b", "https://A.example.org", "null"]
         {

@@ -1,7 +1,8 @@
 //! What every part of a running gateway shares: handles and configuration, nothing else.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use quorate_tls::Credentials;
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::reads::Reader;
 use crate::replicas::Replicas;
 use crate::server::DrainPhase;
+use crate::session::admission::Admission;
 use crate::session::users::Users;
 
 /// One running gateway.
@@ -37,6 +39,10 @@ pub struct Gateway {
     pub accounts: Accounts,
     /// Sockets per user.
     pub users: Arc<Users>,
+    /// How many sessions begin at a time.
+    pub admission: Mutex<Admission>,
+    /// When it was started.
+    pub started: Instant,
     /// Sockets in all.
     pub sockets: AtomicUsize,
     /// Whether it is about to end.
@@ -71,7 +77,13 @@ impl Gateway {
             feed_leader,
             config.trace_one_in,
         );
-        let hub = Hub::start(Arc::clone(&replicas), reader.clone(), Arc::clone(&metrics), leader_seen);
+        let hub = Hub::start(
+            &config.name,
+            Arc::clone(&replicas),
+            reader.clone(),
+            Arc::clone(&metrics),
+            leader_seen,
+        );
         let tokens = TokenVerifier::new(&config.cluster, reader.clone());
         let accounts =
             Accounts::new(reader.clone(), leader.clone(), config.argon2_concurrency, Arc::clone(&metrics));
@@ -85,6 +97,8 @@ impl Gateway {
             tokens,
             accounts,
             users,
+            admission: Mutex::new(Admission::new(config.sessions_per_second)),
+            started: Instant::now(),
             sockets: AtomicUsize::new(0),
             drain,
             config,

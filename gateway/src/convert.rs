@@ -2,7 +2,8 @@
 
 use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::frame::{
-    self, Body, ConversationKind, ConversationSummary, EventKind, MeKind, Message, ServerFrame, User,
+    self, Body, ConversationKind, ConversationSummary, EventKind, MeKind, MemberMarks, Message,
+    PresenceState, ServerFrame, User,
 };
 use quorate_proto::ids::{ClientMessageId, TopicRef};
 use quorate_proto::rpc::{self, event, topic};
@@ -149,6 +150,38 @@ pub fn summary(summary: rpc::ConversationSummary) -> ConversationSummary {
         members: summary.members.into_iter().map(|member| user(Some(member))).collect(),
         last_message: summary.last_message.and_then(conversation_event),
     }
+}
+
+/// How present somebody is, as others are told it.
+pub fn presence(state: rpc::presence::State) -> PresenceState {
+    match state {
+        rpc::presence::State::Active => PresenceState::Active,
+        rpc::presence::State::Idle => PresenceState::Idle,
+        rpc::presence::State::Dnd => PresenceState::Dnd,
+        rpc::presence::State::Offline | rpc::presence::State::Invisible => PresenceState::Offline,
+        rpc::presence::State::Unknown => PresenceState::Unknown,
+    }
+}
+
+/// How present a client says she is; `None` for what only servers say.
+pub fn said_presence(state: PresenceState) -> Option<rpc::presence::State> {
+    match state {
+        PresenceState::Active => Some(rpc::presence::State::Active),
+        PresenceState::Idle => Some(rpc::presence::State::Idle),
+        PresenceState::Dnd => Some(rpc::presence::State::Dnd),
+        PresenceState::Invisible => Some(rpc::presence::State::Invisible),
+        PresenceState::Offline | PresenceState::Unknown => None,
+    }
+}
+
+/// How far the members have come.
+pub fn marks(marks: Vec<rpc::MemberMarks>) -> Vec<MemberMarks> {
+    let one = |mark: rpc::MemberMarks| {
+        let presence = presence(mark.presence());
+        let rpc::Receipt { read, delivered } = mark.receipt.unwrap_or_default();
+        MemberMarks { user: mark.user_id, read, delivered, presence }
+    };
+    marks.into_iter().map(one).collect()
 }
 
 /// A page of history.

@@ -13,6 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::session::outbox::Losses;
+
 /// The label of a counter that counts by kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Kind {
@@ -51,8 +53,23 @@ pub struct Metrics {
     pub delivered_index: Gauge<u64, AtomicU64>,
     /// Topics on the feed.
     pub topics: Gauge,
-    /// Sessions let go because they did not take what was theirs.
-    pub outbox_overflows: Counter,
+    /// What was let go for readers that did not take what was theirs, by kind: signal, merged (a signal replaced by a
+    /// newer one), room (became a gap), event (in a gap), session.
+    pub let_go: Family<Kind, Counter>,
+    /// Signals handed to sessions.
+    pub signals: Counter,
+    /// Conversations whose signals a session wants.
+    pub watched_conversations: Gauge,
+    /// Users who are present through this gateway.
+    pub present_users: Gauge,
+    /// Sessions told to come later, because too many came at once.
+    pub sessions_postponed: Counter,
+    /// Sessions that went on from a position.
+    pub sessions_resumed: Counter,
+    /// From `hello` to `welcome`.
+    pub open_seconds: Histogram,
+    /// From the hub's taking an event to the flush that ended with it, for one session each.
+    pub delivery_seconds: Histogram,
     /// Reads by result: ok, behind, unreachable, rejected.
     pub reads: Family<Kind, Counter>,
     /// Passwords hashed.
@@ -86,7 +103,15 @@ impl Default for Metrics {
             filled_events: Counter::default(),
             delivered_index: Gauge::default(),
             topics: Gauge::default(),
-            outbox_overflows: Counter::default(),
+            let_go: Family::default(),
+            signals: Counter::default(),
+            watched_conversations: Gauge::default(),
+            present_users: Gauge::default(),
+            sessions_postponed: Counter::default(),
+            sessions_resumed: Counter::default(),
+            open_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            // 0.1 ms to 13 s: an idle gateway to the longest write.
+            delivery_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 18)),
             reads: Family::default(),
             password_hashes: Counter::default(),
             http_answers: Family::default(),
@@ -117,7 +142,21 @@ impl Metrics {
             self.delivered_index.clone(),
         );
         r.register("topics", "Topics on the feed", self.topics.clone());
-        r.register("outbox_overflows", "Sessions let go as slow consumers", self.outbox_overflows.clone());
+        r.register("let_go", "What was let go for slow readers, by kind", self.let_go.clone());
+        r.register("signals", "Signals handed to sessions", self.signals.clone());
+        let help = "Conversations whose signals a session wants";
+        r.register("watched_conversations", help, self.watched_conversations.clone());
+        r.register("present_users", "Users present through this gateway", self.present_users.clone());
+        let help = "Sessions told to come later because too many came at once";
+        r.register("sessions_postponed", help, self.sessions_postponed.clone());
+        r.register(
+            "sessions_resumed",
+            "Sessions that went on from a position",
+            self.sessions_resumed.clone(),
+        );
+        r.register("open_seconds", "From hello to welcome", self.open_seconds.clone());
+        let help = "From the hub's taking an event to the flush that ended with it";
+        r.register("delivery_seconds", help, self.delivery_seconds.clone());
         r.register("reads", "Reads by result", self.reads.clone());
         r.register("password_hashes", "Passwords hashed", self.password_hashes.clone());
         r.register("http_answers", "HTTP answers by status class", self.http_answers.clone());
@@ -126,6 +165,22 @@ impl Metrics {
     /// Counts one of a kind.
     pub fn count(family: &Family<Kind, Counter>, kind: &str) {
         family.get_or_create(&Kind { kind: kind.to_owned() }).inc();
+    }
+
+    /// Counts what an outbox let go.
+    pub fn lost(&self, losses: Losses) {
+        if losses == Losses::default() {
+            return;
+        }
+        let kinds = [
+            ("signal", losses.signals),
+            ("merged", losses.merged),
+            ("room", losses.rooms),
+            ("event", losses.events),
+        ];
+        for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
+            self.let_go.get_or_create(&Kind { kind: kind.to_owned() }).inc_by(count);
+        }
     }
 
     /// Everything in the OpenMetrics text format.

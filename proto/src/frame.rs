@@ -58,10 +58,35 @@ pub enum Request {
         #[serde(default)]
         limit: u32,
     },
-    /// One conversation's summary. Answered by `conversation`.
+    /// The reader has a conversation in front of her: its summary, and from now on its signals. Answered by `conversation`.
     Open {
         /// Which.
         conversation: ConversationId,
+        /// False: only the summary.
+        #[serde(default = "yes", skip_serializing_if = "is_true")]
+        signals: bool,
+    },
+    /// Its signals are no longer wanted. Not answered.
+    Close {
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// The writer is typing; to be said again every few seconds while she is. Not answered.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+    },
+    /// How present this device's user is. Not answered; nobody is shown anything of a session that never said it.
+    Presence {
+        /// How.
+        state: PresenceState,
+    },
+    /// Messages up to here have reached this device. Not answered.
+    Delivered {
+        /// Where.
+        conversation: ConversationId,
+        /// Up to which message, inclusive.
+        sequence: Sequence,
     },
     /// The answer to `ping`.
     Pong {
@@ -71,8 +96,31 @@ pub enum Request {
 }
 
 /// The types of [`Request`], to tell an unknown type from a malformed frame.
-pub const REQUEST_TYPES: [&str; 10] =
-    ["hello", "auth", "send", "edit", "do", "read", "history", "since", "open", "pong"];
+pub const REQUEST_TYPES: [&str; 14] = [
+    "hello",
+    "auth",
+    "send",
+    "edit",
+    "do",
+    "read",
+    "history",
+    "since",
+    "open",
+    "close",
+    "typing",
+    "presence",
+    "delivered",
+    "pong",
+];
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
 
 /// The first frame of a socket.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -289,9 +337,14 @@ pub enum Body {
     Conversation {
         /// The summary.
         conversation: ConversationSummary,
+        /// How far its members have come and who of them is there, when it was opened with its signals.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        marks: Vec<MemberMarks>,
         /// The state that was read.
         as_of_index: Index,
     },
+    /// Something that is true for a moment, of an open conversation. Has no position; may be merged or left out.
+    Signal(Signal),
     /// Events were let go on purpose: ask `since`.
     Gap {
         /// Of which topic.
@@ -331,6 +384,81 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_ms: Option<u64>,
     },
+}
+
+/// How present somebody is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresenceState {
+    /// At the device.
+    Active,
+    /// The device is on, and nobody uses it.
+    Idle,
+    /// There, and not to be disturbed.
+    Dnd,
+    /// There, and shown as `offline` to everybody else. Only clients say it.
+    Invisible,
+    /// Nowhere connected. Only servers say it.
+    Offline,
+    /// Nobody can tell just now. Only servers say it.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// Something that is true for a moment, in a conversation that was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// Which conversation.
+    pub conversation: ConversationId,
+    /// What.
+    #[serde(flatten)]
+    pub kind: SignalKind,
+}
+
+/// What is signalled, by `signal`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "signal", rename_all = "snake_case")]
+pub enum SignalKind {
+    /// Somebody is typing. Over when her message comes, or 6 s after it was said last.
+    Typing {
+        /// Who.
+        user: User,
+    },
+    /// A member's presence has changed. Not in conversations of more than 200 members.
+    Presence {
+        /// Who.
+        user: UserId,
+        /// How she is now.
+        state: PresenceState,
+    },
+    /// A member has come further; the maximum counts. Only in direct conversations and small groups.
+    Receipt {
+        /// Who.
+        user: UserId,
+        /// She has read up to here; absent when this says nothing of it.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        read: Sequence,
+        /// A device of hers has messages up to here; absent when this says nothing of it.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        delivered: Sequence,
+    },
+}
+
+/// How far one member of a conversation has come, and whether she is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberMarks {
+    /// Who.
+    pub user: UserId,
+    /// She has read up to here; absent where receipts are not given.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub read: Sequence,
+    /// A device of hers has messages up to here.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub delivered: Sequence,
+    /// How she is.
+    #[serde(default)]
+    pub presence: PresenceState,
 }
 
 /// The answer to `hello`.
@@ -685,6 +813,53 @@ mod tests {
         let json = serde_json::to_value(ServerFrame::error(8, error)).expect("json");
         let error = serde_json::json!({"code":"conflict","message":"changed","temporary":false,"revision":4});
         assert_eq!(json, serde_json::json!({"reply":8,"type":"error","error":error}));
+    }
+
+    #[test]
+    fn signals_read_as_the_specification_writes_them() {
+        let asked = [
+            (r#"{"type":"open","id":3,"conversation":5}"#, Request::Open { conversation: 5, signals: true }),
+            (
+                r#"{"type":"open","id":3,"conversation":5,"signals":false}"#,
+                Request::Open { conversation: 5, signals: false },
+            ),
+            (r#"{"type":"close","id":3,"conversation":5}"#, Request::Close { conversation: 5 }),
+            (r#"{"type":"typing","id":3,"conversation":5}"#, Request::Typing { conversation: 5 }),
+            (r#"{"type":"presence","id":3,"state":"dnd"}"#, Request::Presence { state: PresenceState::Dnd }),
+            (
+                r#"{"type":"delivered","id":3,"conversation":5,"sequence":9}"#,
+                Request::Delivered { conversation: 5, sequence: 9 },
+            ),
+        ];
+        for (json, request) in asked {
+            let frame: ClientFrame = serde_json::from_str(json).expect(json);
+            assert_eq!(frame, ClientFrame { id: 3, request });
+            let again = serde_json::to_value(&frame).expect("json");
+            assert_eq!(again, serde_json::from_str::<serde_json::Value>(json).expect("json"));
+        }
+        let ana = User { id: 7, name: "ana".into(), display_name: "Ana".into() };
+        let said = [
+            (
+                SignalKind::Typing { user: ana },
+                r#"{"type":"signal","conversation":5,"signal":"typing","user":{"id":7,"name":"ana","display_name":"Ana"}}"#,
+            ),
+            (
+                SignalKind::Presence { user: 7, state: PresenceState::Offline },
+                r#"{"type":"signal","conversation":5,"signal":"presence","user":7,"state":"offline"}"#,
+            ),
+            (
+                SignalKind::Receipt { user: 7, read: 9, delivered: 0 },
+                r#"{"type":"signal","conversation":5,"signal":"receipt","user":7,"read":9}"#,
+            ),
+        ];
+        for (kind, json) in said {
+            let frame = ServerFrame::push(Body::Signal(Signal { conversation: 5, kind }));
+            let value: serde_json::Value = serde_json::from_str(json).expect(json);
+            assert_eq!(serde_json::to_value(&frame).expect("json"), value);
+            assert_eq!(serde_json::from_value::<ServerFrame>(value).expect("reads back"), frame);
+        }
+        let newer: PresenceState = serde_json::from_str("\"away\"").expect("a word of a newer server");
+        assert_eq!(newer, PresenceState::Unknown);
     }
 
     #[test]

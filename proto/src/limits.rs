@@ -59,6 +59,18 @@ pub const SENDS_WINDOW_MS: u64 = 10_000;
 pub const FRAMES_PER_SECOND: u32 = 10;
 /// Other frames in one burst.
 pub const FRAMES_BURST: u32 = 200;
+/// Conversations whose signals one socket may want at a time.
+pub const OPEN_ROOMS_MAX: usize = 128;
+/// Somebody who typed is shown as typing for this long.
+pub const TYPING_MS: u64 = 6_000;
+/// Members up to which presence is told in a conversation: one change goes to all of them.
+pub const PRESENCE_MEMBERS_MAX: u32 = 200;
+/// Members up to which delivered and read marks are told in a conversation: beyond it nobody looks at each.
+pub const RECEIPT_MEMBERS_MAX: u32 = 20;
+/// A gateway renews the lease of its users' presence this often.
+pub const LEASE_RENEW_MS: u64 = 3_000;
+/// Without renewal a lease ends after this: two renewals may be lost.
+pub const LEASE_MS: u64 = 9_000;
 /// User names.
 pub const NAME_CHARS_MIN: usize = 2;
 /// User names.
@@ -100,6 +112,24 @@ pub struct SessionLimits {
     pub frames_per_second: u32,
     /// See [`FRAMES_BURST`].
     pub frames_burst: u32,
+    /// See [`SINCE_PAIRS_MAX`].
+    pub since_pairs_max: usize,
+    /// See [`OPEN_ROOMS_MAX`].
+    pub open_rooms_max: usize,
+    /// See [`OUTBOX_FRAMES_MAX`].
+    pub outbox_frames_max: usize,
+    /// See [`OUTBOX_BYTES_MAX`].
+    pub outbox_bytes_max: usize,
+    /// See [`RESUME_EVENTS_MAX`].
+    pub resume_events_max: u32,
+    /// See [`PRESENCE_MEMBERS_MAX`]; decided by the replicas.
+    pub presence_members_max: u32,
+    /// See [`RECEIPT_MEMBERS_MAX`]; decided by the replicas.
+    pub receipt_members_max: u32,
+    /// See [`SOCKETS_PER_USER_MAX`]; 0 for no limit. What the gateway's `sockets_per_user_max` says.
+    pub sockets_per_user_max: usize,
+    /// See [`MEMBERS_MAX`]; decided by the replicas.
+    pub members_max: usize,
 }
 
 impl Default for SessionLimits {
@@ -113,6 +143,15 @@ impl Default for SessionLimits {
             sends_window_ms: SENDS_WINDOW_MS,
             frames_per_second: FRAMES_PER_SECOND,
             frames_burst: FRAMES_BURST,
+            since_pairs_max: SINCE_PAIRS_MAX,
+            open_rooms_max: OPEN_ROOMS_MAX,
+            outbox_frames_max: OUTBOX_FRAMES_MAX,
+            outbox_bytes_max: OUTBOX_BYTES_MAX,
+            resume_events_max: RESUME_EVENTS_MAX,
+            presence_members_max: PRESENCE_MEMBERS_MAX,
+            receipt_members_max: RECEIPT_MEMBERS_MAX,
+            sockets_per_user_max: SOCKETS_PER_USER_MAX,
+            members_max: MEMBERS_MAX,
         }
     }
 }

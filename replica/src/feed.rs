@@ -6,13 +6,17 @@
 //!
 //! Apply never waits: a reader that falls behind the ring is ended, opens again and reads what it missed from the store.
 //! A topic's addition is answered with the index from which its events are complete; earlier ones are to be read.
+//!
+//! Signals ride the same stream, after events and only while the gateway keeps up: they have no index and no promise.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
-use quorate_proto::rpc::{Event, FeedFrame, FeedRequest, Progress, Topic, TopicReady, topic};
+use quorate_proto::rpc::{
+    Event, FeedFrame, FeedRequest, Lease, Progress, Signal, Topic, TopicReady, event, topic,
+};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -20,6 +24,7 @@ use tonic::Status;
 use crate::machine::Tables as _;
 use crate::node::Node;
 use crate::planted::{self, Bug};
+use crate::signals::{self, Down, Signals};
 use crate::store::{Applied, StoreError};
 
 /// Batches remembered for slow readers. A batch is up to 128 entries; this is some seconds of full load.
@@ -34,6 +39,14 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 const TOPICS_MAX: usize = 1_000_000;
 /// Events in one frame at most, so that no message grows beyond bounds: 256 texts of the largest size are 3 MiB.
 const FRAME_EVENTS_MAX: usize = 256;
+/// Signals in one frame at most.
+const FRAME_SIGNALS_MAX: usize = 256;
+/// Signals wait for nothing: with fewer free places than this for frames they are dropped, so that events find room.
+const FRAMES_FREE_FOR_SIGNALS: usize = FRAMES_AHEAD / 2;
+/// Conversations whose signals one gateway may watch; as for topics.
+const WATCHED_MAX: usize = TOPICS_MAX;
+/// Watched conversations whose presence is told again in one turn of the progress mark: 320 a second.
+const TOLD_AGAIN_PER_TURN: usize = 16;
 
 /// What one hold of the state applied.
 #[derive(Debug)]
@@ -112,6 +125,27 @@ struct Session {
     /// Events of followed topics so far.
     passed_on: u64,
     out: mpsc::Sender<Result<FeedFrame, Status>>,
+    signals: Watching,
+}
+
+/// What one gateway watches.
+struct Watching {
+    source: Arc<Signals>,
+    ring: broadcast::Receiver<Arc<Down>>,
+    conversations: BTreeSet<u64>,
+    /// Whose presence is to be told from the table: just watched, or some of it was dropped.
+    again: VecDeque<u64>,
+    /// The gateway, once it has said its name.
+    gateway: Option<String>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.source.watch(self.conversations.iter().copied(), false);
+        if let Some(gateway) = &self.gateway {
+            self.source.left(gateway);
+        }
+    }
 }
 
 /// Opens a feed over a gateway's requests. The stream ends with ABORTED when the reader is too slow or the state was
@@ -126,7 +160,15 @@ pub fn open(
     let ring = publisher.ring.subscribe();
     let mut position = publisher.position();
     let start = *position.borrow_and_update();
+    let signals = Watching {
+        ring: node.signals().subscribe(),
+        source: Arc::clone(node.signals()),
+        conversations: BTreeSet::new(),
+        again: VecDeque::new(),
+        gateway: None,
+    };
     let session = Session {
+        signals,
         node,
         ring,
         position,
@@ -152,12 +194,18 @@ impl Session {
             let frame = tokio::select! {
                 biased;
                 request = requests.next() => match request {
-                    Some(Ok(request)) => self.change_topics(request),
+                    Some(Ok(mut request)) => {
+                        self.signals.take(&mut request).await;
+                        self.change_topics(request)
+                    }
                     // The gateway has gone.
                     Some(Err(_)) | None => return,
                 },
                 // Before the ring: a load that concerns others must not silence this feed.
-                _ = progress.tick() => Ok(Some(self.frame(Vec::new(), Vec::new()))),
+                _ = progress.tick() => {
+                    let signals = self.signals.told_again();
+                    Ok(Some(FeedFrame { signals, ..self.frame(Vec::new(), Vec::new()) }))
+                }
                 batch = self.ring.recv() => match batch {
                     Ok(batch) => self.pass_on(batch),
                     Err(broadcast::error::RecvError::Lagged(missed)) => {
@@ -165,6 +213,16 @@ impl Session {
                     }
                     Err(broadcast::error::RecvError::Closed) => Err(Status::unavailable("the replica is stopping")),
                 },
+                // Last: while there are events, signals wait or are dropped.
+                down = self.signals.ring.recv() => {
+                    let signals = self.signals.pass_on(down);
+                    if !signals.is_empty() && self.out.capacity() < FRAMES_FREE_FOR_SIGNALS {
+                        self.signals.lagged(signals.len() as u64);
+                        Ok(None)
+                    } else {
+                        Ok((!signals.is_empty()).then(|| FeedFrame { signals, ..FeedFrame::default() }))
+                    }
+                }
             };
             let frame = if self.position.borrow().resets == resets {
                 frame
@@ -209,10 +267,17 @@ impl Session {
     /// The events of a batch that this gateway follows, and of the batches that wait behind it.
     fn pass_on(&mut self, first: Arc<AppliedBatch>) -> Result<Option<FeedFrame>, Status> {
         let mut events = Vec::new();
+        let mut receipts = Vec::new();
         let mut next = Some(first);
         while let Some(batch) = next.take() {
             for event in &batch.events {
                 let Some(topic) = &event.topic else { continue };
+                // A read mark is durable and its owner's; the others are told by signal.
+                if let Some(event::Kind::MeRead(read)) = &event.kind
+                    && self.signals.conversations.contains(&read.conversation_id)
+                {
+                    receipts.push(signals::has_read(read.conversation_id, topic.id, read.sequence));
+                }
                 let complete_from = self.topics.get(&(topic.kind, topic.id));
                 if complete_from.is_some_and(|from| event.index > *from) {
                     self.passed_on += 1;
@@ -236,8 +301,10 @@ impl Session {
                 };
             }
         }
+        receipts.retain(|receipt| self.signals.source.tells_read(receipt.conversation_id));
         // Nothing of interest: the regular progress mark will say how far it went.
-        Ok((!events.is_empty()).then(|| self.frame(Vec::new(), events)))
+        Ok((!events.is_empty() || !receipts.is_empty())
+            .then(|| FeedFrame { signals: receipts, ..self.frame(Vec::new(), events) }))
     }
 
     fn frame(&self, ready: Vec<TopicReady>, events: Vec<Event>) -> FeedFrame {
@@ -247,7 +314,101 @@ impl Session {
             leader_id: self.node.leader().map_or(0, |(id, _)| id),
             leader_contact_ms: self.node.leader_contact_ms(),
         };
-        FeedFrame { ready, events, progress: Some(progress) }
+        FeedFrame { ready, events, progress: Some(progress), signals: Vec::new() }
+    }
+}
+
+impl Watching {
+    /// The part of a request that is of signals.
+    async fn take(&mut self, request: &mut FeedRequest) {
+        let left: Vec<u64> = request
+            .unwatch
+            .drain(..)
+            .filter(|conversation| self.conversations.remove(conversation))
+            .collect();
+        self.source.watch(left.into_iter(), false);
+        let room = WATCHED_MAX.saturating_sub(self.conversations.len());
+        let asked = std::mem::take(&mut request.watch);
+        let new: Vec<u64> = asked
+            .into_iter()
+            .take(room)
+            .filter(|conversation| self.conversations.insert(*conversation))
+            .collect();
+        self.again.extend(&new);
+        self.source.watch(new.into_iter(), true);
+        if let Some(lease) = request.lease.take() {
+            self.lease(lease).await;
+        }
+        if !request.signals.is_empty() {
+            self.source.said(std::mem::take(&mut request.signals));
+        }
+    }
+
+    async fn lease(&mut self, lease: Lease) {
+        // One gateway a feed: the name that came first stays.
+        if self.gateway.is_none() {
+            self.source.serves(&lease.gateway);
+            self.gateway = Some(lease.gateway.clone());
+        }
+        if self.gateway.as_ref() == Some(&lease.gateway) {
+            self.source.lease(lease).await;
+        }
+    }
+
+    /// What is told in watched conversations, and of what waits behind it.
+    fn pass_on(&mut self, first: Result<Arc<Down>, broadcast::error::RecvError>) -> Vec<Signal> {
+        let mut told = Vec::new();
+        let mut next = match first {
+            Ok(down) => Some(down),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                self.lagged(missed);
+                None
+            }
+            Err(broadcast::error::RecvError::Closed) => None,
+        };
+        while let Some(down) = next.take() {
+            match &*down {
+                Down::Room(signal) if self.conversations.contains(&signal.conversation_id) => {
+                    told.push(signal.clone());
+                }
+                Down::Room(_) => {}
+                Down::Presence { user_id, state, rooms } => {
+                    let rooms = rooms.iter().filter(|room| self.conversations.contains(room));
+                    told.extend(rooms.map(|room| signals::presence(*room, *user_id, *state)));
+                }
+                Down::Again => self.again = self.conversations.iter().copied().collect(),
+            }
+            if told.len() < FRAME_SIGNALS_MAX {
+                next = match self.ring.try_recv() {
+                    Ok(down) => Some(down),
+                    Err(broadcast::error::TryRecvError::Lagged(missed)) => {
+                        self.lagged(missed);
+                        None
+                    }
+                    Err(_) => None,
+                };
+            }
+        }
+        told
+    }
+
+    /// What was dropped may have been of presence, which nobody says again by itself.
+    fn lagged(&mut self, missed: u64) {
+        self.source.dropped(usize::try_from(missed).unwrap_or(usize::MAX));
+        self.again = self.conversations.iter().copied().collect();
+    }
+
+    /// The presence of some conversations, from the table.
+    fn told_again(&mut self) -> Vec<Signal> {
+        let mut told = Vec::new();
+        for _ in 0..TOLD_AGAIN_PER_TURN {
+            let Some(conversation) = self.again.pop_front() else { break };
+            match self.source.presence_in(conversation) {
+                Ok(signals) => told.extend(signals),
+                Err(error) => tracing::warn!(%error, "presence could not be read"),
+            }
+        }
+        told
     }
 }
 

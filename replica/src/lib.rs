@@ -21,6 +21,7 @@ pub mod planted;
 mod removal;
 pub mod restore;
 pub mod service;
+pub mod signals;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod store;
@@ -35,6 +36,7 @@ use quorate_proto::rpc::admin_server::AdminServer;
 use quorate_proto::rpc::chat_server::ChatServer;
 use quorate_proto::rpc::operator_server::OperatorServer;
 use quorate_proto::rpc::raft_server::RaftServer;
+use quorate_proto::rpc::relay_server::RelayServer;
 use quorate_tls::Role;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +51,7 @@ use service::chat::ChatService;
 use service::operator::OperatorService;
 use service::token::Signer;
 use service::{ClusterGuard, http};
+use signals::relay::{self, RelayService};
 
 /// How long open streams may take to end when the replica stops.
 const STOP_WAIT: Duration = Duration::from_millis(500);
@@ -115,6 +118,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
         async move { node.leave_low_disk().await }
     });
     let keys = tokio::spawn(signer.keep_keys(node.clone()));
+    let leases = tokio::spawn(node.signals().clone().keep());
+    let relaying = tokio::spawn(relay::run(Arc::downgrade(&node), own.clone()));
     node.watch_peers(&settings).map_err(|error| RunError::Usage(error.to_string()))?;
 
     let result = tokio::select! {
@@ -129,6 +134,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     finishing.abort();
     roomy.abort();
     keys.abort();
+    leases.abort();
+    relaying.abort();
     certificates.abort();
     if matches!(result, Err(RunError::Failed(_))) {
         return leave_disk_alone(node, result);
@@ -164,6 +171,9 @@ async fn serve_grpc(
     let peers = RaftServer::new(node.peer_service())
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let signals = RelayServer::new(RelayService::new(&node))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let chat = ChatServer::new(ChatService::new(node.clone(), signer))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -180,7 +190,8 @@ async fn serve_grpc(
         .http2_keepalive_timeout(Some(Duration::from_secs(2)))
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(8 * 1024 * 1024)
-        .add_service(InterceptedService::new(peers, for_replicas))
+        .add_service(InterceptedService::new(peers, for_replicas.clone()))
+        .add_service(InterceptedService::new(signals, for_replicas))
         .add_service(InterceptedService::new(chat, for_gateways))
         .add_service(InterceptedService::new(admin, for_all))
         .add_service(InterceptedService::new(operator, for_operators))

@@ -104,6 +104,8 @@ pub struct Metrics {
     refused_overloaded: Counter,
     disagreements: Counter,
     feeds: Gauge,
+    signals: Counter,
+    signals_dropped: Counter,
     storage: Arc<Storage>,
 }
 
@@ -147,6 +149,9 @@ impl Default for Metrics {
             counter(&mut registry, "disagreements", "Times another replica had another state at one index");
         let feeds = Gauge::default();
         registry.register("feeds", "Open feeds", feeds.clone());
+        let signals = counter(&mut registry, "signals", "Signals of gateways taken here and relayed");
+        let help = "Signals not admitted, or dropped for want of room";
+        let signals_dropped = counter(&mut registry, "dropped_signals", help);
         let storage = Arc::new(Storage::default());
         storage.register(&mut registry);
         Self {
@@ -159,6 +164,8 @@ impl Default for Metrics {
             refused_overloaded,
             disagreements,
             feeds,
+            signals,
+            signals_dropped,
             storage,
         }
     }
@@ -199,6 +206,16 @@ impl Metrics {
     /// A feed was opened (1) or has ended (-1).
     pub fn feeds(&self, change: i64) {
         self.feeds.inc_by(change);
+    }
+
+    /// Signals of a gateway were taken.
+    pub fn signals(&self, count: usize) {
+        self.signals.inc_by(count as u64);
+    }
+
+    /// Signals were not admitted, or there was no room for them.
+    pub fn signals_dropped(&self, count: usize) {
+        self.signals_dropped.inc_by(count as u64);
     }
 
     /// A snapshot was built and is durable.

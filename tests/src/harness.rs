@@ -55,6 +55,8 @@ impl TestCluster {
         let mut spec = Spec::new(dir.path().join("data"), Binaries::beside_this_program()?)
             .limit("sends_per_window_max", 0)
             .limit("frames_per_second", 0);
+        // Nor on how many sessions begin at a time.
+        spec.gateway_keys.insert("sessions_per_second".to_owned(), 0.into());
         spec.ports = Some(Ports::Free);
         // A test run that is itself killed leaves nothing behind.
         spec.bond = Bond::Tied;

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod client;
+pub mod crowd;
 pub mod harness;
 pub mod history;
 pub mod linear;

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use quorate_proto::frame::{ConversationKind, ConversationSummary, Event, EventKind, User};
+use quorate_proto::frame::{ConversationKind, ConversationSummary, Event, EventKind, PresenceState, User};
 use quorate_proto::ids::{ConversationId, Sequence, UserId, Version};
 
+use crate::signals::{Reach, RoomSignals};
 use crate::timeline::{Loading, Notice, NoticeKind, Page, Timeline};
 
 /// Events held back per conversation while a gap is filled; what exceeds it comes by `since` as well.
@@ -84,6 +85,8 @@ pub struct Conversation {
     pub preview: Option<Preview>,
     /// The messages.
     pub timeline: Timeline,
+    /// What is true of this moment.
+    pub signals: RoomSignals,
     /// How far the filling of a gap has come.
     pub filling: Filling,
     /// Fills in a row that brought nothing.
@@ -168,6 +171,34 @@ impl Conversation {
         }
     }
 
+    /// How far a message of the reader has come among the other members.
+    pub fn reach(&self, sequence: Sequence) -> Reach {
+        if self.member_count as usize > self.members.len() {
+            // Not all are listed: nobody can say.
+            return Reach::Kept;
+        }
+        let others = self.members.iter().map(|member| member.id).filter(|id| *id != self.reader);
+        self.signals.reach(others, sequence)
+    }
+
+    /// Who types here, in one line; `None` while nobody does.
+    pub fn typing_line(&self) -> Option<String> {
+        let names: Vec<&str> = self.signals.typing().map(crate::view::called).collect();
+        match names.as_slice() {
+            [] => None,
+            [one] => Some(format!("{one} is typing")),
+            [one, two] => Some(format!("{one} and {two} are typing")),
+            [one, two, rest @ ..] => Some(format!("{one}, {two} and {} more are typing", rest.len())),
+        }
+    }
+
+    /// How present the other of a direct conversation is; `None` in a group.
+    pub fn other_presence(&self) -> Option<PresenceState> {
+        let direct = self.kind == ConversationKind::Direct;
+        let other = self.members.iter().find(|member| member.id != self.reader).filter(|_| direct)?;
+        Some(self.signals.presence(other.id))
+    }
+
     /// Takes an event by the version rule.
     pub fn take(&mut self, event: Event) -> Verdict {
         self.known = self.known.max(event.version);
@@ -209,6 +240,7 @@ impl Conversation {
                 self.sequence = self.sequence.max(message.sequence);
                 self.take_preview(Some(event));
                 self.timeline.insert(event);
+                self.signals.wrote(message.from.id, message.sequence);
                 if message.from.id == self.reader {
                     // Who answers has read: the server counts it so as well.
                     if self.unread == 0 {
@@ -226,6 +258,9 @@ impl Conversation {
             }
             EventKind::Member { user, joined, by } => {
                 let was = self.members.iter().position(|member| member.id == user.id);
+                if !joined {
+                    self.signals.left(user.id);
+                }
                 match (joined, was) {
                     (true, None) => {
                         self.member_count += 1;

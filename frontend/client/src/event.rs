@@ -1,7 +1,7 @@
 //! What goes into the rules and what comes out.
 
 use quorate_proto::error::WireError;
-use quorate_proto::frame::{Ack, Action};
+use quorate_proto::frame::{Ack, Action, PresenceState};
 use quorate_proto::ids::{ClientMessageId, ConversationId, Sequence};
 use quorate_proto::rest::SessionGrant;
 
@@ -57,6 +57,10 @@ pub enum Input {
     LoadOlder(ConversationId),
     /// The reader has read up to here.
     MarkRead(ConversationId, Sequence),
+    /// Something was typed there.
+    Typing(ConversationId),
+    /// How present the person at this device is.
+    Presence(PresenceState),
     /// A command, under an id that the caller took from [`Moment::client_message_id`](crate::Moment::client_message_id).
     Do(ClientMessageId, Action),
     /// The caller no longer cares for that command's answer; what was sent may still take effect.
@@ -103,6 +107,8 @@ pub enum Change {
     Connection,
     /// The list of conversations.
     List,
-    /// A conversation's messages, committed or pending.
+    /// A conversation's messages, committed or pending, and how far they have come.
     Timeline(ConversationId),
+    /// Who types there and who is there.
+    Signals(ConversationId),
 }

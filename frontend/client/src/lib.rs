@@ -31,6 +31,7 @@ pub mod event;
 pub mod moment;
 pub mod outbox;
 pub mod position;
+pub mod signals;
 pub mod timeline;
 pub mod view;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use quorate_client::banner::Banner;
-use quorate_client::proto::frame::{Action, ConversationKind, User};
+use quorate_client::proto::frame::{Action, ConversationKind, PresenceState, User};
 use quorate_client::proto::ids::{ClientMessageId, ConversationId, Sequence};
 use quorate_client::proto::rest::SessionGrant;
 use quorate_client::timeline::Loading;
@@ -38,6 +38,10 @@ pub(crate) struct Heading {
     pub(crate) group: bool,
     pub(crate) members: Vec<User>,
     pub(crate) member_count: u32,
+    /// The other of a direct conversation.
+    pub(crate) presence: Option<PresenceState>,
+    /// Who types, in one line.
+    pub(crate) typing: Option<String>,
 }
 
 /// The open conversation's rows, by key for the rows that watch themselves.
@@ -144,9 +148,16 @@ impl App {
         let items = store::items(&grant.user);
         self.me.set(Some(grant.user.clone()));
         self.input(Input::Restore(items));
+        self.say_presence(self.visible.get_untracked());
         self.input(Input::Granted(grant));
         self.stage.set(Stage::Inside);
         self.follow_route();
+    }
+
+    /// Whoever looks at the page is there; behind other windows it is idle.
+    pub(crate) fn say_presence(self, visible: bool) {
+        let state = if visible { PresenceState::Active } else { PresenceState::Idle };
+        self.input(Input::Presence(state));
     }
 
     pub(crate) fn signed_out(self, why: Option<String>) {
@@ -227,6 +238,11 @@ impl App {
             match change {
                 Change::Connection => self.refresh_connection(),
                 Change::List => self.refresh_list(),
+                Change::Signals(id) => {
+                    if focused == Some(*id) {
+                        self.refresh_heading();
+                    }
+                }
                 Change::Timeline(id) => {
                     if focused == Some(*id) {
                         self.refresh_rows(*id);
@@ -272,6 +288,8 @@ impl App {
                 group: conversation.kind == ConversationKind::Group,
                 members: conversation.members.clone(),
                 member_count: conversation.member_count,
+                presence: conversation.other_presence(),
+                typing: conversation.typing_line(),
             })
         });
         set_if_new(self.heading, heading);

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use quorate_proto::rpc::{Event, FeedFrame, FeedRequest, Progress, Topic};
+use quorate_proto::rpc::{Event, FeedFrame, FeedRequest, Progress, Signal, Topic};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::feed::{self, Feed, FillError, Filling, Opening, Search};
 use super::sessions::Sessions;
+use super::signals::Signals;
 use super::switch::Switch;
 use super::topics::{Subscription, Topics, Verdict};
-use super::{Command, HubState, Item, NoRoom, SlotId, Subscribed};
+use super::{Command, HubState, Item, NoRoom, SignalItem, SlotId, Subscribed};
+use crate::clock::wall_ms;
 use crate::metrics::Metrics;
 use crate::reads::Reader;
 use crate::replicas::Replicas;
@@ -35,6 +37,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 const TOPICS_PER_REQUEST_MAX: usize = 512;
 
 pub(super) struct Parts {
+    pub(super) name: String,
     pub(super) replicas: Arc<Replicas>,
     pub(super) reader: Reader,
     pub(super) metrics: Arc<Metrics>,
@@ -58,6 +61,7 @@ struct Actor {
     parts: Parts,
     topics: Topics,
     sessions: Sessions,
+    signals: Signals,
     waiters: HashMap<u64, Waiter>,
     next_request: u64,
     /// Changes the present feed has not been told, in order. At most one addition and one removal per topic.
@@ -82,6 +86,7 @@ pub(super) async fn run(mut commands: mpsc::Receiver<Command>, parts: Parts) {
     let first = parts.replicas.preferred();
     let mut actor = Actor {
         opening: Some(feed::open(Arc::clone(&parts.replicas), first, 0)),
+        signals: Signals::new(&parts.name, wall_ms(), now),
         parts,
         topics: Topics::default(),
         sessions: Sessions::default(),
@@ -102,7 +107,8 @@ pub(super) async fn run(mut commands: mpsc::Receiver<Command>, parts: Parts) {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let sender = actor.feed.as_ref().filter(|_| !actor.changes.is_empty()).map(|feed| feed.tx.clone());
+        let is_due = !actor.changes.is_empty() || actor.signals.is_due(Instant::now());
+        let sender = actor.feed.as_ref().filter(|_| is_due).map(|feed| feed.tx.clone());
         tokio::select! {
             biased;
             frame = next_frame(&mut actor.feed) => {
@@ -172,11 +178,18 @@ impl Actor {
                 }
             }
             Command::Leave { slot } => self.leave(slot),
+            // A word of a session that was let go meanwhile would never be taken back.
+            Command::Watch { slot, .. } | Command::Presence { slot, .. } if !self.sessions.has(slot) => {}
+            Command::Watch { slot, conversation } => self.signals.watch(slot, conversation),
+            Command::Unwatch { slot, conversation } => self.signals.unwatch(slot, conversation),
+            Command::Presence { slot, user, state } => self.signals.presence(slot, user, state),
+            Command::Say { signal } => self.signals.say(*signal),
         }
     }
 
     fn leave(&mut self, slot: SlotId) {
         let now = Instant::now();
+        self.signals.leave(slot);
         for topic in self.sessions.leave(slot) {
             self.topics.unsubscribe(topic, slot, now);
         }
@@ -230,6 +243,7 @@ impl Actor {
                 break;
             }
         }
+        self.signals.fill(&mut request, Instant::now());
         request
     }
 
@@ -265,6 +279,7 @@ impl Actor {
                 self.parts.replicas.prefer(feed.replica);
                 self.parts.state.replica.store(feed.replica, Ordering::Relaxed);
                 self.changes = self.topics.all().map(Change::Add).collect();
+                self.signals.start_over();
                 let known = self.topics.all().filter_map(|topic| Some((topic, self.topics.last(topic)?)));
                 self.switch = Some(Switch::new(known));
                 self.feed = Some(feed);
@@ -307,6 +322,20 @@ impl Actor {
             }
             None => self.deliver(frame.events, frame.progress),
         }
+        for signal in frame.signals {
+            self.tell(signal);
+        }
+    }
+
+    /// A signal waits for nothing: not for a switch of feeds either.
+    fn tell(&mut self, signal: Signal) {
+        let Some(watchers) = self.signals.watchers(signal.conversation_id) else { return };
+        let Some(item) = SignalItem::new(signal).map(Arc::new) else { return };
+        for slot in watchers {
+            let losses = self.sessions.tell(*slot, &item);
+            self.parts.metrics.lost(losses);
+        }
+        self.parts.metrics.signals.inc_by(watchers.len() as u64);
     }
 
     fn ready(&mut self, topic: Topic, complete_from_index: u64, version: u64) {
@@ -371,14 +400,13 @@ impl Actor {
     fn deliver(&mut self, events: Vec<Event>, progress: Option<Progress>) {
         for event in events {
             let Some(topic) = event.topic else { continue };
-            let (verdict, subscribers) = self.topics.judge(topic, event.version, event.index);
-            match verdict {
+            match self.topics.judge(topic, event.version, event.index) {
                 Verdict::Drop => {}
-                Verdict::Deliver if subscribers.is_empty() => {}
                 Verdict::Deliver => {
-                    let item = Arc::new(Item::new(event));
-                    for slot in subscribers {
-                        self.sessions.stage(*slot, &item);
+                    let subscribers = self.topics.subscribers(topic);
+                    if subscribers.len() > 0 {
+                        let item = Arc::new(Item::new(event));
+                        subscribers.for_each(|slot| self.sessions.stage(slot, &item));
                     }
                 }
                 Verdict::Gap => {
@@ -399,15 +427,16 @@ impl Actor {
     }
 
     fn hand_over(&mut self) {
-        let (delivered, refused) = self.sessions.flush();
+        let (delivered, losses, refused) = self.sessions.flush();
         self.parts.metrics.deliveries.inc_by(delivered);
+        self.parts.metrics.lost(losses);
         self.let_go(refused);
     }
 
     fn let_go(&mut self, slots: Vec<SlotId>) {
         for slot in slots {
             if self.sessions.let_go(slot) {
-                self.parts.metrics.outbox_overflows.inc();
+                Metrics::count(&self.parts.metrics.let_go, "session");
             }
             self.leave(slot);
         }
@@ -462,7 +491,12 @@ impl Actor {
             if self.feed.is_some() && self.switch.is_none() {
                 self.changes.extend(self.topics.sweep(now).into_iter().map(Change::Remove));
             }
-            self.parts.metrics.topics.set(i64::try_from(self.topics.len()).unwrap_or(i64::MAX));
+            let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+            let metrics = &self.parts.metrics;
+            metrics.topics.set(count(self.topics.len()));
+            let (watched, present) = self.signals.counts();
+            metrics.watched_conversations.set(count(watched));
+            metrics.present_users.set(count(present));
         }
     }
 }

@@ -1,8 +1,10 @@
-//! One durable event, encoded once for everybody.
+//! One durable event, or one signal, encoded once for everybody.
+
+use std::time::Instant;
 
 use bytes::Bytes;
-use quorate_proto::frame::{Body, ServerFrame};
-use quorate_proto::rpc::{self, Topic, event};
+use quorate_proto::frame::{Body, ServerFrame, Signal, SignalKind};
+use quorate_proto::rpc::{self, Topic, event, signal};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::convert;
@@ -26,11 +28,78 @@ pub enum ItemKind {
         /// Which conversation.
         conversation: u64,
     },
+    /// Events from this version up to the item's own were let go: say so.
+    Gap {
+        /// The first of them.
+        from_version: u64,
+    },
     /// Close, if it is this session.
     SessionEnded {
         /// 16 bytes.
         session: Bytes,
     },
+}
+
+/// What a signal is about: of two with the same key only the later counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SignalKey {
+    /// A conversation and who types there.
+    Typing(u64, u64),
+    /// A conversation and whose presence it is told.
+    Presence(u64, u64),
+    /// A conversation and who has read there.
+    Read(u64, u64),
+    /// A conversation and whom messages there have reached.
+    Delivered(u64, u64),
+}
+
+impl SignalKey {
+    /// Which conversation and whose.
+    pub fn place(self) -> (u64, u64) {
+        let (Self::Typing(room, user)
+        | Self::Presence(room, user)
+        | Self::Read(room, user)
+        | Self::Delivered(room, user)) = self;
+        (room, user)
+    }
+
+    /// Whether it is kept for longer than other signals.
+    pub fn is_receipt(self) -> bool {
+        matches!(self, Self::Read(..) | Self::Delivered(..))
+    }
+}
+
+/// A signal, encoded once for everybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignalItem {
+    /// What it is about.
+    pub key: SignalKey,
+    /// The frame.
+    pub frame: Utf8Bytes,
+}
+
+impl SignalItem {
+    /// Encodes a signal; `None` for a kind that this version does not know.
+    pub fn new(signal: rpc::Signal) -> Option<Self> {
+        let conversation = signal.conversation_id;
+        let user = convert::user(signal.user);
+        let (key, kind) = match signal.kind? {
+            signal::Kind::Typing(_) => {
+                (SignalKey::Typing(conversation, user.id), SignalKind::Typing { user })
+            }
+            signal::Kind::Presence(presence) => {
+                let state = convert::presence(presence.state());
+                (SignalKey::Presence(conversation, user.id), SignalKind::Presence { user: user.id, state })
+            }
+            signal::Kind::Receipt(receipt) => {
+                let rpc::Receipt { read, delivered } = receipt;
+                let key = if read > 0 { SignalKey::Read } else { SignalKey::Delivered };
+                (key(conversation, user.id), SignalKind::Receipt { user: user.id, read, delivered })
+            }
+        };
+        let body = Body::Signal(Signal { conversation, kind });
+        Some(Self { key, frame: convert::encode(&ServerFrame::push(body)) })
+    }
 }
 
 /// See the module.
@@ -46,6 +115,8 @@ pub struct Item {
     pub frame: Option<Utf8Bytes>,
     /// What else is to be done.
     pub kind: ItemKind,
+    /// When it came from the feed.
+    pub born: Instant,
 }
 
 impl Item {
@@ -75,7 +146,7 @@ impl Item {
             convert::conversation_event(event).map(Body::Event)
         };
         let frame = body.map(|body| convert::encode(&ServerFrame::push(body)));
-        Self { topic, version, index, frame, kind }
+        Self { topic, version, index, frame, kind, born: Instant::now() }
     }
 
     /// What it weighs in an outbox.
@@ -92,6 +163,7 @@ impl Item {
             index,
             frame: Some(format!("{conversation}:{version}@{index}").into()),
             kind: ItemKind::Plain,
+            born: Instant::now(),
         }
     }
 }

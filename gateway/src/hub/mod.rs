@@ -17,17 +17,21 @@ mod actor;
 mod feed;
 mod item;
 mod sessions;
+mod signals;
 mod switch;
 mod topics;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use quorate_proto::rpc::Topic;
+use quorate_proto::ids::{ConversationId, UserId};
+use quorate_proto::rpc::{Signal, Topic, presence};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use item::{Item, ItemKind};
+#[cfg(test)]
+pub use item::SignalKey;
+pub use item::{Item, ItemKind, SignalItem};
 
 use crate::metrics::Metrics;
 use crate::reads::Reader;
@@ -65,6 +69,10 @@ pub(crate) enum Command {
     Subscribe { slot: SlotId, topics: Vec<Topic>, reply: oneshot::Sender<Result<Vec<Subscribed>, NoRoom>> },
     Unsubscribe { slot: SlotId, topics: Vec<Topic> },
     Leave { slot: SlotId },
+    Watch { slot: SlotId, conversation: ConversationId },
+    Unwatch { slot: SlotId, conversation: ConversationId },
+    Presence { slot: SlotId, user: UserId, state: presence::State },
+    Say { signal: Box<Signal> },
 }
 
 /// What others may read of the hub without asking it.
@@ -107,8 +115,10 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Starts the actor; it ends when the last handle is gone. `leader` is told whom the feed names as leader.
+    /// Starts the actor; it ends when the last handle is gone. `leader` is told whom the feed names as leader; `name` is
+    /// the gateway's, under which its users are present.
     pub fn start(
+        name: &str,
         replicas: Arc<Replicas>,
         reader: Reader,
         metrics: Arc<Metrics>,
@@ -118,7 +128,14 @@ impl Hub {
         let state = Arc::new(HubState::default());
         tokio::spawn(actor::run(
             requests,
-            actor::Parts { replicas, reader, metrics, leader, state: Arc::clone(&state) },
+            actor::Parts {
+                name: name.to_owned(),
+                replicas,
+                reader,
+                metrics,
+                leader,
+                state: Arc::clone(&state),
+            },
         ));
         Self { commands, state }
     }
@@ -165,6 +182,39 @@ impl Subscriber {
     /// Unsubscribes, best effort: an event too many is dropped by the session, and leaving ends it all.
     pub fn unsubscribe(&self, topics: Vec<Topic>) {
         let _ = self.commands.try_send(Command::Unsubscribe { slot: self.slot, topics });
+    }
+}
+
+impl Subscriber {
+    /// A conversation's signals are wanted from now on. Done when the hub has been told.
+    pub fn watch(&self, conversation: ConversationId) -> impl Future<Output = ()> + Send + 'static {
+        let (commands, slot) = (self.commands.clone(), self.slot);
+        async move {
+            // A hub that has ended tells nobody anything.
+            let _ = commands.send(Command::Watch { slot, conversation }).await;
+        }
+    }
+
+    /// No longer. Best effort: what comes all the same is dropped by the session.
+    pub fn unwatch(&self, conversation: ConversationId) {
+        let _ = self.commands.try_send(Command::Unwatch { slot: self.slot, conversation });
+    }
+
+    /// How present the user of this session is.
+    pub fn presence(
+        &self,
+        user: UserId,
+        state: presence::State,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (commands, slot) = (self.commands.clone(), self.slot);
+        async move {
+            let _ = commands.send(Command::Presence { slot, user, state }).await;
+        }
+    }
+
+    /// Sends a signal on its way; one that finds no room is lost, as signals may be.
+    pub fn say(&self, signal: Signal) {
+        let _ = self.commands.try_send(Command::Say { signal: Box::new(signal) });
     }
 }
 

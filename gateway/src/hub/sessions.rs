@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use quorate_proto::rpc::Topic;
 
-use super::{Item, SlotId};
-use crate::session::outbox::{Batch, Outbox};
+use super::{Item, SignalItem, SlotId};
+use crate::session::outbox::{Batch, Losses, Outbox};
 
 #[derive(Debug)]
 struct Slot {
@@ -47,6 +47,16 @@ impl Sessions {
         }
     }
 
+    /// Whether a session is there.
+    pub(super) fn has(&mut self, id: SlotId) -> bool {
+        self.slot(id).is_some()
+    }
+
+    /// Gives a session a signal, or lets it go.
+    pub(super) fn tell(&mut self, id: SlotId, signal: &Arc<SignalItem>) -> Losses {
+        self.slot(id).map(|slot| slot.outbox.push_signal(signal)).unwrap_or_default()
+    }
+
     /// Notes that a session has a topic; false if the session is gone.
     pub(super) fn note(&mut self, id: SlotId, topic: Topic) -> bool {
         let Some(slot) = self.slot(id) else { return false };
@@ -86,21 +96,24 @@ impl Sessions {
         }
     }
 
-    /// Hands the batches over: how many events, and the sessions that take no more.
-    pub(super) fn flush(&mut self) -> (u64, Vec<SlotId>) {
+    /// Hands the batches over: how many events, what was let go for them, and the sessions that take no more.
+    pub(super) fn flush(&mut self) -> (u64, Losses, Vec<SlotId>) {
         let mut delivered = 0;
+        let mut losses = Losses::default();
         let mut refused = Vec::new();
         for id in std::mem::take(&mut self.dirty) {
             let Some(slot) = self.slot(id) else { continue };
             let batch = std::mem::take(&mut slot.staged);
             let count = batch.len() as u64;
-            if slot.outbox.push(batch) {
-                delivered += count;
-            } else {
-                refused.push(id);
+            match slot.outbox.push(batch) {
+                Ok(lost) => {
+                    delivered += count;
+                    losses += lost;
+                }
+                Err(_) => refused.push(id),
             }
         }
-        (delivered, refused)
+        (delivered, losses, refused)
     }
 
     /// Tells a session that it gets no more; false when its end had gone before.
@@ -127,23 +140,23 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::outbox::outbox;
+    use crate::session::outbox::{Bounds, outbox};
 
     #[tokio::test]
     async fn a_reused_slot_is_another_session() {
         let mut sessions = Sessions::default();
-        let (first, _inbox) = outbox();
+        let (first, _inbox) = outbox(Bounds::default());
         let old = sessions.join(first);
         sessions.leave(old);
-        let (second, mut inbox) = outbox();
+        let (second, mut inbox) = outbox(Bounds::default());
         let new = sessions.join(second);
         assert_ne!(old, new);
         let item = Arc::new(Item::for_test(1, 1, 1));
         sessions.stage(old, &item);
         sessions.stage(new, &item);
         assert!(sessions.leave(old).is_empty(), "a late word of the first does not end the second");
-        assert_eq!(sessions.flush(), (1, vec![]));
-        assert_eq!(inbox.try_recv().map(|batch| batch.len()), Some(1));
+        assert_eq!(sessions.flush(), (1, Losses::default(), vec![]));
+        assert_eq!(inbox.try_recv(usize::MAX, usize::MAX).map(|taken| taken.events.len()), Some(1));
         assert!(sessions.closed().is_empty());
         drop(inbox);
         assert_eq!(sessions.closed(), [new]);

@@ -1,15 +1,15 @@
 use std::time::Duration;
 
 use quorate_proto::rpc::{
-    Event, FeedFrame, Message, Progress, ReadRequest, ReadResponse, SincePage, SinceResult, TopicReady,
-    event, read_request, read_response,
+    Event, FeedFrame, FeedRequest, Message, Progress, ReadRequest, ReadResponse, SincePage, SinceResult,
+    TopicReady, Typing, UserRef, event, read_request, read_response, signal,
 };
 use tokio::time::timeout;
 use tonic::Status;
 
 use super::*;
 use crate::convert::conversation_topic;
-use crate::session::outbox::{Inbox, outbox};
+use crate::session::outbox::{Bounds, Inbox, outbox};
 use crate::testing::{Fake, Feed, tier};
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ fn message(version: u64) -> Event {
 fn ready(version: u64) -> FeedFrame {
     let ready =
         TopicReady { topic: Some(conversation_topic(TOPIC)), complete_from_index: 100 + version, version };
-    FeedFrame { ready: vec![ready], events: vec![], progress: progress(100 + version) }
+    FeedFrame { ready: vec![ready], progress: progress(100 + version), ..FeedFrame::default() }
 }
 
 fn progress(applied_index: u64) -> Option<Progress> {
@@ -37,7 +37,7 @@ fn progress(applied_index: u64) -> Option<Progress> {
 
 fn events(versions: std::ops::RangeInclusive<u64>) -> FeedFrame {
     let last = 100 + *versions.end();
-    FeedFrame { ready: vec![], events: versions.map(message).collect(), progress: progress(last) }
+    FeedFrame { events: versions.map(message).collect(), progress: progress(last), ..FeedFrame::default() }
 }
 
 async fn say(feed: &Feed, frame: FeedFrame) {
@@ -56,8 +56,8 @@ async fn asked_for(feed: &mut Feed) -> Vec<Topic> {
 async fn take(inbox: &mut Inbox, count: usize) -> Vec<u64> {
     let mut versions = Vec::new();
     while versions.len() < count {
-        let batch = timeout(WAIT, inbox.recv()).await.expect("events in time").unwrap();
-        versions.extend(batch.iter().map(|item| item.version));
+        let taken = timeout(WAIT, inbox.recv(count, usize::MAX)).await.expect("events in time").unwrap();
+        versions.extend(taken.events.iter().map(|item| item.version));
     }
     versions
 }
@@ -75,10 +75,10 @@ async fn scene() -> (Scene, Feed, Inbox, Subscriber) {
     let ((a, mut a_feeds), (b, b_feeds)) = (Fake::start(1).await, Fake::start(2).await);
     let (replicas, reader, metrics) = tier(&[&a, &b]);
     let (leader, seen) = watch::channel(0);
-    let hub = Hub::start(replicas, reader, metrics, leader);
+    let hub = Hub::start("a", replicas, reader, metrics, leader);
     let mut feed = opened(&mut a_feeds).await;
     say(&feed, FeedFrame { progress: progress(1), ..FeedFrame::default() }).await;
-    let (outbox, inbox) = outbox();
+    let (outbox, inbox) = outbox(Bounds::default());
     let subscriber = hub.join(outbox).await.unwrap();
     let subscribing = tokio::spawn(subscriber.subscribe(vec![conversation_topic(TOPIC)]));
     assert_eq!(asked_for(&mut feed).await, [conversation_topic(TOPIC)]);
@@ -172,4 +172,61 @@ async fn a_gap_within_a_feed_is_mended_by_another_replica() {
     asked_for(&mut second).await;
     say(&second, ready(9)).await;
     assert_eq!(take(&mut inbox, 4).await, [6, 7, 8, 9]);
+}
+
+fn typing(user: u64) -> FeedFrame {
+    let kind = Some(signal::Kind::Typing(Typing {}));
+    let user = Some(UserRef { id: user, name: format!("u{user}"), ..UserRef::default() });
+    let signal = Signal { conversation_id: TOPIC, user, kind, ..Signal::default() };
+    FeedFrame { signals: vec![signal], progress: progress(105), ..FeedFrame::default() }
+}
+
+/// The next request that says something of signals.
+async fn said(feed: &mut Feed) -> FeedRequest {
+    loop {
+        let request = timeout(WAIT, feed.requests.recv()).await.expect("a request in time").unwrap();
+        if request.add.is_empty() && request.remove.is_empty() {
+            return request;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_watches_a_conversation_hears_its_signals_before_and_after_a_switch() {
+    let (mut scene, mut feed, mut inbox, subscriber) = scene().await;
+    say(&feed, typing(1)).await;
+    say(&feed, events(6..=6)).await;
+    assert_eq!(take(&mut inbox, 1).await, [6], "and with it the signal before it has passed");
+    subscriber.watch(TOPIC).await;
+    assert_eq!(said(&mut feed).await.watch, [TOPIC]);
+    subscriber.presence(7, presence::State::Active).await;
+    let lease = said(&mut feed).await.lease.expect("a lease");
+    assert_eq!((lease.gateway.as_str(), lease.full, lease.entries.len()), ("a", true, 1));
+    say(&feed, typing(2)).await;
+    let taken = timeout(WAIT, inbox.recv(usize::MAX, usize::MAX)).await.expect("in time").unwrap();
+    assert_eq!(taken.signals.len(), 1, "only what came while it was watched");
+    assert_eq!(taken.signals[0].key, SignalKey::Typing(TOPIC, 2));
+    feed.frames.send(Err(Status::aborted("too slow"))).await.unwrap();
+    let mut second = opened(&mut scene.b_feeds).await;
+    let (mut watched, mut leased) = (false, None);
+    while !watched || leased.is_none() {
+        let request = timeout(WAIT, second.requests.recv()).await.expect("in time").unwrap();
+        watched |= request.watch == [TOPIC];
+        leased = leased.or(request.lease);
+    }
+    let again = leased.expect("a lease");
+    assert!(again.full && again.number > lease.number && again.entries == lease.entries);
+    // A signal does not wait until the events between the two feeds are read.
+    say(&second, typing(3)).await;
+    let taken = timeout(WAIT, inbox.recv(usize::MAX, usize::MAX)).await.expect("in time").unwrap();
+    assert_eq!(taken.signals[0].key, SignalKey::Typing(TOPIC, 3));
+    drop(subscriber);
+    let left = loop {
+        let request = timeout(WAIT, second.requests.recv()).await.expect("in time").unwrap();
+        if !request.unwatch.is_empty() {
+            break request;
+        }
+    };
+    assert_eq!(left.unwatch, [TOPIC]);
+    assert_eq!(left.lease.map(|lease| lease.entries.len()), Some(1), "she has left");
 }

@@ -6,11 +6,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use quorate_proto::frame::{Body, ServerFrame};
 use quorate_proto::ids::{Index, Version};
 use quorate_proto::rpc::{self, Topic};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::convert::conversation_topic;
+use crate::convert::{conversation_topic, encode, topic_ref};
 use crate::hub::{Item, ItemKind};
 
 /// Events that may be held; beyond it the session is let go and resumes.
@@ -23,6 +24,8 @@ const HELD_BYTES_MAX: usize = 4 << 20;
 pub enum Step {
     /// Write this.
     Frame(Utf8Bytes),
+    /// Write this, which tells of events that were let go.
+    Gap(Utf8Bytes),
     /// Subscribe, read, and come back with [`Delivery::added`]; nothing else is delivered until then.
     Add {
         /// The event as the replica sent it.
@@ -144,6 +147,17 @@ impl Delivery {
             if item.version <= *last {
                 continue;
             }
+            if let ItemKind::Gap { from_version } = item.kind
+                && from_version <= *last + 1
+                && let Some(topic) = topic_ref(Some(item.topic))
+            {
+                let (from_version, to_version) = (*last + 1, item.version);
+                *last = item.version;
+                self.seen = self.seen.max(item.index);
+                let gap = Body::Gap { topic, from_version, to_version };
+                steps.push(Step::Gap(encode(&ServerFrame::push(gap))));
+                continue;
+            }
             if item.version > *last + 1 {
                 steps.push(Step::Broken(item.topic));
                 self.gate = Gate::Closed;
@@ -162,7 +176,7 @@ impl Delivery {
             self.seen = self.seen.max(item.index);
             steps.extend(item.frame.clone().map(Step::Frame));
             match &item.kind {
-                ItemKind::Plain | ItemKind::Added { .. } => {}
+                ItemKind::Plain | ItemKind::Added { .. } | ItemKind::Gap { .. } => {}
                 ItemKind::Removed { conversation } => {
                     let topic = conversation_topic(*conversation);
                     self.versions.remove(&topic);
@@ -177,6 +191,11 @@ impl Delivery {
             }
         }
         steps
+    }
+
+    /// Whether a topic is the reader's, as far as she was told.
+    pub fn has(&self, topic: Topic) -> bool {
+        self.versions.contains_key(&topic)
     }
 
     /// The hub has pushed everything up to `index`, and the inbox was emptied since.
@@ -223,7 +242,8 @@ mod tests {
 
     fn me(version: u64, index: u64, kind: ItemKind) -> Arc<Item> {
         let frame = (!matches!(kind, ItemKind::Added { .. })).then(|| format!("me:{version}@{index}").into());
-        Arc::new(Item { topic: me_topic(ME), version, index, frame, kind })
+        let topic = me_topic(ME);
+        Arc::new(Item { topic, frame, kind, ..Item::for_test(1, version, index) })
     }
 
     fn addition(version: u64, index: u64, conversation: u64, base_version: u64) -> Arc<Item> {
@@ -240,7 +260,7 @@ mod tests {
         steps
             .iter()
             .map(|step| match step {
-                Step::Frame(text) => text.as_str(),
+                Step::Frame(text) | Step::Gap(text) => text.as_str(),
                 Step::Add { .. } => "ADD",
                 Step::Remove(_) => "REMOVE",
                 Step::Ended => "ENDED",
@@ -267,6 +287,24 @@ mod tests {
     fn a_hole_closes_the_session_instead_of_being_hidden() {
         let mut delivery = opened(&[(conversation_topic(1), 4)], 45);
         assert_eq!(frames(&delivery.offer(vec![item(1, 6, 60)])), ["BROKEN"]);
+    }
+
+    #[test]
+    fn what_was_let_go_is_told_as_a_gap_from_where_the_reader_stands() {
+        let mut delivery = opened(&[(conversation_topic(1), 4)], 45);
+        let gap = |from_version, version, index| {
+            let topic = conversation_topic(1);
+            let kind = ItemKind::Gap { from_version };
+            Arc::new(Item { topic, frame: None, kind, ..Item::for_test(1, version, index) })
+        };
+        let steps = delivery.offer(vec![item(1, 5, 50), gap(6, 9, 90), item(1, 10, 91)]);
+        let told = r#"{"type":"gap","topic":1,"from_version":6,"to_version":9}"#;
+        assert_eq!(frames(&steps), ["1:5@50", told, "1:10@91"]);
+        assert_eq!(delivery.seen(), 91, "what is asked after the gap has all of it");
+        assert!(delivery.offer(vec![gap(8, 10, 91)]).is_empty(), "known by other ways");
+        let told = r#"{"type":"gap","topic":1,"from_version":11,"to_version":12}"#;
+        assert_eq!(frames(&delivery.offer(vec![gap(9, 12, 93)])), [told], "known in part");
+        assert_eq!(frames(&delivery.offer(vec![gap(14, 15, 95)])), ["BROKEN"], "not even the gap is dense");
     }
 
     #[test]

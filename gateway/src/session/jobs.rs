@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::frame::{Ack, Body, ServerFrame, SincePage};
-use quorate_proto::ids::ClientMessageId;
+use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rpc::{self, SinceQuery, command, history_query, read_request, read_response};
 
 use super::delivery::Added;
@@ -28,7 +28,10 @@ const FILL_PAGES_MAX: usize = 16;
 pub(super) enum Done {
     Opened(Result<Box<Opened>, Farewell>),
     Settled(Lane, Result<Ack, WireError>),
-    Answered(Box<ServerFrame>, u64),
+    /// The answer, the index it was read at, and a conversation that could not be opened.
+    Answered(Box<ServerFrame>, u64, Option<ConversationId>),
+    /// Somebody was told something that has no answer.
+    Told,
     Renewed(u64, Result<Identity, WireError>),
     Added(Result<Added, String>),
     Marked,
@@ -86,13 +89,34 @@ pub(super) fn renew(gateway: Arc<Gateway>, identity: Identity, id: u64, token: S
     })
 }
 
-/// A read and its answer.
-pub(super) fn read(gateway: Arc<Gateway>, identity: Identity, seen: u64, id: u64, query: Query) -> Job {
+/// A read and its answer. `first` is done before: a conversation is watched before it is read, so that nothing falls
+/// between.
+pub(super) fn read(
+    gateway: Arc<Gateway>,
+    identity: Identity,
+    seen: u64,
+    id: u64,
+    query: Query,
+    first: impl Future<Output = ()> + Send + 'static,
+) -> Job {
     Box::pin(async move {
+        first.await;
+        let room = match query {
+            Query::Open { conversation, signals: true } => Some(conversation),
+            _ => None,
+        };
         match answer(&gateway, &identity, seen, query).await {
-            Ok((body, index)) => Done::Answered(Box::new(ServerFrame::reply(id, body)), index),
-            Err(error) => Done::Answered(Box::new(ServerFrame::error(id, error)), 0),
+            Ok((body, index)) => Done::Answered(Box::new(ServerFrame::reply(id, body)), index, None),
+            Err(error) => Done::Answered(Box::new(ServerFrame::error(id, error)), 0, room),
         }
+    })
+}
+
+/// Something without an answer.
+pub(super) fn tell(telling: impl Future<Output = ()> + Send + 'static) -> Job {
+    Box::pin(async move {
+        telling.await;
+        Done::Told
     })
 }
 
@@ -132,8 +156,8 @@ pub(crate) async fn answer(
                 .collect();
             (read_request::Query::Since(SinceQuery { pairs, limit: *limit }), 0)
         }
-        Query::Open(conversation) => {
-            let asked = rpc::ConversationQuery { conversation_id: *conversation };
+        Query::Open { conversation, signals } => {
+            let asked = rpc::ConversationQuery { conversation_id: *conversation, marks: *signals };
             (read_request::Query::Conversation(asked), 0)
         }
     };
@@ -154,8 +178,9 @@ pub(crate) async fn answer(
             }
             Body::Since { pages, as_of_index }
         }
-        (Query::Open(_), Some(read_response::Result::Conversation(summary))) => {
-            Body::Conversation { conversation: convert::summary(summary), as_of_index }
+        (Query::Open { .. }, Some(read_response::Result::Conversation(mut summary))) => {
+            let marks = convert::marks(std::mem::take(&mut summary.marks));
+            Body::Conversation { conversation: convert::summary(summary), marks, as_of_index }
         }
         _ => return Err(WireError::new(ErrorCode::Internal, "a replica answered something else")),
     };
@@ -201,7 +226,8 @@ async fn summary(
     min_index: u64,
     conversation: u64,
 ) -> Result<Option<rpc::ConversationSummary>, ReadError> {
-    let asked = read_request::Query::Conversation(rpc::ConversationQuery { conversation_id: conversation });
+    let query = rpc::ConversationQuery { conversation_id: conversation, marks: false };
+    let asked = read_request::Query::Conversation(query);
     let asked = request(min_index, identity.user_id, identity.session.as_bytes(), asked);
     match gateway.reader.read(asked).await {
         Ok(response) => match response.result {

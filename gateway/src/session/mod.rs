@@ -4,9 +4,11 @@
 //! messages, `opening` and `jobs` call the replicas, `outbox` is what the hub fills, and `socket` is the task that
 //! carries it all out. Must not know HTTP.
 
+pub mod admission;
 mod codec;
 mod delivery;
 pub(crate) mod jobs;
+mod marks;
 mod opening;
 pub mod outbox;
 pub(crate) mod protocol;

@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 use quorate_proto::error::{CloseCode, ErrorCode};
 use quorate_proto::frame::{Body, Hello, Resume, ServerFrame, Welcome};
 use quorate_proto::ids::{TopicRef, Version};
-use quorate_proto::limits::RESUME_EVENTS_MAX;
 use quorate_proto::rpc::{self, OpenQuery, OpenResult, ReadRequest, Topic, read_request, read_response};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::admission::JITTER_MS;
 use super::outbox::Outbox;
 use super::protocol::Farewell;
 use super::users::Ticket;
 use crate::auth::{Identity, TokenError};
+use crate::clock::chance;
 use crate::context::Gateway;
 use crate::convert::{self, conversation_topic, me_topic};
 use crate::hub::Subscriber;
@@ -39,6 +40,9 @@ pub(super) struct Opened {
     pub(super) subscriber: Subscriber,
     /// `welcome` first, then what was missed, in log order.
     pub(super) frames: Vec<Utf8Bytes>,
+    /// How many of them are gaps.
+    pub(super) gaps: usize,
+    pub(super) resumed: bool,
     pub(super) versions: HashMap<Topic, Version>,
     pub(super) position: u64,
     pub(super) seen: u64,
@@ -83,6 +87,17 @@ async fn open_slowly(
     hello: Hello,
     outbox: Outbox,
 ) -> Result<Opened, Farewell> {
+    let now_ms = u64::try_from(gateway.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let entered = gateway.admission.lock().expect("no holder of this lock panics").enter(
+        now_ms,
+        chance(JITTER_MS),
+        chance(u64::MAX),
+    );
+    if let Err(retry_ms) = entered {
+        gateway.metrics.sessions_postponed.inc();
+        let reason = "too many sessions begin at once: come again in a moment";
+        return Err(Farewell::new(CloseCode::TooManyRequests, reason).retry_after(retry_ms));
+    }
     let identity = gateway.tokens.verify(&hello.token).await.map_err(|error| match error {
         TokenError::Unavailable => no_replica("the token cannot be checked"),
         TokenError::Expired => Farewell::new(CloseCode::TokenExpired, error.to_string()),
@@ -140,7 +155,8 @@ async fn read_open(
     complete_from: u64,
 ) -> Result<Found, Farewell> {
     let after_index = resume.map(|resume| resume.position);
-    let query = read_request::Query::Open(OpenQuery { after_index, events_max: RESUME_EVENTS_MAX });
+    let events_max = gateway.config.limits.resume_events_max;
+    let query = read_request::Query::Open(OpenQuery { after_index, events_max });
     let floor = resume.map_or(0, |resume| resume.seen.max(resume.position));
     let mut asked = request(complete_from.max(floor), identity.user_id, identity.session.as_bytes(), query);
     let mut response = gateway.reader.read(asked.clone()).await;
@@ -192,6 +208,9 @@ fn begin(
 
     let missed = missed(events, &conversations);
     let gaps = gaps(&have, &versions, identity.user_id);
+    let gaps_count = gaps.len();
+    let mut limits = gateway.config.limits.clone();
+    limits.sockets_per_user_max = gateway.config.sockets_per_user_max;
     let welcome = Welcome {
         session: identity.session.to_string(),
         user: convert::user(user),
@@ -200,7 +219,7 @@ fn begin(
         index: as_of,
         resumed,
         ping_ms: gateway.config.ping_interval_ms,
-        limits: gateway.config.limits.clone(),
+        limits,
         write: gateway.leader.write().borrow().frame(Instant::now()).write,
         log_time,
         me_version,
@@ -213,6 +232,8 @@ fn begin(
     let frames = std::iter::once(welcome).chain(missed).chain(gaps).map(|frame| convert::encode(&frame));
     Opened {
         frames: frames.collect(),
+        gaps: gaps_count,
+        resumed,
         identity,
         ticket,
         subscriber,

@@ -8,18 +8,19 @@
 //!     └── anything else, or 10 s ───────────────────▲
 //! ```
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use quorate_proto::error::{CloseCode, ErrorCode, WireError};
 use quorate_proto::frame::{
-    Ack, Body, ClientFrame, DoCommand, EditMessage, Hello, History, Request, SendMessage, ServerFrame,
-    SincePair,
+    Ack, Body, ClientFrame, DoCommand, EditMessage, Hello, History, PresenceState, Request, SendMessage,
+    ServerFrame, SincePair,
 };
 use quorate_proto::ids::{ConversationId, Sequence};
-use quorate_proto::limits::{SINCE_PAIRS_MAX, SessionLimits, TOKEN_LEEWAY_MS};
+use quorate_proto::limits::{SessionLimits, TOKEN_LEEWAY_MS};
 use quorate_proto::text;
 
 use super::codec::Parsed;
+use super::marks::Marks;
 use super::rates::{Bucket, Rate};
 
 /// Commands of one session that wait or are under way; a client that pipelines more is told to slow down.
@@ -28,8 +29,10 @@ const COMMANDS_QUEUED_MAX: usize = 256;
 const READS_MAX: usize = 16;
 /// A read mark goes out at most once in this time per conversation, ms.
 const READ_MARK_INTERVAL_MS: u64 = 2_000;
-/// Conversations whose read marks are remembered.
-const READ_MARKS_MAX: usize = 256;
+/// The same of what has reached the device, ms.
+const DELIVERED_MARK_INTERVAL_MS: u64 = 1_000;
+/// Typing in one conversation goes on its way at most once in this time, ms: it lasts for six times as long.
+const TYPING_INTERVAL_MS: u64 = 1_000;
 /// What a client is told to wait when its queue is full, ms.
 const BUSY_RETRY_MS: u64 = 250;
 
@@ -66,7 +69,12 @@ pub enum Query {
         limit: u32,
     },
     /// A summary.
-    Open(ConversationId),
+    Open {
+        /// Of which.
+        conversation: ConversationId,
+        /// Also its signals, from now on.
+        signals: bool,
+    },
 }
 
 /// What is to be done.
@@ -108,6 +116,19 @@ pub enum Effect {
         id: u64,
         /// What.
         query: Query,
+    },
+    /// Signals of a conversation are no longer wanted.
+    Unwatch(ConversationId),
+    /// Say that the user is typing there.
+    Typing(ConversationId),
+    /// Say how present the user is.
+    Presence(PresenceState),
+    /// Say that messages have reached this device.
+    Delivered {
+        /// Where.
+        conversation: ConversationId,
+        /// Up to which message.
+        sequence: Sequence,
     },
     /// A ping is due: bring the position up to date and write it with this number.
     Ping {
@@ -168,13 +189,6 @@ struct Queued {
     task: Task,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct ReadMark {
-    waiting: Option<Sequence>,
-    sent: Sequence,
-    sent_at_ms: u64,
-}
-
 /// See the module. All times are ms of the caller's monotonic clock, but for the token's end.
 #[derive(Debug)]
 pub struct Protocol {
@@ -191,7 +205,15 @@ pub struct Protocol {
     lanes: HashMap<Lane, VecDeque<Queued>>,
     commands: usize,
     reads: usize,
-    marks: HashMap<ConversationId, ReadMark>,
+    reads_told: Marks,
+    delivered_told: Marks,
+    /// Conversations whose signals are wanted.
+    rooms: HashSet<ConversationId>,
+    /// Where the user typed and when that was said last.
+    typing: HashMap<ConversationId, u64>,
+    presence: Option<PresenceState>,
+    /// Questions after gaps that cost nothing: what was let go was not the client's choice.
+    since_free: u32,
 }
 
 impl Protocol {
@@ -210,7 +232,12 @@ impl Protocol {
             lanes: HashMap::new(),
             commands: 0,
             reads: 0,
-            marks: HashMap::new(),
+            reads_told: Marks::new(READ_MARK_INTERVAL_MS),
+            delivered_told: Marks::new(DELIVERED_MARK_INTERVAL_MS),
+            rooms: HashSet::new(),
+            typing: HashMap::new(),
+            presence: None,
+            since_free: 0,
         }
     }
 
@@ -235,13 +262,9 @@ impl Protocol {
             Phase::Waiting => self.hello_until_ms,
             Phase::Opening | Phase::Closed => u64::MAX,
             Phase::Live => {
-                let marks = self
-                    .marks
-                    .values()
-                    .filter(|mark| mark.waiting.is_some())
-                    .map(|mark| mark.sent_at_ms + READ_MARK_INTERVAL_MS)
-                    .min();
-                self.ping_at_ms.min(self.pong_until_ms.unwrap_or(u64::MAX)).min(marks.unwrap_or(u64::MAX))
+                let marks = [self.reads_told.wake_at_ms(), self.delivered_told.wake_at_ms()];
+                let marks = marks.into_iter().flatten().min().unwrap_or(u64::MAX);
+                self.ping_at_ms.min(self.pong_until_ms.unwrap_or(u64::MAX)).min(marks)
             }
         }
     }
@@ -280,13 +303,17 @@ impl Protocol {
             }
             Phase::Live => {}
         }
-        let free = matches!(
-            &parsed,
-            Parsed::Frame(ClientFrame {
-                request: Request::Send(_) | Request::Edit(_) | Request::Pong { .. },
-                ..
-            })
-        );
+        let after_gap = self.since_free > 0
+            && matches!(&parsed, Parsed::Frame(ClientFrame { request: Request::Since { .. }, .. }));
+        self.since_free -= u32::from(after_gap);
+        let free = after_gap
+            || matches!(
+                &parsed,
+                Parsed::Frame(ClientFrame {
+                    request: Request::Send(_) | Request::Edit(_) | Request::Pong { .. },
+                    ..
+                })
+            );
         if !free
             && let Some(rate) = Rate::per_second(self.limits.frames_per_second, self.limits.frames_burst)
             && let Err(retry_ms) = self.frames.take(rate, now_ms)
@@ -330,7 +357,26 @@ impl Protocol {
                 }
                 self.enqueue(Lane::Commands, id, Task::Do(command))
             }
-            Request::Read { conversation, sequence } => self.mark(now_ms, conversation, sequence),
+            Request::Read { conversation, sequence } => {
+                let now = self.reads_told.offer(now_ms, conversation, sequence);
+                now.then_some(Effect::MarkRead { conversation, sequence })
+            }
+            Request::Delivered { conversation, sequence } => {
+                let now = self.delivered_told.offer(now_ms, conversation, sequence);
+                now.then_some(Effect::Delivered { conversation, sequence })
+            }
+            Request::Typing { conversation } => self.typing(now_ms, conversation),
+            Request::Presence { state: PresenceState::Offline | PresenceState::Unknown } => {
+                Some(error(id, ErrorCode::Invalid, "say active, idle, dnd or invisible", None))
+            }
+            Request::Presence { state } => {
+                // Said again it is no news.
+                let is_news = self.presence.replace(state) != Some(state);
+                is_news.then_some(Effect::Presence(state))
+            }
+            Request::Close { conversation } => {
+                self.rooms.remove(&conversation).then_some(Effect::Unwatch(conversation))
+            }
             Request::History(mut history) => {
                 let ways = [history.before, history.after, history.around].into_iter().flatten().count();
                 if ways > 1 {
@@ -341,15 +387,27 @@ impl Protocol {
                 self.read(id, Query::History(history))
             }
             Request::Since { pairs, limit } => {
-                if pairs.len() > SINCE_PAIRS_MAX {
-                    let message = format!("at most {SINCE_PAIRS_MAX} pairs");
+                let pairs_max = self.limits.since_pairs_max;
+                if pairs.len() > pairs_max {
+                    let message = format!("at most {pairs_max} pairs");
                     return Some(error(id, ErrorCode::TooLarge, &message, None));
                 }
                 let max = self.limits.since_events_max;
                 let limit = if limit == 0 { max } else { limit.min(max) };
                 self.read(id, Query::Since { pairs, limit })
             }
-            Request::Open { conversation } => self.read(id, Query::Open(conversation)),
+            Request::Open { conversation, signals } => {
+                let rooms_max = self.limits.open_rooms_max;
+                if signals && self.rooms.len() >= rooms_max && !self.rooms.contains(&conversation) {
+                    let message = format!("at most {rooms_max} conversations are open: close one");
+                    return Some(error(id, ErrorCode::TooLarge, &message, None));
+                }
+                let effect = self.read(id, Query::Open { conversation, signals });
+                if signals && matches!(effect, Some(Effect::Read { .. })) {
+                    self.rooms.insert(conversation);
+                }
+                effect
+            }
             Request::Pong { n } => {
                 if n == self.ping_number {
                     self.pong_until_ms = None;
@@ -430,26 +488,25 @@ impl Protocol {
         effects
     }
 
-    fn mark(&mut self, now_ms: u64, conversation: ConversationId, sequence: Sequence) -> Option<Effect> {
-        if self.marks.len() >= READ_MARKS_MAX && !self.marks.contains_key(&conversation) {
-            self.marks
-                .retain(|_, mark| mark.waiting.is_some() || mark.sent_at_ms + READ_MARK_INTERVAL_MS > now_ms);
-            if self.marks.len() >= READ_MARKS_MAX {
-                return None;
-            }
+    // ---- signals ----
+
+    fn typing(&mut self, now_ms: u64, conversation: ConversationId) -> Option<Effect> {
+        self.typing.retain(|_, said_ms| *said_ms + TYPING_INTERVAL_MS > now_ms);
+        if self.typing.len() >= self.limits.open_rooms_max || self.typing.contains_key(&conversation) {
+            return None;
         }
-        match self.marks.get_mut(&conversation) {
-            Some(mark) if sequence <= mark.sent.max(mark.waiting.unwrap_or(0)) => None,
-            Some(mark) if mark.sent_at_ms + READ_MARK_INTERVAL_MS > now_ms => {
-                mark.waiting = Some(sequence);
-                None
-            }
-            _ => {
-                let mark = ReadMark { waiting: None, sent: sequence, sent_at_ms: now_ms };
-                self.marks.insert(conversation, mark);
-                Some(Effect::MarkRead { conversation, sequence })
-            }
-        }
+        self.typing.insert(conversation, now_ms);
+        Some(Effect::Typing(conversation))
+    }
+
+    /// A conversation could not be opened, or is no longer the reader's.
+    pub fn closed_room(&mut self, conversation: ConversationId) {
+        self.rooms.remove(&conversation);
+    }
+
+    /// A `gap` was told: one question after it is free.
+    pub fn gap_told(&mut self) {
+        self.since_free = self.since_free.saturating_add(1);
     }
 
     // ---- reads ----
@@ -510,13 +567,11 @@ impl Protocol {
             self.pong_until_ms = Some(now_ms + self.times.pong_wait_ms);
             effects.push(Effect::Ping { n: self.ping_number });
         }
-        for (conversation, mark) in &mut self.marks {
-            if let Some(sequence) = mark.waiting
-                && mark.sent_at_ms + READ_MARK_INTERVAL_MS <= now_ms
-            {
-                *mark = ReadMark { waiting: None, sent: sequence, sent_at_ms: now_ms };
-                effects.push(Effect::MarkRead { conversation: *conversation, sequence });
-            }
+        for (conversation, sequence) in self.reads_told.due(now_ms) {
+            effects.push(Effect::MarkRead { conversation, sequence });
+        }
+        for (conversation, sequence) in self.delivered_told.due(now_ms) {
+            effects.push(Effect::Delivered { conversation, sequence });
         }
         effects
     }

@@ -257,3 +257,68 @@ fn limits_of_reads_are_brought_into_range() {
         Some(Effect::Read { .. })
     ));
 }
+
+#[test]
+fn open_rooms_have_a_bound_and_closing_one_makes_room() {
+    let mut protocol = live_with(SessionLimits { open_rooms_max: 2, ..SessionLimits::default() });
+    let open = |protocol: &mut Protocol, id: u64| {
+        let effect = say(protocol, 0, &format!(r#"{{"type":"open","id":{id},"conversation":{id}}}"#));
+        protocol.answered();
+        effect
+    };
+    for id in [1, 2, 1] {
+        let query = Query::Open { conversation: id, signals: true };
+        assert_eq!(open(&mut protocol, id), Some(Effect::Read { id, query }));
+    }
+    assert_eq!(code_of(open(&mut protocol, 3)), ErrorCode::TooLarge);
+    let summary = say(&mut protocol, 0, r#"{"type":"open","id":4,"conversation":4,"signals":false}"#);
+    assert!(matches!(summary, Some(Effect::Read { .. })), "a summary alone takes no room");
+    assert_eq!(say(&mut protocol, 0, r#"{"type":"close","conversation":2}"#), Some(Effect::Unwatch(2)));
+    assert_eq!(say(&mut protocol, 0, r#"{"type":"close","conversation":2}"#), None);
+    assert!(matches!(open(&mut protocol, 3), Some(Effect::Read { .. })));
+    // One that could not be opened takes no room either.
+    protocol.closed_room(3);
+    assert!(matches!(open(&mut protocol, 5), Some(Effect::Read { .. })));
+}
+
+#[test]
+fn typing_and_presence_go_on_their_way_only_when_they_are_news() {
+    let mut protocol = live();
+    let typing = r#"{"type":"typing","conversation":1}"#;
+    assert_eq!(say(&mut protocol, 0, typing), Some(Effect::Typing(1)));
+    assert_eq!(say(&mut protocol, 999, typing), None);
+    assert_eq!(say(&mut protocol, 1_000, typing), Some(Effect::Typing(1)));
+    let state = |word| format!(r#"{{"type":"presence","id":9,"state":"{word}"}}"#);
+    let active = Some(Effect::Presence(PresenceState::Active));
+    assert_eq!(say(&mut protocol, 0, &state("active")), active);
+    assert_eq!(say(&mut protocol, 0, &state("active")), None);
+    for word in ["offline", "unknown", "away"] {
+        assert_eq!(code_of(say(&mut protocol, 0, &state(word))), ErrorCode::Invalid);
+    }
+}
+
+#[test]
+fn delivered_marks_merge_and_go_at_most_once_a_second() {
+    let mut protocol = live();
+    let mark = |sequence| format!(r#"{{"type":"delivered","conversation":1,"sequence":{sequence}}}"#);
+    let told = |sequence| Effect::Delivered { conversation: 1, sequence };
+    assert_eq!(say(&mut protocol, 0, &mark(5)), Some(told(5)));
+    assert_eq!(say(&mut protocol, 10, &mark(6)), None);
+    assert_eq!(say(&mut protocol, 20, &mark(7)), None);
+    assert_eq!(say(&mut protocol, 30, &mark(4)), None);
+    assert_eq!(protocol.wake_at_ms(), 1_000);
+    assert_eq!(protocol.tick(1_000, 0, true), [told(7)]);
+    assert_eq!(protocol.tick(5_000, 0, true), []);
+}
+
+#[test]
+fn the_question_after_a_gap_is_outside_of_the_rate() {
+    let mut protocol =
+        live_with(SessionLimits { frames_per_second: 1, frames_burst: 1, ..SessionLimits::default() });
+    let since = r#"{"type":"since","id":7,"pairs":[{"topic":1,"version":5}]}"#;
+    assert!(matches!(say(&mut protocol, 0, since), Some(Effect::Read { .. })));
+    assert_eq!(code_of(say(&mut protocol, 0, since)), ErrorCode::RateLimited);
+    protocol.gap_told();
+    assert!(matches!(say(&mut protocol, 0, since), Some(Effect::Read { .. })));
+    assert_eq!(code_of(say(&mut protocol, 0, since)), ErrorCode::RateLimited);
+}

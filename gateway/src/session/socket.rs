@@ -11,6 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use quorate_proto::error::{CloseCode, ErrorCode, WireError};
 use quorate_proto::frame::{Body, ServerFrame, WriteState};
+use quorate_proto::rpc::{self, signal};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
@@ -24,13 +25,13 @@ use super::codec;
 use super::delivery::{Delivery, Step};
 use super::jobs::{self, Done, Job};
 use super::opening::{self, Opened};
-use super::outbox::{Inbox, Outbox, outbox};
-use super::protocol::{Effect, Farewell, Lane, Protocol, Task, Times};
+use super::outbox::{Bounds, Inbox, Outbox, Taken, outbox};
+use super::protocol::{Effect, Farewell, Lane, Protocol, Query, Task, Times};
 use super::users::Ticket;
 use crate::auth::Identity;
 use crate::clock::{chance, wall_ms};
 use crate::context::Gateway;
-use crate::convert::{encode, me_topic};
+use crate::convert::{conversation_topic, encode, me_topic, said_presence};
 use crate::hub::Subscriber;
 use crate::leader::WriteStatus;
 use crate::metrics::Metrics;
@@ -38,6 +39,10 @@ use crate::server::DrainPhase;
 
 /// A reader that takes nothing for this long is let go.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
+/// Frames written with one flush: what waits beyond them waits in the outbox, where it may be let go.
+const FLUSH_FRAMES_MAX: usize = 64;
+/// The same in bytes, but for the frame that passes it.
+const FLUSH_BYTES_MAX: usize = 64 << 10;
 /// The last words of a session get this long.
 const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 /// Bytes discarded after a close, so that the other end reads the close before a reset.
@@ -81,13 +86,17 @@ struct Session<S> {
     write: watch::Receiver<WriteStatus>,
     drain: watch::Receiver<DrainPhase>,
     drain_told: bool,
+    /// When `hello` came.
+    greeted: Option<Instant>,
+    /// When the oldest event that waits to be written came from the feed.
+    oldest: Option<Instant>,
     finish_until: Option<Instant>,
 }
 
 /// Something happened.
 enum Happening {
     Message(Option<Result<Message, WsError>>),
-    Batch(Option<super::outbox::Batch>),
+    Taken(Option<Taken>),
     Done(Done),
     Write,
     Drain,
@@ -102,7 +111,9 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(gateway: Arc<Gateway>, ws: W
         ping_interval_ms: config.ping_interval_ms,
         pong_wait_ms: config.pong_wait_ms,
     };
-    let (outbox, inbox) = outbox();
+    let bounds =
+        Bounds { frames_max: config.limits.outbox_frames_max, bytes_max: config.limits.outbox_bytes_max };
+    let (outbox, inbox) = outbox(bounds);
     let mut session = Session {
         protocol: Protocol::new(config.limits.clone(), times, 0),
         delivery: Delivery::new(),
@@ -116,6 +127,8 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(gateway: Arc<Gateway>, ws: W
         write: gateway.leader.write(),
         drain: gateway.drain.clone(),
         drain_told: false,
+        greeted: None,
+        oldest: None,
         finish_until: None,
         ws,
         gateway: Arc::clone(&gateway),
@@ -174,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let is_live = self.protocol.is_live();
         tokio::select! {
             biased;
-            batch = self.inbox.recv() => Happening::Batch(batch),
+            taken = self.inbox.recv(FLUSH_FRAMES_MAX, FLUSH_BYTES_MAX) => Happening::Taken(taken),
             Some(done) = self.jobs.next() => Happening::Done(done),
             Ok(()) = self.write.changed(), if is_live => Happening::Write,
             Ok(()) = self.drain.changed() => Happening::Drain,
@@ -186,11 +199,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn handle(&mut self, happening: Happening) -> Result<(), End> {
         match happening {
             Happening::Message(message) => self.message(message),
-            Happening::Batch(Some(batch)) => {
-                let steps = self.delivery.offer(batch);
-                self.steps(steps)
-            }
-            Happening::Batch(None) => Err(self.let_go()),
+            Happening::Taken(Some(taken)) => self.taken(taken),
+            Happening::Taken(None) => Err(self.let_go()),
             Happening::Done(done) => self.done(done),
             Happening::Write => {
                 let status = self.write.borrow_and_update().frame(Instant::now());
@@ -202,12 +212,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Takes what is ready without waiting, as far as one outbox goes.
+    /// Takes what is ready without waiting, as far as one flush goes.
     fn gather(&mut self) -> Result<(), End> {
-        while self.out.len() < quorate_proto::limits::OUTBOX_FRAMES_MAX {
-            if let Some(batch) = self.inbox.try_recv() {
-                let steps = self.delivery.offer(batch);
-                self.steps(steps)?;
+        while self.out.len() < FLUSH_FRAMES_MAX {
+            if let Some(taken) = self.inbox.try_recv(FLUSH_FRAMES_MAX, FLUSH_BYTES_MAX) {
+                self.taken(taken)?;
             } else if let Some(Some(done)) = self.jobs.next().now_or_never() {
                 self.done(done)?;
             } else {
@@ -220,6 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Writes everything that waits, with one flush.
     async fn flush(&mut self) -> Result<(), End> {
         if self.out.is_empty() {
+            self.oldest = None;
             return Ok(());
         }
         self.gateway.metrics.frames_sent.inc_by(self.out.len() as u64);
@@ -236,7 +246,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             () = tokio::time::sleep(WRITE_WAIT) => None,
         };
         match written {
-            Some(Ok(())) => Ok(()),
+            Some(Ok(())) => {
+                if let Some(oldest) = self.oldest.take() {
+                    self.gateway.metrics.delivery_seconds.observe(oldest.elapsed().as_secs_f64());
+                }
+                Ok(())
+            }
             Some(Err(_)) => Err(End::Gone),
             None => {
                 self.out.clear();
@@ -325,11 +340,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Effect::Close(farewell) => return Err(End::Bye(farewell)),
             Effect::Open { id, hello } => {
                 let Some(outbox) = self.outbox.take() else { return Err(End::Gone) };
+                self.greeted = Some(Instant::now());
                 let opening = opening::open(gateway, id, hello, outbox);
                 self.jobs.push(Box::pin(async move { Done::Opened(opening.await) }));
             }
             Effect::Ping { n } => self.ping(n)?,
-            Effect::Submit { .. } | Effect::MarkRead { .. } | Effect::Read { .. } | Effect::Renew { .. } => {
+            _ => {
                 // The protocol gives these only to a live session.
                 let Some(live) = &self.live else { return Err(End::Gone) };
                 let identity = live.identity.clone();
@@ -340,10 +356,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         self.jobs.push(jobs::mark_read(gateway, identity, conversation, sequence));
                     }
                     Effect::Read { id, query } => {
-                        self.jobs.push(jobs::read(gateway, identity, seen, id, query));
+                        let watched = match query {
+                            Query::Open { conversation, signals: true }
+                                if self.delivery.has(conversation_topic(conversation)) =>
+                            {
+                                Some(live.subscriber.watch(conversation))
+                            }
+                            _ => None,
+                        };
+                        let first = async move {
+                            if let Some(watching) = watched {
+                                watching.await;
+                            }
+                        };
+                        self.jobs.push(jobs::read(gateway, identity, seen, id, query, first));
                     }
                     Effect::Renew { id, token } => self.jobs.push(jobs::renew(gateway, identity, id, token)),
-                    _ => {}
+                    Effect::Unwatch(conversation) => live.subscriber.unwatch(conversation),
+                    Effect::Typing(conversation) => {
+                        let kind = signal::Kind::Typing(rpc::Typing {});
+                        live.subscriber.say(said(&identity, conversation, kind));
+                    }
+                    Effect::Delivered { conversation, sequence } => {
+                        let receipt = rpc::Receipt { read: 0, delivered: sequence };
+                        let kind = signal::Kind::Receipt(receipt);
+                        live.subscriber.say(said(&identity, conversation, kind));
+                    }
+                    Effect::Presence(state) => {
+                        if let Some(state) = said_presence(state) {
+                            let telling = live.subscriber.presence(identity.user_id, state);
+                            self.jobs.push(jobs::tell(telling));
+                        }
+                    }
+                    Effect::Write(_) | Effect::Close(_) | Effect::Open { .. } | Effect::Ping { .. } => {}
                 }
             }
         }
@@ -370,9 +415,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Brings the position up to date before it is told: first read how far the hub is, then empty the inbox.
     fn ping(&mut self, n: u64) -> Result<(), End> {
         let index = self.gateway.hub.state().delivered_index();
-        while let Some(batch) = self.inbox.try_recv() {
-            let steps = self.delivery.offer(batch);
-            self.steps(steps)?;
+        while let Some(taken) = self.inbox.try_recv(FLUSH_FRAMES_MAX, FLUSH_BYTES_MAX) {
+            self.taken(taken)?;
         }
         self.delivery.reached(index);
         let log_time = self.gateway.hub.state().log_time_ms();
@@ -382,13 +426,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     // ---- from the hub ----
 
+    fn taken(&mut self, taken: Taken) -> Result<(), End> {
+        self.oldest = self.oldest.or(taken.born());
+        let steps = self.delivery.offer(taken.events);
+        self.steps(steps)?;
+        let Some(live) = &self.live else { return Ok(()) };
+        for signal in taken.signals {
+            let (conversation, user) = signal.key.place();
+            // Only of what is hers; and what she does herself she knows.
+            if user != live.identity.user_id && self.delivery.has(conversation_topic(conversation)) {
+                self.out.push_back(signal.frame.clone());
+            }
+        }
+        Ok(())
+    }
+
     fn steps(&mut self, steps: Vec<Step>) -> Result<(), End> {
         for step in steps {
             match step {
                 Step::Frame(text) => self.out.push_back(text),
+                Step::Gap(text) => {
+                    self.protocol.gap_told();
+                    self.out.push_back(text);
+                }
                 Step::Add { event, conversation, base_version } => {
                     let Some(live) = &self.live else { return Err(End::Gone) };
-                    let topic = crate::convert::conversation_topic(conversation);
+                    let topic = conversation_topic(conversation);
                     self.jobs.push(jobs::add(
                         Arc::clone(&self.gateway),
                         live.identity.clone(),
@@ -401,6 +464,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Step::Remove(topic) => {
                     if let Some(live) = &self.live {
                         live.subscriber.unsubscribe(vec![topic]);
+                        live.subscriber.unwatch(topic.id);
+                        self.protocol.closed_room(topic.id);
                     }
                 }
                 Step::Ended => {
@@ -429,8 +494,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let effects = self.protocol.settled(lane, result);
                 self.effects(effects)
             }
-            Done::Answered(frame, index) => {
+            Done::Answered(frame, index, refused) => {
                 self.protocol.answered();
+                if let (Some(conversation), Some(live)) = (refused, &self.live) {
+                    self.protocol.closed_room(conversation);
+                    live.subscriber.unwatch(conversation);
+                }
                 self.delivery.saw(index);
                 self.out.push_back(encode(&frame));
                 Ok(())
@@ -450,13 +519,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tracing::warn!(reason, "a conversation could not be added to a session");
                 Err(internal("a conversation could not be read: resume"))
             }
-            Done::Marked => Ok(()),
+            Done::Marked | Done::Told => Ok(()),
         }
     }
 
     fn opened(&mut self, opened: Opened) -> Result<(), End> {
-        let Opened { identity, ticket, subscriber, frames, versions, position, seen } = opened;
+        let Opened { identity, ticket, subscriber, frames, gaps, resumed, versions, position, seen } = opened;
         self.out.extend(frames);
+        (0..gaps).for_each(|_| self.protocol.gap_told());
+        self.gateway.metrics.sessions_resumed.inc_by(u64::from(resumed));
+        if let Some(greeted) = self.greeted.take() {
+            self.gateway.metrics.open_seconds.observe(greeted.elapsed().as_secs_f64());
+        }
         let now_ms = self.now_ms();
         self.protocol.opened(now_ms, identity.ends_ms);
         let session = *identity.session.as_bytes();
@@ -512,6 +586,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
     }
+}
+
+/// A signal on its way up, vouched for by the session.
+fn said(identity: &Identity, conversation_id: u64, kind: signal::Kind) -> rpc::Signal {
+    let user = Some(rpc::UserRef { id: identity.user_id, ..rpc::UserRef::default() });
+    let session_id = bytes::Bytes::copy_from_slice(identity.session.as_bytes());
+    rpc::Signal { conversation_id, user, session_id, kind: Some(kind) }
 }
 
 fn internal(reason: &str) -> End {

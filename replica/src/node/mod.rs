@@ -58,6 +58,7 @@ use crate::failure::Failure;
 use crate::feed::Publisher;
 use crate::metrics::Metrics;
 use crate::planted;
+use crate::signals::Signals;
 use crate::store::{Store, StoreError};
 
 pub use log_dump::{LogSummary, read_log};
@@ -136,6 +137,7 @@ pub struct Node {
     store: Arc<Store>,
     log: LogStore,
     publisher: Publisher,
+    signals: Arc<Signals>,
     contact: LeaderContact,
     quorum_age: QuorumAge,
     reign: Reign,
@@ -216,6 +218,7 @@ impl Node {
         quorum_age.of(&raft);
         let node = Self {
             id: settings.id,
+            signals: Arc::new(Signals::new(store.clone(), metrics.clone())),
             raft,
             store,
             log,
@@ -294,6 +297,18 @@ impl Node {
     /// The feed's source.
     pub fn publisher(&self) -> &Publisher {
         &self.publisher
+    }
+
+    /// What is said and never logged.
+    pub fn signals(&self) -> &Arc<Signals> {
+        &self.signals
+    }
+
+    /// The members' addresses, learners and this replica included.
+    pub fn members(&self) -> BTreeMap<u64, String> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.nodes().map(|(id, peer)| (*id, peer.address.clone())).collect()
     }
 
     /// Metrics of this replica.

@@ -80,7 +80,8 @@ impl Identity {
     }
 
     /// The same, for calls that are meant for one replica: whoever has its address now and is another refuses them.
-    fn to(&self, target: u64) -> Self {
+    #[must_use]
+    pub fn to(&self, target: u64) -> Self {
         Self { target: Some(target.into()), ..self.clone() }
     }
 

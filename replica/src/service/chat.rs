@@ -243,7 +243,7 @@ impl Chat for ChatService {
             Some(read_request::Query::Credentials(query)) => Some(self.signer.name_key(&query.name)),
             _ => None,
         };
-        let mut answer = read::answer(self.node.store(), request).map_err(|error| {
+        let mut answer = read::answer(self.node.store(), self.node.signals(), request).map_err(|error| {
             tracing::error!(%error, "a read failed");
             Status::internal(error.to_string())
         })?;

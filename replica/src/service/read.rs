@@ -19,6 +19,7 @@ use quorate_proto::text;
 use crate::machine::records::Member;
 use crate::machine::{Tables, join};
 use crate::planted::{self, Bug};
+use crate::signals::Signals;
 use crate::store::{Reader, Space, Store, StoreError};
 
 /// Names looked at for one directory search: bounds a pattern that matches little.
@@ -45,10 +46,14 @@ const NOT_A_MEMBER: Refusal = Refusal::Rejected(ErrorCode::NotFound, "you are no
 ///
 /// # Errors
 /// When the disk fails.
-pub(super) fn answer(store: &Store, request: ReadRequest) -> Result<ReadResponse, StoreError> {
+pub(super) fn answer(
+    store: &Store,
+    signals: &Signals,
+    request: ReadRequest,
+) -> Result<ReadResponse, StoreError> {
     let state = store.read();
     let (as_of_index, log_time_ms) = (state.applied().index().unwrap_or(0), state.applied().log_time_ms);
-    let result = match decide(&state, request) {
+    let result = match decide(&state, signals, request) {
         Ok(result) => result,
         Err(Refusal::Rejected(code, message)) => Answer::Rejected(Rejected {
             code: code.word().to_owned(),
@@ -60,7 +65,7 @@ pub(super) fn answer(store: &Store, request: ReadRequest) -> Result<ReadResponse
     Ok(ReadResponse { as_of_index, log_time_ms, result: Some(result) })
 }
 
-fn decide(state: &Reader<'_>, request: ReadRequest) -> Result<Answer, Refusal> {
+fn decide(state: &Reader<'_>, signals: &Signals, request: ReadRequest) -> Result<Answer, Refusal> {
     let Some(query) = request.query else {
         return Err(Refusal::Rejected(ErrorCode::Unsupported, "this replica does not know the query"));
     };
@@ -81,7 +86,11 @@ fn decide(state: &Reader<'_>, request: ReadRequest) -> Result<Answer, Refusal> {
         Query::Conversation(query) => {
             let id = query.conversation_id;
             let member = state.member(id, user)?.filter(Member::is_present).ok_or(NOT_A_MEMBER)?;
-            Ok(Answer::Conversation(summary(state, user, id, &member)?.ok_or(NOT_A_MEMBER)?))
+            let mut found = summary(state, user, id, &member)?.ok_or(NOT_A_MEMBER)?;
+            if query.marks {
+                found.marks = signals.marks(state, id)?;
+            }
+            Ok(Answer::Conversation(found))
         }
         Query::Sessions(_) => Ok(Answer::Sessions(sessions(state, user)?)),
         Query::Password(_) => Ok(Answer::Password(credentials_of(state, user)?)),
@@ -188,6 +197,7 @@ fn summary(
         members: listed,
         last_message,
         base_version: member.base_version,
+        marks: Vec::new(),
     }))
 }
 

@@ -343,7 +343,7 @@ impl Follower {
         let opened = timeout(CALL_WAIT, client.feed(ReceiverStream::new(requests))).await;
         let mut frames = opened.ok()?.ok()?.into_inner();
         let add = self.rooms.iter().map(|id| conversation_topic(*id)).collect();
-        out.send(FeedRequest { add, remove: Vec::new() }).await.ok()?;
+        out.send(FeedRequest { add, ..FeedRequest::default() }).await.ok()?;
         let mut complete_from = None;
         while complete_from.is_none() {
             let frame = timeout(FEED_SILENCE, frames.next()).await.ok()??.ok()?;
@@ -455,7 +455,7 @@ pub async fn read_linearizably(api: Api, scene: Scene, seed: u64) {
             linearizable: true,
             user_id: user.id,
             session_id: user.session.clone(),
-            query: Some(Query::Conversation(rpc::ConversationQuery { conversation_id: room })),
+            query: Some(Query::Conversation(rpc::ConversationQuery { conversation_id: room, marks: false })),
         };
         let Some(answer) = api.read(at, request).await else { continue };
         let Some(Answer::Conversation(summary)) = answer.result else {
@@ -518,7 +518,7 @@ pub async fn read_all(api: Api, scene: Scene, at: HostId) {
             }
             after = last.sequence;
         }
-        let query = rpc::ConversationQuery { conversation_id: room };
+        let query = rpc::ConversationQuery { conversation_id: room, marks: false };
         let answer = api.read(at, request(Query::Conversation(query))).await;
         if let Some(Answer::Conversation(summary)) = answer.and_then(|answer| answer.result) {
             pages.version = summary.version;

@@ -16,12 +16,14 @@ use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rest::SessionGrant;
 use quorate_tests::client::{Received, Socket};
 use quorate_tests::harness::TestCluster;
-use quorate_tests::load;
+use quorate_tests::{crowd, load};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 /// Conversations that the senders are spread over.
 const CONVERSATIONS_MAX: usize = 64;
+/// Messages a second into one room, as the peers were measured.
+const FAN_OUT_RATES: [u64; 3] = [200, 600, 1_000];
 /// Longest wait for one condition.
 const WAIT: Duration = Duration::from_secs(60);
 /// Before a figure is taken: connections and caches settle.
@@ -51,6 +53,15 @@ struct Options {
     /// Restart a replica after this many messages: in order, and after kill -9; 0 leaves the row out
     #[arg(long, default_value_t = 0)]
     restart_messages: u64,
+    /// Idle sessions on one gateway, for as many seconds as a row: memory of each; 0 leaves the row out
+    #[arg(long, default_value_t = 0)]
+    idle: usize,
+    /// One room with so many sockets on one gateway, at 200, 600 and 1,000 messages a second; 0 leaves the rows out
+    #[arg(long, default_value_t = 0)]
+    fanout: usize,
+    /// Only the rows of sessions, `--idle` and `--fanout`
+    #[arg(long)]
+    only_sessions: bool,
     /// Certificates between all processes, as with `deploy/up --tls`
     #[arg(long)]
     tls: bool,
@@ -388,9 +399,21 @@ async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let with_tls = |mut spec: quorate_cluster::Spec| {
         spec.tls = options.tls;
+        // Thousands of sessions of a few users.
+        spec.gateway_keys.insert("sockets_per_user_max".to_owned(), 0.into());
         spec
     };
     let test = TestCluster::start_with("bench", with_tls).await?;
-    let measured = measure(&test, &options).await;
+    let measured = async {
+        let length = Duration::from_secs(options.seconds);
+        if options.idle > 0 {
+            crowd::idle(&test, options.idle, length).await?;
+        }
+        if options.fanout > 0 {
+            crowd::fan_out(&test, options.fanout, &FAN_OUT_RATES, length).await?;
+        }
+        if options.only_sessions { Ok(()) } else { measure(&test, &options).await }
+    };
+    let measured = measured.await;
     test.finish(measured).await
 }

@@ -45,6 +45,8 @@ pub struct Tally {
     pub resumed: u64,
     /// Sockets opened after the first that started anew.
     pub restarted: u64,
+    /// How long she was without a socket before each of these.
+    pub resume_waits: Vec<Duration>,
     /// Events that came before their predecessor, without `gap` having been said.
     pub silent_gaps: u64,
     /// Events that came again outside of a resume.
@@ -199,11 +201,13 @@ impl Person {
 
     async fn live(mut self, user: UserId, mut inbox: mpsc::Receiver<Order>) {
         let mut attempt = 0u32;
+        let mut closed: Option<Instant> = None;
         loop {
             let opened = self.connect(user).await;
             let mut socket = match opened {
                 Ok(socket) => {
                     attempt = 0;
+                    self.tally.resume_waits.extend(closed.take().map(|at| at.elapsed()));
                     socket
                 }
                 Err(error) => {
@@ -231,6 +235,7 @@ impl Person {
                         self.defect(format!("was told to stop: {close:?}"));
                     }
                     self.recorder.history().closes.push(close);
+                    closed = Some(Instant::now());
                     self.publish();
                     if after == AfterClose::Stop {
                         return;
@@ -459,6 +464,7 @@ impl Person {
             Body::Gap { topic: TopicRef::Me, .. }
             | Body::Ok
             | Body::Conversation { .. }
+            | Body::Signal(_)
             | Body::Page { .. } => {}
             Body::Welcome(_) => self.defect("a second welcome".to_owned()),
         }

@@ -51,6 +51,15 @@ async fn grant(at: SocketAddr, call: Call) -> anyhow::Result<SessionGrant> {
     serde_json::from_slice(answer.body()).context("a grant")
 }
 
+/// What a gateway's `/metrics` says.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn metrics(at: SocketAddr) -> anyhow::Result<String> {
+    let answer = Call::get("/metrics").deadline(CALL_WAIT).send(at).await?;
+    Ok(String::from_utf8_lossy(answer.body()).into_owned())
+}
+
 /// Reads every message of a conversation, page by page from the first; `version` is left 0.
 ///
 /// # Errors

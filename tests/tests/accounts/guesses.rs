@@ -59,7 +59,8 @@ async fn guesses(test: &TestCluster) -> anyhow::Result<()> {
     // Whatever follows comes within the wait.
     wait_until("a guess with a long wait ahead", WAIT, || async {
         let answer = try_sign_in(gateways[0], "ana", "one more guess", "thief", None).await;
-        let wait_ms = answer.and_then(|answer| answer.problem()).ok().and_then(|problem| problem.error.retry_ms);
+        let wait_ms =
+            answer.and_then(|answer| answer.problem()).ok().and_then(|problem| problem.error.retry_ms);
         if wait_ms.is_some_and(|ms| ms > 3_000) { Ok(()) } else { Err(format!("{wait_ms:?} ms")) }
     })
     .await?;

@@ -107,7 +107,10 @@ impl StrictReader {
     }
 
     async fn head(&mut self, conversation_id: u64) -> anyhow::Result<Option<u64>> {
-        match self.read(read_request::Query::Conversation(ConversationQuery { conversation_id })).await? {
+        match self
+            .read(read_request::Query::Conversation(ConversationQuery { conversation_id, marks: false }))
+            .await?
+        {
             None => Ok(None),
             Some(read_response::Result::Conversation(summary)) => Ok(Some(summary.sequence)),
             Some(other) => bail!("no summary: {other:?}"),

@@ -79,6 +79,7 @@ async fn story(cluster: &Cluster, ana: &Window, ben: &Window) -> anyhow::Result<
     both_see(ana, ben, &said).await?;
     ana.shoot("03-talking").await?;
     ben.shoot("03-talking").await?;
+    the_moment_is_shown(ana, ben).await?;
     for window in [ana, ben] {
         if let Some(wide) = window.phone_overflow().await? {
             bail!("{}: {wide}", window.name);
@@ -148,6 +149,34 @@ async fn story(cluster: &Cluster, ana: &Window, ben: &Window) -> anyhow::Result<
     ana.wait_sent(&said).await?;
     ensure!(ana.messages().await? == before, "the timeline changed with a reload");
     ana.shoot("08-after-reload").await
+}
+
+/// Each sees that the other is there and has read, and Ana sees Ben type until he stops.
+async fn the_moment_is_shown(ana: &Window, ben: &Window) -> anyhow::Result<()> {
+    let until = async |window: &Window, what: &str, wanted: fn(&(String, String, String)) -> bool| {
+        wait_until(&format!("{} to see {what}", window.name), PAGE_WAIT, || async {
+            let moment = window.moment().await.map_err(|error| format!("{error:#}"))?;
+            if wanted(&moment) { Ok(()) } else { Err(format!("{moment:?}")) }
+        })
+        .await
+    };
+    for window in [ana, ben] {
+        until(window, "the other there, and her message read", |(_, presence, reach)| {
+            presence == "active" && reach == "read"
+        })
+        .await?;
+    }
+    wait_until("ana to see ben type", PAGE_WAIT, || async {
+        // What is said of typing may be lost, and is said again while it goes on.
+        ben.type_letter().await.map_err(|error| format!("{error:#}"))?;
+        let (typing, ..) = ana.moment().await.map_err(|error| format!("{error:#}"))?;
+        if typing.contains("Ben is typing") { Ok(()) } else { Err(format!("she sees {typing:?}")) }
+    })
+    .await?;
+    ana.shoot("03-ben-is-typing").await?;
+    ben.clear_composer().await?;
+    until(ana, "nobody type", |(typing, ..)| typing.is_empty()).await?;
+    Ok(())
 }
 
 /// The balancer gives a new socket to the gateway with the fewest, so this is the first try's usual outcome.

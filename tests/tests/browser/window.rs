@@ -167,6 +167,19 @@ impl Window {
             .with_context(|| format!("{} says {text}", self.name))
     }
 
+    /// Types one letter and leaves it there.
+    pub async fn type_letter(&self) -> anyhow::Result<()> {
+        let composer = self.element("[data-testid=composer]").await?;
+        composer.send_keys("a").await.with_context(|| format!("{} types", self.name))
+    }
+
+    /// Takes back what was typed.
+    pub async fn clear_composer(&self) -> anyhow::Result<()> {
+        let script = "const c = document.querySelector('[data-testid=composer]'); c.value = '';
+            c.dispatchEvent(new Event('input', { bubbles: true }))";
+        self.client.execute(script, Vec::new()).await.map(drop).context("clear the composer")
+    }
+
     pub async fn reload(&self) -> anyhow::Result<()> {
         self.client.refresh().await.context("reload")
     }
@@ -195,6 +208,15 @@ impl Window {
         })
         .await?;
         Ok(())
+    }
+
+    /// What the page says of the moment: who types, how the other is, and how far the last own message has come.
+    pub async fn moment(&self) -> anyhow::Result<(String, String, String)> {
+        let script = "const all = q => [...document.querySelectorAll(q)].pop();
+            return [document.querySelector('[data-testid=typing]')?.textContent ?? '',
+                document.querySelector('[data-testid=presence]')?.dataset.presence ?? '',
+                all('.message.own [data-testid=tick]')?.dataset.reach ?? '']";
+        serde_json::from_value(self.client.execute(script, Vec::new()).await?).context("read the moment")
     }
 
     /// The gateway of this window's session, read in the details drawer, which is closed again.

@@ -110,7 +110,7 @@ impl Client {
         if let Some(id) = self.focused.or_else(|| self.conversations.keys().next().copied())
             && !under_way
         {
-            self.ask(moment, Asked::Measure, Request::Open { conversation: id });
+            self.ask(moment, Asked::Measure, Request::Open { conversation: id, signals: false });
         }
     }
 
@@ -133,7 +133,7 @@ impl Client {
             && moment.now_ms >= self.counts_next_ms
         {
             self.counts_next_ms = moment.now_ms + ASK_AGAIN_MS;
-            self.ask(moment, Asked::Count(id), Request::Open { conversation: id });
+            self.ask(moment, Asked::Count(id), Request::Open { conversation: id, signals: false });
         }
     }
 
@@ -272,7 +272,7 @@ impl Client {
         if let Some(conversation) = self.conversations.get_mut(&id) {
             conversation.filling = Filling::Summary;
         }
-        self.ask(moment, Asked::Summary(id), Request::Open { conversation: id });
+        self.ask(moment, Asked::Summary(id), Request::Open { conversation: id, signals: false });
     }
 
     pub(super) fn summary(&mut self, summary: &ConversationSummary) {

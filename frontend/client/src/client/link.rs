@@ -81,6 +81,7 @@ pub(super) enum Asked {
     Since,
     Summary(ConversationId),
     Count(ConversationId),
+    Room(ConversationId),
     Measure,
 }
 
@@ -269,6 +270,7 @@ impl Client {
         self.phase = Phase::Linked;
         self.offline = false;
         self.changed.insert(Change::Connection);
+        self.signals_cut_off();
         self.take_welcome(moment, welcome);
     }
 
@@ -303,6 +305,7 @@ impl Client {
         }
         let Some(link) = self.link.take_if(|link| link.socket == socket) else { return };
         let (code, reason, retry_ms) = link.bye.unwrap_or((code, String::new(), None));
+        self.signals_cut_off();
         self.outbox.requeue_in_flight();
         self.requeue_commands();
         self.changed.insert(Change::Connection);

@@ -8,12 +8,14 @@
 //!  Input + Moment ──▶ handle ──▶ link (connect, hello, welcome, drain)     ──▶ Effects
 //!                        │        sync (events, versions, position)
 //!                        │        sending (outbox, commands, read marks)
+//!                        │        signals (typing, presence, receipts)
 //!                        └──▶     asking (history, since)       deadline_ms ──▶ one timer
 //! ```
 
 mod asking;
 mod link;
 mod sending;
+mod signals;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,7 @@ use crate::position::Position;
 use asking::OwnTopic;
 use link::{Link, Phase, Token};
 use sending::Command;
+use signals::Telling;
 
 /// What a client says of itself in `hello`.
 #[derive(Debug, Clone, Default)]
@@ -112,6 +115,7 @@ pub struct Client {
     reads: BTreeMap<ConversationId, Sequence>,
     reads_next_ms: u64,
     counts_next_ms: u64,
+    telling: Telling,
 
     out: Vec<Effect>,
     changed: BTreeSet<Change>,
@@ -151,6 +155,7 @@ impl Client {
             reads: BTreeMap::new(),
             reads_next_ms: 0,
             counts_next_ms: 0,
+            telling: Telling::default(),
             out: Vec::new(),
             changed: BTreeSet::new(),
         }
@@ -184,6 +189,8 @@ impl Client {
             Input::Focus(conversation) => self.focus(conversation),
             Input::LoadOlder(conversation) => self.load_older(conversation),
             Input::MarkRead(conversation, sequence) => self.mark_read(conversation, sequence),
+            Input::Typing(conversation) => self.typing(&moment, conversation),
+            Input::Presence(state) => self.set_presence(state),
             Input::Do(id, action) => self.command(&moment, id, action),
             Input::Forget(id) => self.commands.retain(|command| command.id != id),
             Input::Measure => self.measure(&moment),
@@ -200,6 +207,7 @@ impl Client {
         self.pump_link(moment);
         self.pump_sending(moment);
         self.pump_asking(moment);
+        self.pump_signals(moment);
         let trouble = self.trouble();
         self.banner_delay.observe(trouble.as_ref(), moment.now_ms);
         if let Some(trouble) = trouble
@@ -213,10 +221,14 @@ impl Client {
     /// When to call [`handle`](Self::handle) with [`Input::Tick`], on the clock of [`Moment::now_ms`]; `None`: nothing is timed.
     pub fn deadline_ms(&self, now_ms: u64) -> Option<u64> {
         let banner = self.trouble().and_then(|trouble| self.banner_delay.deadline_ms(&trouble, now_ms));
-        [self.link_deadline_ms(), self.sending_deadline_ms(), self.asking_deadline_ms(), banner]
-            .into_iter()
-            .flatten()
-            .min()
+        let parts = [
+            self.link_deadline_ms(),
+            self.sending_deadline_ms(),
+            self.asking_deadline_ms(),
+            self.signals_deadline_ms(),
+            banner,
+        ];
+        parts.into_iter().flatten().min()
     }
 
     fn trouble(&self) -> Option<Banner> {
@@ -320,6 +332,7 @@ impl Client {
         // Sockets of the former life may still report; their numbers must not come again.
         self.sockets = former.sockets;
         self.offline = former.offline;
+        self.telling.set_as(&former.telling);
         self.out = former.out;
         self.out.push(Effect::SignedOut(why));
         self.changed.extend([Change::Connection, Change::List]);

@@ -67,6 +67,7 @@ impl Client {
             return;
         };
         self.out.push(Effect::Store(item));
+        self.typed(conversation);
         self.changed.insert(Change::Timeline(conversation));
     }
 

@@ -49,7 +49,8 @@ impl Client {
                 Some(Asked::Summary(conversation)) => self.summary_refused(moment, conversation, &error),
                 Some(Asked::Auth) if !error.temporary => self.token_spent(),
                 // A refused hello is followed by `bye`, which says what to do.
-                Some(Asked::Auth | Asked::Hello | Asked::Measure | Asked::Count(_)) | None => {}
+                Some(Asked::Auth | Asked::Hello | Asked::Measure | Asked::Count(_) | Asked::Room(_))
+                | None => {}
             },
             Body::Ack(ack) => self.acked(ack),
             Body::Event(event) => {
@@ -66,11 +67,13 @@ impl Client {
                 }
             }
             Body::Since { pages, .. } => self.since_pages(moment, pages),
-            Body::Conversation { conversation, .. } => match asked {
+            Body::Conversation { conversation, marks, .. } => match asked {
                 Some(Asked::Summary(_)) => self.summary(&conversation),
                 Some(Asked::Count(_)) => self.count(&conversation),
+                Some(Asked::Room(id)) => self.room_opened(id, &marks),
                 _ => {}
             },
+            Body::Signal(signal) => self.signal(moment, signal),
             Body::Gap { topic: TopicRef::Me, to_version, .. } => self.own.known_up_to(to_version),
             Body::Gap { topic: TopicRef::Conversation(id), to_version, .. } => {
                 if let Some(conversation) = self.conversations.get_mut(&id) {
@@ -193,13 +196,15 @@ impl Client {
         let verdict = conversation.take(event);
         if verdict == Verdict::Applied {
             let newest = conversation.sequence;
-            if live && newest > before {
-                let from_other = conversation.preview.as_ref().is_some_and(|preview| preview.from.id != me);
-                if from_other {
-                    self.out.push(Effect::Arrived(id, newest));
-                }
+            let from_other = conversation.preview.as_ref().is_some_and(|preview| preview.from.id != me);
+            let reached = (newest > before && from_other).then_some(newest);
+            if live && newest > before && from_other {
+                self.out.push(Effect::Arrived(id, newest));
             }
-            self.changed.extend([Change::Timeline(id), Change::List]);
+            self.changed.extend([Change::Timeline(id), Change::List, Change::Signals(id)]);
+            if let Some(sequence) = reached {
+                self.has_reached(id, sequence);
+            }
         }
         self.changed.insert(Change::Connection);
     }
@@ -297,7 +302,14 @@ impl Client {
         if let Some(conversation) = self.conversations.get_mut(&id) {
             conversation.timeline.page(page, messages, more_before);
             conversation.recount();
+            let newest = messages.last().and_then(|event| match &event.kind {
+                EventKind::Message(message) => Some(message.sequence),
+                _ => None,
+            });
             self.changed.extend([Change::Timeline(id), Change::List]);
+            if let Some(sequence) = newest {
+                self.has_reached(id, sequence);
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use quorate_proto::ids::{ConversationId, Index, Sequence};
 use super::people::{called, sentence};
 use crate::client::Client;
 use crate::outbox::ItemState;
+use crate::signals::Reach;
 use crate::timeline::{Notice, NoticeKind};
 
 /// Messages of one author within this time stand under one name.
@@ -68,6 +69,8 @@ pub enum MessageState {
         index: Index,
         /// Under which term it was acknowledged; 0 if it is not known.
         term: u64,
+        /// How far an own message has come among the others.
+        reach: Reach,
     },
     /// Older than a day and unsent: its writer says whether it still holds.
     NeedsTap,
@@ -103,7 +106,8 @@ pub fn rows(
             build.rows.push(Row::New);
             build.last = None;
         }
-        let state = MessageState::Sent { sequence: *sequence, index: entry.index, term: entry.term };
+        let reach = if own { conversation.reach(*sequence) } else { Reach::default() };
+        let state = MessageState::Sent { sequence: *sequence, index: entry.index, term: entry.term, reach };
         build.message(Arc::clone(&entry.message), entry.time, own, state);
     }
     for notice in notices {
@@ -121,7 +125,8 @@ pub fn rows(
     };
     for echo in timeline.echoes() {
         let message = own_message(echo.item.id, &echo.item.text, echo.item.reply_to, echo.sequence);
-        let state = MessageState::Sent { sequence: echo.sequence, index: echo.index, term: echo.term };
+        let reach = conversation.reach(echo.sequence);
+        let state = MessageState::Sent { sequence: echo.sequence, index: echo.index, term: echo.term, reach };
         build.message(message, echo.time, true, state);
     }
     for item in client.outbox().of(id) {

@@ -73,11 +73,16 @@ fn Devices() -> impl IntoView {
     let sessions = RwSignal::new(None::<Vec<SessionInfo>>);
     let error = RwSignal::new(String::new());
     let load = move || {
-        act(app, error, || {}, move |token| async move {
-            let found = rest::sessions(&token).await?;
-            drop(sessions.try_set(Some(found.sessions)));
-            Ok(())
-        });
+        act(
+            app,
+            error,
+            || {},
+            move |token| async move {
+                let found = rest::sessions(&token).await?;
+                drop(sessions.try_set(Some(found.sessions)));
+                Ok(())
+            },
+        );
     };
     load();
     let end = move |id: String| {
@@ -87,7 +92,8 @@ fn Devices() -> impl IntoView {
         act(app, error, load, move |token| async move { rest::end_other_sessions(&token).await });
     };
     let line = move |session: SessionInfo| {
-        let name = if session.device.is_empty() { "Unnamed device".to_owned() } else { session.device.clone() };
+        let name =
+            if session.device.is_empty() { "Unnamed device".to_owned() } else { session.device.clone() };
         let when = if session.current {
             "this device".to_owned()
         } else {

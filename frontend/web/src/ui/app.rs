@@ -85,6 +85,7 @@ fn listen(app: Context) {
     let visible = window_event_listener_untyped("visibilitychange", move |_| {
         let hidden = document().hidden();
         app.visible.set(!hidden);
+        app.say_presence(!hidden);
         if !hidden {
             app.input(Input::Visible);
         }

@@ -1,6 +1,7 @@
 //! The open conversation: head, timeline, composer; or what to do when none is open.
 
 use leptos::prelude::*;
+use quorate_client::proto::frame::PresenceState;
 use quorate_client::view::called;
 
 use super::avatar::Avatar;
@@ -35,6 +36,9 @@ fn Head() -> impl IntoView {
         app.heading.with(|heading| heading.as_ref().map(|heading| heading.name.clone()).unwrap_or_default())
     });
     let about = move || app.heading.with(|heading| heading.as_ref().map(about).unwrap_or_default());
+    let presence = Memo::new(move |_| {
+        app.heading.with(|heading| heading.as_ref().and_then(|heading| heading.presence).and_then(shown))
+    });
     view! {
         <header class="chat-head" data-region tabindex="-1">
             <a class="icon-button only-phone" href=route::href(None) aria-label="Back to conversations">
@@ -43,7 +47,12 @@ fn Head() -> impl IntoView {
             {move || view! { <Avatar name=name.get()/> }}
             <div class="title">
                 <h1 data-testid="conversation-title">{name}</h1>
-                <span>{about}</span>
+                <span>
+                    {move || presence.get().map(|(class, word)| view! {
+                        <span class=class data-testid="presence" data-presence=word.to_lowercase() aria-hidden="true"></span>
+                    })}
+                    {about}
+                </span>
             </div>
             <button
                 type="button"
@@ -60,10 +69,22 @@ fn Head() -> impl IntoView {
     }
 }
 
+/// A dot and its word; nothing while nobody can tell.
+fn shown(state: PresenceState) -> Option<(&'static str, &'static str)> {
+    match state {
+        PresenceState::Active => Some(("dot", "Active")),
+        PresenceState::Idle => Some(("dot idle", "Idle")),
+        PresenceState::Dnd => Some(("dot dnd", "Do not disturb")),
+        PresenceState::Offline | PresenceState::Invisible => Some(("dot off", "Offline")),
+        PresenceState::Unknown => None,
+    }
+}
+
 /// Who is in it, in one line.
 fn about(heading: &Heading) -> String {
     if !heading.group {
-        return "Direct conversation".to_owned();
+        let word = heading.presence.and_then(shown).map(|(_, word)| word);
+        return word.unwrap_or("Direct conversation").to_owned();
     }
     let names: Vec<&str> = heading.members.iter().take(6).map(called).collect();
     let count = heading.member_count;

@@ -2,6 +2,7 @@
 
 use leptos::html;
 use leptos::prelude::*;
+use quorate_client::Input;
 use quorate_client::proto::ids::ConversationId;
 use quorate_client::proto::limits::TEXT_BYTES_MAX;
 use web_sys::{HtmlElement, HtmlTextAreaElement, KeyboardEvent};
@@ -66,6 +67,11 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
                 .map_or_else(|| "Message".to_owned(), |heading| format!("Message {}", heading.name))
         })
     };
+    let typing = move || {
+        app.heading.with(|heading| {
+            heading.as_ref().and_then(|heading| heading.typing.as_ref()).map(|line| format!("{line} …"))
+        })
+    };
     let left = move || TEXT_BYTES_MAX as i64 - bytes.get() as i64;
     view! {
         <div class="composer" data-region>
@@ -83,6 +89,9 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
                         if let Some(area) = input.get_untracked() {
                             keep(&area.value());
                             grow(&area);
+                            if !area.value().trim().is_empty() {
+                                app.input(Input::Typing(id));
+                            }
                         }
                     }
                 ></textarea>
@@ -91,6 +100,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
                 </button>
             </form>
             <div class="foot">
+                <span class="typing" data-testid="typing" role="status" aria-live="polite">{typing}</span>
                 <span class="hint">{move || (bytes.get() > 0).then_some("Enter sends, Shift+Enter starts a new line")}</span>
                 {move || (left() < COUNTER_BYTES as i64).then(|| {
                     let over = left() < 0;

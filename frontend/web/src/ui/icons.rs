@@ -13,6 +13,7 @@ pub(crate) enum Icon {
     Send,
     Clock,
     Check,
+    Checks,
     Alert,
     Down,
     Sun,
@@ -33,6 +34,7 @@ impl Icon {
             Icon::Send => "M5 12h13M12 5.5l6.5 6.5-6.5 6.5",
             Icon::Clock => "M12 20a8 8 0 1 0 0-16 8 8 0 0 0 0 16zM12 8v4.3l2.6 1.7",
             Icon::Check => "M5 12.5l4.5 4.5L19 7.5",
+            Icon::Checks => "M2 12.5l4.5 4.5L16 7.5M11.5 16l1 1L22 7.5",
             Icon::Alert => "M12 20a8 8 0 1 0 0-16 8 8 0 0 0 0 16zM12 8v4.5M12 15.8v.2",
             Icon::Down => "M12 5v13M6 12.5l6 6 6-6",
             Icon::Sun => {

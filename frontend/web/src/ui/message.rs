@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 use quorate_client::Input;
 use quorate_client::proto::ids::ClientMessageId;
+use quorate_client::signals::Reach;
 use quorate_client::view::{MessageRow, MessageState, Piece, called, pieces};
 
 use super::avatar::Avatar;
@@ -97,23 +98,35 @@ fn Text(text: String) -> impl IntoView {
 /// A clock while it waits, a tick once a majority has it; where in the log, for those who point at it.
 #[component]
 fn Tick(state: MessageState) -> impl IntoView {
+    let reach = match &state {
+        MessageState::Sent { reach: Reach::Read, .. } => "read",
+        MessageState::Sent { reach: Reach::Delivered, .. } => "delivered",
+        MessageState::Sent { .. } => "kept",
+        _ => "",
+    };
+    let read = reach == "read";
     let (icon, tip) = match state {
         MessageState::Pending => (Icon::Clock, "Waiting for a majority".to_owned()),
-        MessageState::Sent { index, term, .. } => {
-            let mut tip = "Kept by a majority".to_owned();
+        MessageState::Sent { index, term, reach, .. } => {
+            let (icon, reached) = match reach {
+                Reach::Kept => (Icon::Check, ""),
+                Reach::Delivered => (Icon::Checks, ", delivered"),
+                Reach::Read => (Icon::Checks, ", read"),
+            };
+            let mut tip = format!("Kept by a majority{reached}");
             if index > 0 {
                 tip.push_str(&format!(" · index {index}"));
             }
             if term > 0 {
                 tip.push_str(&format!(" · term {term}"));
             }
-            (Icon::Check, tip)
+            (icon, tip)
         }
         MessageState::NeedsTap | MessageState::Failed(_) => (Icon::Alert, "Not sent".to_owned()),
     };
     let label = tip.clone();
     view! {
-        <span class="tick" data-testid="tick" role="img" aria-label=label>
+        <span class="tick" class:read=read data-testid="tick" data-reach=reach role="img" aria-label=label>
             <Glyph icon size=15/>
             <span class="tip" aria-hidden="true">{tip}</span>
         </span>

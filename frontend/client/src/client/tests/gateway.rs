@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::frame::{
-    Ack, Body, ClientFrame, ConversationSummary, Event, EventKind, Hello, MeEvent, MeKind, Message, Request,
-    SendMessage, ServerFrame, SincePage, User, Welcome, WriteState,
+    Ack, Body, ClientFrame, ConversationSummary, Event, EventKind, Hello, MeEvent, MeKind, MemberMarks,
+    Message, PresenceState, Request, SendMessage, ServerFrame, SincePage, User, Welcome, WriteState,
 };
 use quorate_proto::ids::{ClientMessageId, ConversationId, Index, Sequence, TopicRef, UserId};
 use quorate_proto::limits::SessionLimits;
@@ -69,6 +69,8 @@ pub(super) struct World {
     pub(super) resume_allowed: bool,
     pub(super) hellos: Vec<Hello>,
     pub(super) refreshes: u32,
+    /// What the client signalled.
+    pub(super) said: Vec<Request>,
     /// Answers to sends instead of an ack.
     pub(super) refuse_sends: Option<WireError>,
     ping: u64,
@@ -96,6 +98,7 @@ impl World {
             resume_allowed: true,
             hellos: Vec::new(),
             refreshes: 0,
+            said: Vec::new(),
             refuse_sends: None,
             ping: 0,
         };
@@ -440,10 +443,21 @@ impl World {
                 let pages = pairs.into_iter().map(|pair| self.since(&pair, limit as usize)).collect();
                 answer(self, Body::Since { pages, as_of_index: self.index });
             }
-            Request::Open { conversation } => {
+            Request::Open { conversation, signals } => {
+                let marks = if signals {
+                    self.said.push(Request::Open { conversation, signals });
+                    let presence = PresenceState::Active;
+                    vec![MemberMarks { user: 2, presence, ..MemberMarks::default() }]
+                } else {
+                    vec![]
+                };
                 let conversation = self.summary(conversation);
-                answer(self, Body::Conversation { conversation, as_of_index: self.index });
+                answer(self, Body::Conversation { conversation, marks, as_of_index: self.index });
             }
+            Request::Close { .. }
+            | Request::Typing { .. }
+            | Request::Presence { .. }
+            | Request::Delivered { .. } => self.said.push(frame.request),
             Request::Edit(_) => unreachable!("this client does not edit"),
             Request::Auth { .. } => answer(self, Body::Ok),
             Request::Pong { .. } => {}

@@ -1,13 +1,16 @@
 //! One rule a test.
 
 use quorate_proto::error::{ErrorCode, WireError};
-use quorate_proto::frame::{Action, Body, MeKind, Status, WriteState};
+use quorate_proto::frame::{
+    Action, Body, MeKind, PresenceState, Request, Signal, SignalKind, Status, WriteState,
+};
 
 use super::gateway::World;
 use crate::banner::Banner;
 use crate::client::Client;
 use crate::event::{Effect, Input};
 use crate::outbox::ItemState;
+use crate::signals::Reach;
 use crate::view::{MessageState, Row, rows};
 
 fn say(world: &mut World, conversation: u64, text: &str) {
@@ -33,7 +36,7 @@ fn a_message_is_painted_at_once_and_ticks_with_its_ack() {
     assert_eq!(states(&world.client, 1), [("hi".to_owned(), MessageState::Pending)]);
     world.settle();
     let index = world.index;
-    let sent = MessageState::Sent { sequence: 1, index, term: 1 };
+    let sent = MessageState::Sent { sequence: 1, index, term: 1, reach: Reach::Kept };
     assert_eq!(states(&world.client, 1), [("hi".to_owned(), sent)]);
     world.assert_agreement();
 }
@@ -488,4 +491,75 @@ fn a_newer_server_may_say_what_this_client_does_not_know() {
     world.input(Input::Text(socket, "not json".to_owned()));
     assert_eq!(world.client.details().position, 99);
     assert!(world.up.iter().any(|(_, text)| text.contains(r#""type":"pong","n":7"#)));
+}
+
+#[test]
+fn the_focused_conversation_alone_is_open_and_again_on_a_new_socket() {
+    let mut world = World::live(1, 2);
+    world.input(Input::Presence(PresenceState::Active));
+    world.input(Input::Focus(Some(1)));
+    world.settle();
+    world.input(Input::Focus(Some(2)));
+    world.settle();
+    let open = |conversation| Request::Open { conversation, signals: true };
+    let active = Request::Presence { state: PresenceState::Active };
+    assert_eq!(world.said, [active.clone(), open(1), Request::Close { conversation: 1 }, open(2)]);
+    let presence = |world: &World| world.client.conversation(2).expect("room 2").signals.presence(2);
+    assert_eq!(presence(&world), PresenceState::Active);
+    world.said.clear();
+    let socket = world.socket();
+    world.cut(socket, 4101);
+    assert_eq!(presence(&world), PresenceState::Unknown, "nobody tells while there is no socket");
+    world.settle();
+    assert_eq!(world.said, [active, open(2)]);
+    assert_eq!(presence(&world), PresenceState::Active);
+}
+
+#[test]
+fn typing_is_said_now_and_then_and_forgotten_by_itself() {
+    let mut world = World::live(1, 1);
+    world.input(Input::Focus(Some(1)));
+    world.settle();
+    world.said.clear();
+    for _ in 0..10 {
+        world.input(Input::Typing(1));
+    }
+    world.settle();
+    assert_eq!(world.said, [Request::Typing { conversation: 1 }]);
+    let socket = world.socket();
+    let kind = SignalKind::Typing { user: super::gateway::user(2) };
+    world.push(socket, Body::Signal(Signal { conversation: 1, kind }));
+    world.deliver_one();
+    let line = |world: &World| world.client.conversation(1).and_then(|room| room.typing_line());
+    assert_eq!(line(&world).as_deref(), Some("u2 is typing"));
+    let at_ms = world.client.deadline_ms(world.now_ms).expect("a deadline");
+    assert!(at_ms <= world.now_ms + 6_000);
+    world.now_ms += 6_000;
+    world.input(Input::Tick);
+    assert_eq!(line(&world), None);
+}
+
+#[test]
+fn what_has_come_is_told_merged_and_ticks_follow_the_receipts() {
+    let mut world = World::live(1, 1);
+    world.input(Input::Focus(Some(1)));
+    world.settle();
+    world.said.clear();
+    for text in ["one", "two", "three"] {
+        world.other_writes(1, text);
+    }
+    world.settle();
+    world.now_ms += 2_000;
+    world.input(Input::Tick);
+    world.settle();
+    let told: Vec<_> = world
+        .said
+        .iter()
+        .filter_map(|said| match said {
+            Request::Delivered { sequence, .. } => Some(*sequence),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.last(), Some(&3));
+    assert!(told.len() <= 2, "{told:?}");
 }

@@ -1,0 +1,161 @@
+//! Signals: what this client says of the moment, and what it is told. All of it may be lost; nothing waits for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_proto::frame::{MemberMarks, PresenceState, Request, Signal, SignalKind};
+use quorate_proto::ids::{ConversationId, Sequence};
+
+use super::Client;
+use super::link::Asked;
+use crate::event::Change;
+use crate::moment::Moment;
+
+/// Typing lasts six seconds for the others: said at most this often it does not flicker.
+const TYPING_SAID_MS: u64 = 3_000;
+/// What has reached this device is said at most this often, of a few conversations at a time.
+const DELIVERED_INTERVAL_MS: u64 = 1_000;
+/// The same, in conversations: well below the rate of frames.
+const DELIVERED_AT_ONCE: usize = 4;
+
+/// What was said and what is to be said.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    /// The conversation that was opened on this socket.
+    room: Option<ConversationId>,
+    presence: Option<PresenceState>,
+    presence_said: Option<PresenceState>,
+    typing_said: BTreeMap<ConversationId, u64>,
+    delivered: BTreeMap<ConversationId, Sequence>,
+    delivered_said: BTreeMap<ConversationId, Sequence>,
+    delivered_next_ms: u64,
+    /// Conversations in which somebody types.
+    typed_in: BTreeSet<ConversationId>,
+}
+
+impl Telling {
+    /// A new socket knows nothing of it.
+    fn start_over(&mut self) {
+        self.room = None;
+        self.presence_said = None;
+        self.typing_said.clear();
+    }
+
+    /// Who signs in next is at the same device.
+    pub(super) fn set_as(&mut self, former: &Self) {
+        self.presence = former.presence;
+    }
+}
+
+impl Client {
+    pub(super) fn typing(&mut self, moment: &Moment, id: ConversationId) {
+        let said = self.telling.typing_said.get(&id).copied();
+        if said.is_some_and(|at_ms| moment.now_ms < at_ms + TYPING_SAID_MS) {
+            return;
+        }
+        if let Some(socket) = self.live().map(|link| link.socket) {
+            self.telling.typing_said.retain(|_, at_ms| moment.now_ms < *at_ms + TYPING_SAID_MS);
+            self.telling.typing_said.insert(id, moment.now_ms);
+            self.say(socket, Request::Typing { conversation: id });
+        }
+    }
+
+    /// The message is on its way: the next keystroke is news again.
+    pub(super) fn typed(&mut self, id: ConversationId) {
+        self.telling.typing_said.remove(&id);
+    }
+
+    pub(super) fn set_presence(&mut self, state: PresenceState) {
+        self.telling.presence = Some(state);
+    }
+
+    /// Messages up to here are on this device.
+    pub(super) fn has_reached(&mut self, id: ConversationId, sequence: Sequence) {
+        let small = self
+            .conversations
+            .get(&id)
+            .is_some_and(|conversation| conversation.member_count <= self.limits.receipt_members_max);
+        let said = self.telling.delivered_said.get(&id).copied().unwrap_or(0);
+        if small && sequence > said {
+            let mark = self.telling.delivered.entry(id).or_default();
+            *mark = sequence.max(*mark);
+        }
+    }
+
+    pub(super) fn signal(&mut self, moment: &Moment, signal: Signal) {
+        let id = signal.conversation;
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let is_receipt = matches!(signal.kind, SignalKind::Receipt { .. });
+        if matches!(signal.kind, SignalKind::Typing { .. }) {
+            self.telling.typed_in.insert(id);
+        }
+        if conversation.signals.take(signal.kind, moment.now_ms) {
+            self.changed.insert(if is_receipt { Change::Timeline(id) } else { Change::Signals(id) });
+        }
+    }
+
+    /// A conversation was opened.
+    pub(super) fn room_opened(&mut self, id: ConversationId, marks: &[MemberMarks]) {
+        if let Some(conversation) = self.conversations.get_mut(&id) {
+            conversation.signals.opened(marks);
+            self.changed.extend([Change::Signals(id), Change::Timeline(id)]);
+        }
+    }
+
+    /// The socket that told of the moment is gone.
+    pub(super) fn signals_cut_off(&mut self) {
+        self.telling.start_over();
+        self.telling.typed_in.clear();
+        for conversation in self.conversations.values_mut() {
+            if conversation.signals.cut_off() {
+                self.changed.insert(Change::Signals(conversation.id));
+            }
+        }
+    }
+
+    pub(super) fn pump_signals(&mut self, moment: &Moment) {
+        let conversations = &mut self.conversations;
+        let changed = &mut self.changed;
+        self.telling.typed_in.retain(|id| {
+            let Some(conversation) = conversations.get_mut(id) else { return false };
+            if conversation.signals.expire(moment.now_ms) {
+                changed.insert(Change::Signals(*id));
+            }
+            conversation.signals.deadline_ms().is_some()
+        });
+        let Some(socket) = self.live().map(|link| link.socket) else { return };
+        if self.telling.presence != self.telling.presence_said
+            && let Some(state) = self.telling.presence
+        {
+            self.telling.presence_said = Some(state);
+            self.say(socket, Request::Presence { state });
+        }
+        let room = self.focused.filter(|id| self.conversations.contains_key(id));
+        if room != self.telling.room {
+            if let Some(conversation) = std::mem::replace(&mut self.telling.room, room) {
+                self.say(socket, Request::Close { conversation });
+                if let Some(left) = self.conversations.get_mut(&conversation) {
+                    left.signals.cut_off();
+                }
+            }
+            if let Some(conversation) = room {
+                self.ask(moment, Asked::Room(conversation), Request::Open { conversation, signals: true });
+            }
+        }
+        if !self.telling.delivered.is_empty() && moment.now_ms >= self.telling.delivered_next_ms {
+            self.telling.delivered_next_ms = moment.now_ms + DELIVERED_INTERVAL_MS;
+            for _ in 0..DELIVERED_AT_ONCE {
+                let Some((conversation, sequence)) = self.telling.delivered.pop_first() else { break };
+                self.telling.delivered_said.insert(conversation, sequence);
+                self.say(socket, Request::Delivered { conversation, sequence });
+            }
+        }
+    }
+
+    pub(super) fn signals_deadline_ms(&self) -> Option<u64> {
+        let typing = self.telling.typed_in.iter().filter_map(|id| self.conversations.get(id));
+        let typing = typing.filter_map(|conversation| conversation.signals.deadline_ms()).min();
+        let delivered = (self.live().is_some() && !self.telling.delivered.is_empty())
+            .then_some(self.telling.delivered_next_ms);
+        [typing, delivered].into_iter().flatten().min()
+    }
+}

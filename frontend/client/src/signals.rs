@@ -1,0 +1,172 @@
+//! What is true for a moment in one conversation: who types, who is there, and how far the others have come.
+//!
+//! Marks only rise, whatever order receipts, summaries and messages come in; the rest is forgotten with the connection.
+
+use std::collections::BTreeMap;
+
+use quorate_proto::frame::{MemberMarks, PresenceState, SignalKind, User};
+use quorate_proto::ids::{Sequence, UserId};
+use quorate_proto::limits::TYPING_MS;
+
+/// People remembered as typing; nobody reads more names.
+const TYPING_MAX: usize = 20;
+
+/// How far a message has come among the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// A majority of replicas keeps it.
+    #[default]
+    Kept,
+    /// A device of each other member has it.
+    Delivered,
+    /// Each other member has read it.
+    Read,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Mark {
+    read: Sequence,
+    delivered: Sequence,
+}
+
+/// See the module. Times are those of [`Moment::now_ms`](crate::Moment::now_ms).
+#[derive(Debug, Clone, Default)]
+pub struct RoomSignals {
+    marks: BTreeMap<UserId, Mark>,
+    presence: BTreeMap<UserId, PresenceState>,
+    typing: BTreeMap<UserId, (User, u64)>,
+}
+
+impl RoomSignals {
+    /// Takes a signal; whether anything changed.
+    pub fn take(&mut self, kind: SignalKind, now_ms: u64) -> bool {
+        match kind {
+            SignalKind::Typing { user } => {
+                if self.typing.len() >= TYPING_MAX && !self.typing.contains_key(&user.id) {
+                    return false;
+                }
+                self.typing.insert(user.id, (user, now_ms + TYPING_MS)).is_none()
+            }
+            SignalKind::Presence { user, state } => self.presence.insert(user, state) != Some(state),
+            SignalKind::Receipt { user, read, delivered } => self.mark(user, read, delivered),
+        }
+    }
+
+    /// What the server knows of all members.
+    pub fn opened(&mut self, marks: &[MemberMarks]) {
+        self.presence = marks.iter().map(|mark| (mark.user, mark.presence)).collect();
+        for mark in marks {
+            self.mark(mark.user, mark.read, mark.delivered);
+        }
+    }
+
+    /// A message came: its writer types no more, and who answers has read what was there.
+    pub fn wrote(&mut self, user: UserId, sequence: Sequence) {
+        self.typing.remove(&user);
+        self.mark(user, sequence, sequence);
+    }
+
+    fn mark(&mut self, user: UserId, read: Sequence, delivered: Sequence) -> bool {
+        let mark = self.marks.entry(user).or_default();
+        let before = *mark;
+        mark.read = mark.read.max(read);
+        mark.delivered = mark.delivered.max(delivered).max(mark.read);
+        *mark != before
+    }
+
+    /// Somebody is no longer a member.
+    pub fn left(&mut self, user: UserId) {
+        self.marks.remove(&user);
+        self.presence.remove(&user);
+        self.typing.remove(&user);
+    }
+
+    /// The connection is gone: what it told of this moment is no longer known. Marks stay, for they only rise.
+    pub fn cut_off(&mut self) -> bool {
+        let had = !self.presence.is_empty() || !self.typing.is_empty();
+        self.presence.clear();
+        self.typing.clear();
+        had
+    }
+
+    /// Forgets who has not typed for a while; whether somebody has not.
+    pub fn expire(&mut self, now_ms: u64) -> bool {
+        let before = self.typing.len();
+        self.typing.retain(|_, (_, until_ms)| *until_ms > now_ms);
+        self.typing.len() < before
+    }
+
+    /// When [`Self::expire`] has something to do.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.typing.values().map(|(_, until_ms)| *until_ms).min()
+    }
+
+    /// Who is typing, in order of their number.
+    pub fn typing(&self) -> impl Iterator<Item = &User> {
+        self.typing.values().map(|(user, _)| user)
+    }
+
+    /// How present a member is; unknown until the conversation was opened.
+    pub fn presence(&self, user: UserId) -> PresenceState {
+        self.presence.get(&user).copied().unwrap_or_default()
+    }
+
+    /// How far a message has come among all of these.
+    pub fn reach(&self, others: impl Iterator<Item = UserId>, sequence: Sequence) -> Reach {
+        let of = |user| {
+            let mark = self.marks.get(&user).copied().unwrap_or_default();
+            if mark.read >= sequence {
+                Reach::Read
+            } else if mark.delivered >= sequence {
+                Reach::Delivered
+            } else {
+                Reach::Kept
+            }
+        };
+        others.map(of).min().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(id: UserId) -> User {
+        User { id, name: format!("u{id}"), display_name: String::new() }
+    }
+
+    #[test]
+    fn typing_ends_with_the_message_or_by_itself() {
+        let mut room = RoomSignals::default();
+        assert!(room.take(SignalKind::Typing { user: user(2) }, 100));
+        assert!(!room.take(SignalKind::Typing { user: user(2) }, 3_100), "said again it lasts longer");
+        assert!(room.take(SignalKind::Typing { user: user(3) }, 3_100));
+        assert!(!room.expire(6_200));
+        room.wrote(3, 9);
+        assert_eq!(room.typing().map(|user| user.id).collect::<Vec<_>>(), [2]);
+        assert_eq!(room.deadline_ms(), Some(9_100));
+        assert!(room.expire(9_100));
+        assert_eq!((room.typing().count(), room.deadline_ms()), (0, None));
+    }
+
+    #[test]
+    fn ticks_never_go_back() {
+        let mut room = RoomSignals::default();
+        let receipt = |user, read, delivered| SignalKind::Receipt { user, read, delivered };
+        assert_eq!(room.reach([2].into_iter(), 5), Reach::Kept);
+        assert!(room.take(receipt(2, 0, 5), 0));
+        assert_eq!(room.reach([2].into_iter(), 5), Reach::Delivered);
+        assert!(room.take(receipt(2, 5, 0), 0));
+        assert_eq!(room.reach([2].into_iter(), 5), Reach::Read);
+        assert!(!room.take(receipt(2, 3, 4), 0), "late");
+        // A replica that was started again remembers less.
+        room.opened(&[MemberMarks { user: 2, read: 4, delivered: 4, presence: PresenceState::Active }]);
+        assert_eq!((room.reach([2].into_iter(), 5), room.presence(2)), (Reach::Read, PresenceState::Active));
+        // In a group the slowest counts.
+        assert_eq!(room.reach([2, 3].into_iter(), 5), Reach::Kept);
+        room.wrote(3, 6);
+        assert_eq!(room.reach([2, 3].into_iter(), 5), Reach::Read);
+        assert!(room.cut_off());
+        assert_eq!((room.presence(2), room.reach([2].into_iter(), 5)), (PresenceState::Unknown, Reach::Read));
+    }
+}
