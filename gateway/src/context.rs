@@ -92,7 +92,7 @@ impl Gateway {
             Accounts::new(reader.clone(), leader.clone(), config.argon2_concurrency, Arc::clone(&metrics));
         let calls = Calls::new(&config.limits);
         let users = Users::new(&config.limits, config.sockets_per_user_max);
-        Ok(Arc::new(Self {
+        let gateway = Arc::new(Self {
             metrics,
             replicas,
             reader,
@@ -107,6 +107,8 @@ impl Gateway {
             sockets: AtomicUsize::new(0),
             drain,
             config,
-        }))
+        });
+        tokio::spawn(TokenVerifier::keep_current(Arc::downgrade(&gateway)));
+        Ok(gateway)
     }
 }

@@ -55,6 +55,56 @@ pub struct SessionGrant {
     pub expires_at: u64,
     /// Log index of what was written, or of the state that was read.
     pub index: Index,
+    /// Given out while nothing could be committed: the token reads, and writes are refused until it is refreshed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+    /// The user is an admin.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub admin: bool,
+}
+
+/// A session as its user sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SessionInfo {
+    /// A UUID.
+    pub id: String,
+    /// What the user called the device.
+    pub device: String,
+    /// When it began, log time in ms since the Unix epoch.
+    pub created: u64,
+    /// When its token was last refreshed, log time in ms since the Unix epoch.
+    pub refreshed: u64,
+    /// It is the one that asks.
+    pub current: bool,
+}
+
+/// The caller's sessions that have not ended, in order of their beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Sessions {
+    /// At most [`crate::limits::SESSIONS_PER_USER_MAX`].
+    pub sessions: Vec<SessionInfo>,
+    /// The state that was read.
+    pub as_of_index: Index,
+}
+
+/// Another password.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NewPassword {
+    /// The present one.
+    pub password: String,
+    /// See [`crate::text::check_password`].
+    pub new_password: String,
+}
+
+/// What an operator was given by `replica admin offer`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ClaimAdmin {
+    /// The one-use secret.
+    pub secret: String,
 }
 
 /// Users found.

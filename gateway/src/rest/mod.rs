@@ -12,6 +12,7 @@ mod problem;
 mod rates;
 mod reads;
 mod route;
+mod sessions;
 mod writes;
 
 use std::convert::Infallible;
@@ -24,8 +25,8 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
 use quorate_proto::error::ErrorCode;
 use quorate_proto::rest::{
-    Conversations, Directory, MessagesPage, NewConversation, NewMember, NewMessage, NewText, OneConversation,
-    Profile, ReadMark, SessionGrant, SignIn, SignUp, Written,
+    ClaimAdmin, Conversations, Directory, MessagesPage, NewConversation, NewMember, NewMessage, NewPassword,
+    NewText, OneConversation, Profile, ReadMark, SessionGrant, Sessions, SignIn, SignUp, Written,
 };
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -89,6 +90,32 @@ fn table() -> Vec<Route> {
             .access(Access::Bearer)
             .writes()
             .gives_nothing("The session has ended everywhere; the cookie is cleared")
+            .errors(WRITE),
+        Route::new(get.clone(), "/api/v1/sessions", "The caller's sessions", by!(sessions::list))
+            .access(Access::Bearer)
+            .gives::<Sessions>(ok, "Those that last")
+            .errors(READ),
+        Route::new(delete.clone(), "/api/v1/sessions", "End all other sessions", by!(sessions::end_others))
+            .access(Access::Bearer)
+            .writes()
+            .gives_nothing("All but the caller's own are ended")
+            .errors(WRITE),
+        Route::new(delete.clone(), "/api/v1/sessions/{session}", "End a session", by!(sessions::end))
+            .access(Access::Bearer)
+            .writes()
+            .gives_nothing("It is ended everywhere")
+            .errors(WRITE),
+        Route::new(put.clone(), "/api/v1/password", "Another password", by!(sessions::set_password))
+            .access(Access::Bearer)
+            .body::<NewPassword>()
+            .writes()
+            .gives_nothing("It is in force; all other sessions are ended")
+            .errors(WRITE),
+        Route::new(post.clone(), "/api/v1/admin/claim", "Become an admin", by!(sessions::claim_admin))
+            .access(Access::Bearer)
+            .body::<ClaimAdmin>()
+            .writes()
+            .gives_nothing("The caller is an admin")
             .errors(WRITE),
         Route::new(get.clone(), "/api/v1/me", "The caller's profile", by!(reads::profile))
             .access(Access::Bearer)
@@ -211,19 +238,18 @@ impl Api {
         body: Bytes,
     ) -> Response {
         let path = path.as_str();
-        let at_path: Vec<_> =
+        let mut at_path: Vec<_> =
             self.table.iter().filter_map(|route| Some((route, route.places(path)?))).collect();
-        // What stands there literally comes before what varies.
+        // What stands there literally hides what varies.
         let fewest = at_path.iter().map(|(_, places)| places.len()).min().unwrap_or(0);
+        at_path.retain(|(_, places)| places.len() == fewest);
         let mut allowed: Vec<&str> = Vec::new();
         let wanted = if method == Method::HEAD { &Method::GET } else { &method };
         for (route, places) in at_path {
             if route.method == *wanted {
                 return self.serve(route, places, query, headers, body).await;
             }
-            if places.len() == fewest {
-                allowed.push(route.method.as_str());
-            }
+            allowed.push(route.method.as_str());
         }
         let (route, response) = if !allowed.is_empty() {
             if allowed.contains(&"GET") {

@@ -54,6 +54,9 @@ pub(crate) async fn commit(
     seen: u64,
     task: &Task,
 ) -> Result<Ack, WireError> {
+    if identity.read_only {
+        return Err(auth::read_only());
+    }
     let (command, id) = match task {
         Task::Send(message) => (send(identity, message), message.client_message_id),
         Task::Edit(asked) => (edit(identity, asked), asked.client_message_id),
@@ -83,6 +86,9 @@ pub(crate) async fn commit_mark(
     conversation: u64,
     sequence: u64,
 ) -> Result<Ack, WireError> {
+    if identity.read_only {
+        return Err(auth::read_only());
+    }
     let action = command::Action::MarkRead(rpc::MarkRead { conversation_id: conversation, sequence });
     let outcome = gateway.leader.submit(&by(identity, id, 0, action)).await.map_err(submit_error)?;
     settle(outcome, id)

@@ -16,7 +16,7 @@ use crate::ONE_AT_A_TIME;
 const RESUME_WITHIN: Duration = Duration::from_secs(10);
 
 /// One message per person in this time: who is without a socket for ten seconds still resumes exactly.
-const PACE: Duration = Duration::from_millis(250);
+const PACE: Duration = Duration::from_millis(150);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_of_everything_loses_no_session_and_no_message() -> anyhow::Result<()> {

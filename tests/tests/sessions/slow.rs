@@ -26,7 +26,7 @@ const RATE: u64 = 100;
 /// Messages under way at most: a machine that is too slow for the rate gets a lower one.
 const OPEN_MAX: usize = 32;
 /// Bytes of each: what one reader does not take fills the kernel's buffers within seconds.
-const TEXT_BYTES: usize = 4_000;
+const TEXT_BYTES: usize = 8_000;
 /// A reader's receive buffer: as small as the kernel lets it be.
 const RECEIVE_BUFFER_BYTES: u32 = 4_096;
 /// One slow reader holds this much of a gateway's memory at most; the kernel's buffers are not counted here.
@@ -84,7 +84,7 @@ async fn readers_that_stop_reading_are_let_go_and_cost_the_others_nothing() -> a
         spec
     })
     .await?;
-    let (readers, seconds) = (number("QUORATE_SLOW_READERS", 20), number("QUORATE_SLOW_SECONDS", 8));
+    let (readers, seconds) = (number("QUORATE_SLOW_READERS", 20), number("QUORATE_SLOW_SECONDS", 6));
     let result = slow(&test, readers, seconds).await;
     test.finish(result).await
 }
