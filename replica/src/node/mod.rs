@@ -75,6 +75,7 @@ const APPEND_ENTRIES_MAX: u64 = 2048;
 const TICK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// An idle leader moves log time on when it lags by this much, so that what is due comes to pass.
 const TICK_LAG_MS: u64 = 60_000;
+
 /// Why a node could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

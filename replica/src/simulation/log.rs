@@ -135,7 +135,13 @@ impl Memory {
     fn open(disk: LogDisk) -> Self {
         let mut memory =
             Self { disk: disk.clone(), state: WalState::default(), entries: BTreeMap::new(), bytes: 0 };
-        let records = disk.lock().records.clone();
+        let records = {
+            let mut platter = disk.lock();
+            // A process that ended before its last sync left its records in the kernel's memory. A start writes them anew and
+            // syncs them before it believes them (`log_check`): a power cut takes them no more.
+            platter.synced = platter.records.len();
+            platter.records.clone()
+        };
         for record in &records {
             memory.take(record);
         }

@@ -10,7 +10,6 @@ mod upgrade;
 use std::time::Duration;
 
 use anyhow::bail;
-use quorate_cluster::wait_until;
 use quorate_tests::harness::TestCluster;
 use quorate_tests::linear::{self, Model, Timed, Verdict};
 
@@ -18,18 +17,6 @@ use quorate_tests::linear::{self, Model, Timed, Verdict};
 const WAIT: Duration = Duration::from_secs(60);
 /// Calls judged of one register or head. The checker is linear in them as long as few overlap; this bounds the long form.
 const CALLS_PER_PARTITION_MAX: usize = 20_000;
-
-async fn states_agree(test: &TestCluster, when: &str) -> anyhow::Result<()> {
-    wait_until(&format!("five equal hashes at one index {when}"), WAIT, || async {
-        let status = test.cluster.status().await.map_err(|error| error.to_string())?;
-        let hashes: Vec<_> =
-            status.replicas.iter().map(|row| (row.id, row.hash_index, row.hash.clone())).collect();
-        let all = hashes.iter().all(|(_, _, hash)| hash.is_some());
-        if all && status.agree == Some(true) { Ok(()) } else { Err(format!("{hashes:?}")) }
-    })
-    .await?;
-    Ok(())
-}
 
 /// The machine version that every replica is at, if it is the same one.
 async fn versions(test: &TestCluster) -> Vec<u32> {

@@ -20,12 +20,13 @@ use quorate_tests::harness::TestCluster;
 use quorate_tests::history::Recorder;
 use quorate_tests::linear::{Head, HeadCall, Register, RegisterCall, Timed};
 use quorate_tests::load;
+use quorate_tests::scene::states_agree;
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
 use super::asker::{Asker, edit, send};
-use super::{WAIT, judge, states_agree, versions};
+use super::{WAIT, judge, versions};
 
 /// A read at one replica.
 const READ_WAIT: Duration = Duration::from_millis(800);
@@ -295,5 +296,5 @@ async fn linearizable(test: &TestCluster) -> anyhow::Result<()> {
     judged += judge::<Head>("the head", calls.heads, HeadCall::forget)?;
     test.recorder
         .mark(format!("judged {judged} calls (sets, conflicts, reads, heads: {seen:?}): linearizable"));
-    states_agree(test, "at the end").await
+    states_agree(test).await.context("at the end")
 }

@@ -10,10 +10,11 @@ use quorate_proto::ids::ConversationId;
 use quorate_proto::rest::SessionGrant;
 use quorate_tests::client::{Person, PersonHandle, rest};
 use quorate_tests::harness::TestCluster;
+use quorate_tests::scene::states_agree;
 use quorate_tests::{load, oracle};
 
 use super::asker::{Asker, edit, send};
-use super::{WAIT, states_agree, versions};
+use super::{WAIT, versions};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_replicas_are_upgraded_one_by_one_under_load() -> anyhow::Result<()> {
@@ -81,7 +82,7 @@ async fn upgrade(test: &TestCluster) -> anyhow::Result<()> {
         })
         .await?;
         acks_flow(back, &format!("after replica {id}")).await?;
-        states_agree(test, &format!("after replica {id}")).await?;
+        states_agree(test).await.with_context(|| format!("after replica {id}"))?;
     }
     let newest = test.cluster.replica_status(1, 0).await.map_err(anyhow::Error::msg)?.machine_version_max;
     ensure!(newest >= 2, "this program supports version {newest} only");
@@ -97,7 +98,7 @@ async fn upgrade(test: &TestCluster) -> anyhow::Result<()> {
     let late = asker.ask(edit(own, sequence, "third", Some(0))).await?;
     ensure!(late.as_ref().is_err_and(|error| error.revision == Some(1)), "no conflict: {late:?}");
     acks_flow(raised, "after the upgrade").await?;
-    states_agree(test, "after the upgrade").await?;
+    states_agree(test).await.context("after the upgrade")?;
 
     finish_load(test, people, &talkers[0], &rooms).await
 }

@@ -1,6 +1,5 @@
 //! A follower that is so far behind that only a snapshot brings it back, while everybody talks.
 
-use anyhow::ensure;
 use quorate_cluster::{Member, wait_until};
 use quorate_tests::harness::TestCluster;
 use quorate_tests::scene::{self, WAIT, acks_since, caught_up, leader, set_the_scene};
@@ -53,9 +52,13 @@ async fn late_followers(test: &TestCluster) -> anyhow::Result<()> {
         .await?;
         test.cluster.start_member(&Member::Replica(id))?;
         caught_up(test, id).await?;
-        let status = test.cluster.replica_status(id, 0).await.map_err(anyhow::Error::msg)?;
-        // Entries up to the purged one exist nowhere: it has the state without ever having had them.
-        ensure!(status.purged_index >= purged, "{status:?}");
+        // Entries up to the purged one exist nowhere: it has the state without ever having had them. Its log says so
+        // a moment after its state: the state is installed first.
+        let status = wait_until("its log to begin after the snapshot", WAIT, || async {
+            let status = test.cluster.replica_status(id, 0).await?;
+            if status.purged_index >= purged { Ok(status) } else { Err(format!("{status:?}")) }
+        })
+        .await?;
         test.recorder.mark(format!(
             "replica {id} had {has} entries, came back when {purged} were purged, and has applied {}",
             status.applied_index
