@@ -181,7 +181,13 @@ pub fn settle(outcome: Outcome, client_message_id: ClientMessageId) -> Result<Ac
             ack.version = Some(edited.version);
             ack.revision = Some(edited.revision);
         }
-        Some(outcome::Result::Done(_) | outcome::Result::User(_)) | None => {}
+        Some(
+            outcome::Result::Done(_)
+            | outcome::Result::User(_)
+            | outcome::Result::Attempt(_)
+            | outcome::Result::Refreshed(_),
+        )
+        | None => {}
     }
     Ok(ack)
 }
@@ -253,7 +259,13 @@ mod tests {
         let (fake, _feeds) = Fake::start(1).await;
         fake.set(|state| state.read = Box::new(|asked| Ok(directory(&asked))));
         let (_, reader, _) = tier(&[&fake]);
-        let identity = Identity { user_id: 1, session: Uuid::from_u128(1), name: "bob".into(), ends_ms: 0 };
+        let identity = Identity {
+            user_id: 1,
+            session: Uuid::from_u128(1),
+            name: "bob".into(),
+            ends_ms: 0,
+            read_only: false,
+        };
         let find = |name: &str| find_user(reader.clone(), identity.clone(), 0, name.into());
         assert_eq!(find("ann").await, Ok(7), "the replica that was asked first lags");
         assert_eq!(find("eve").await.unwrap_err().code, ErrorCode::NotFound);

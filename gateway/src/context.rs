@@ -88,7 +88,7 @@ impl Gateway {
         let accounts =
             Accounts::new(reader.clone(), leader.clone(), config.argon2_concurrency, Arc::clone(&metrics));
         let users = Users::new(&config.limits, config.sockets_per_user_max);
-        Ok(Arc::new(Self {
+        let gateway = Arc::new(Self {
             metrics,
             replicas,
             reader,
@@ -102,6 +102,8 @@ impl Gateway {
             sockets: AtomicUsize::new(0),
             drain,
             config,
-        }))
+        });
+        tokio::spawn(TokenVerifier::keep_current(Arc::downgrade(&gateway)));
+        Ok(gateway)
     }
 }

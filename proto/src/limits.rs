@@ -83,6 +83,12 @@ pub const PASSWORD_CHARS_MIN: usize = 8;
 pub const PASSWORD_BYTES_MAX: usize = 256;
 /// Life of an access token.
 pub const ACCESS_TOKEN_MS: u64 = 15 * 60 * 1_000;
+/// Life of an access token that is given out while nothing can be committed: it reads and does nothing else.
+pub const READ_ONLY_TOKEN_MS: u64 = 5 * 60 * 1_000;
+/// A refresh secret that was replaced stays good for this much log time, until its successor is used.
+pub const PREVIOUS_SECRET_MS: u64 = 60 * 1_000;
+/// Sessions of one user that last; one more ends the one that was used longest ago.
+pub const SESSIONS_PER_USER_MAX: usize = 100;
 /// Leeway for clocks when a token's times are judged.
 pub const TOKEN_LEEWAY_MS: u64 = 30_000;
 

@@ -5,7 +5,12 @@
 //! | `POST /accounts` | [`SignUp`] | 201 [`SessionGrant`] and the refresh cookie |
 //! | `POST /sessions` | [`SignIn`] | 201 [`SessionGrant`] and the refresh cookie |
 //! | `POST /sessions/refresh` | none, the cookie | 200 [`SessionGrant`] |
+//! | `GET /sessions` | bearer token | 200 [`Sessions`] |
+//! | `DELETE /sessions` | bearer token | 204: all but this one are ended |
+//! | `DELETE /sessions/{id}` | bearer token | 204 |
 //! | `DELETE /sessions/current` | none, bearer token | 204, the cookie is cleared |
+//! | `PUT /password` | [`NewPassword`], bearer token | 204: all other sessions are ended |
+//! | `POST /admin/claim` | [`ClaimAdmin`], bearer token | 204: the caller is an admin |
 //! | `GET /users?pattern=al*&limit=20` | bearer token | 200 [`Directory`] |
 //! | `GET /conversations/{id}/messages?before=&after=&around=&limit=` | bearer token | 200 a `page` frame's body |
 
@@ -58,6 +63,52 @@ pub struct SessionGrant {
     pub expires_at: u64,
     /// Log index of what was written, or of the state that was read.
     pub index: Index,
+    /// Given out while nothing could be committed: the token reads, and writes are refused until it is refreshed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+    /// The user is an admin.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub admin: bool,
+}
+
+/// A session as its user sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// A UUID.
+    pub id: String,
+    /// What the user called the device.
+    pub device: String,
+    /// When it began, log time in ms since the Unix epoch.
+    pub created: u64,
+    /// When its token was last refreshed, log time in ms since the Unix epoch.
+    pub refreshed: u64,
+    /// It is the one that asks.
+    pub current: bool,
+}
+
+/// The caller's sessions that have not ended, in order of their beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sessions {
+    /// At most [`crate::limits::SESSIONS_PER_USER_MAX`].
+    pub sessions: Vec<SessionInfo>,
+    /// The state that was read.
+    pub as_of_index: Index,
+}
+
+/// Another password.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewPassword {
+    /// The present one.
+    pub password: String,
+    /// See [`crate::text::check_password`].
+    pub new_password: String,
+}
+
+/// What an operator was given by `replica admin offer`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClaimAdmin {
+    /// The one-use secret.
+    pub secret: String,
 }
 
 /// Users found.

@@ -99,6 +99,50 @@ impl TlsFlags {
     }
 }
 
+/// How signing keys follow each other. The same for all replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyTimes {
+    /// How long a key signs.
+    pub period_ms: u64,
+    /// How long it is published before: gateways read the keys more often than that.
+    pub publish_ms: u64,
+    /// How long it is kept after: longer than an access token lives.
+    pub keep_ms: u64,
+}
+
+impl Default for KeyTimes {
+    fn default() -> Self {
+        Self { period_ms: 24 * 3_600_000, publish_ms: 15 * 60_000, keep_ms: 20 * 60_000 }
+    }
+}
+
+/// The table `[signing_keys]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeySeconds {
+    period_s: Option<u64>,
+    publish_s: Option<u64>,
+    keep_s: Option<u64>,
+}
+
+impl KeySeconds {
+    fn of(times: KeyTimes) -> Self {
+        let seconds = |ms: u64| Some(ms / 1_000);
+        let KeyTimes { period_ms, publish_ms, keep_ms } = times;
+        Self { period_s: seconds(period_ms), publish_s: seconds(publish_ms), keep_s: seconds(keep_ms) }
+    }
+
+    fn times(self) -> KeyTimes {
+        let default = KeyTimes::default();
+        let ms = |seconds: Option<u64>, ms| seconds.map_or(ms, |seconds| seconds.saturating_mul(1_000));
+        KeyTimes {
+            period_ms: ms(self.period_s, default.period_ms),
+            publish_ms: ms(self.publish_s, default.publish_ms),
+            keep_ms: ms(self.keep_s, default.keep_ms),
+        }
+    }
+}
+
 /// One replica of the first membership.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -146,6 +190,8 @@ struct FileConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     machine_version_max: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    signing_keys: Option<KeySeconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsFlags>,
     #[serde(default)]
     replicas: Vec<Replica>,
@@ -186,6 +232,8 @@ pub struct Settings {
     pub join: bool,
     /// Highest machine version that this replica supports.
     pub machine_version_max: u32,
+    /// How signing keys follow each other.
+    pub key_times: KeyTimes,
     /// What this replica proves itself with, if anything.
     pub tls: Option<Credentials>,
     /// The first membership: id → address. A replica that joins asks these for the cluster.
@@ -248,6 +296,7 @@ impl Settings {
                 .machine_version_max
                 .or(file.machine_version_max)
                 .unwrap_or(machine::VERSION_MAX),
+            key_times: file.signing_keys.unwrap_or_default().times(),
             tls: flags.tls.clone().over(file.tls, &[Role::Replica])?,
             replicas,
         };
@@ -279,6 +328,15 @@ impl Settings {
                 "machine_version_max {} is none that this program knows: give 1 to {}",
                 self.machine_version_max,
                 machine::VERSION_MAX
+            ));
+        }
+        let KeyTimes { period_ms, publish_ms, keep_ms } = self.key_times;
+        if publish_ms == 0 || keep_ms == 0 || publish_ms >= period_ms {
+            return Err(format!(
+                "[signing_keys] contradicts itself: publish_s {} and keep_s {} are above 0, and publish_s is below period_s {}",
+                publish_ms / 1_000,
+                keep_ms / 1_000,
+                period_ms / 1_000
             ));
         }
         let mut addresses: Vec<&String> = self.replicas.values().collect();
@@ -333,6 +391,9 @@ impl Settings {
             election_timeout_max_ms: Some(self.election_timeout_max_ms),
             join: self.join,
             machine_version_max: Some(self.machine_version_max),
+            signing_keys: Some(self.key_times)
+                .filter(|times| *times != KeyTimes::default())
+                .map(KeySeconds::of),
             tls: self.tls.as_ref().map(|tls| {
                 let Files { ca_file, cert_file, key_file } = tls.files().clone();
                 TlsFlags { ca_file: Some(ca_file), cert_file: Some(cert_file), key_file: Some(key_file) }
@@ -399,6 +460,7 @@ mod tests {
             (format!("heartbeat_interval_ms = 400\n{GOOD}"), "timers contradict"),
             (GOOD.replace("cluster = \"c\"\n", ""), "--cluster is not set"),
             (format!("machine_version_max = 99\n{GOOD}"), "machine_version_max 99"),
+            (format!("signing_keys = {{ period_s = 9, publish_s = 9 }}\n{GOOD}"), "publish_s is below"),
             ("][".to_owned(), "line 1"),
         ];
         for (text, expected) in cases {

@@ -82,8 +82,8 @@ async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener, RunError> 
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
     let _lock =
         identity::claim(&settings.data_dir, &settings.cluster, settings.id).map_err(RunError::Usage)?;
-    let signer =
-        Arc::new(Signer::new(&settings.cluster, &settings.cluster_secret_file).map_err(RunError::Usage)?);
+    let signer = Signer::new(&settings.cluster, &settings.cluster_secret_file, settings.key_times);
+    let signer = Arc::new(signer.map_err(RunError::Usage)?);
     let grpc = bind(settings.listen, "gRPC").await?;
     let plain = match settings.http_listen {
         Some(address) => Some(bind(address, "HTTP").await?),

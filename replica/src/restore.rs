@@ -18,6 +18,9 @@ use crate::node::ReplicaRecord;
 use crate::store::{Applied, Key, Space, StoreError, backup, sum};
 use crate::verify;
 
+/// What the new cluster begins without: keys, members, sessions that last, an operator's offer.
+const NOT_RESTORED: [Space; 4] = [Space::SigningKey, Space::Replica, Space::SessionOf, Space::AdminOffer];
+
 /// What was restored.
 #[derive(Debug, Clone)]
 pub struct Restored {
@@ -105,7 +108,7 @@ fn begin_anew(
         Err(error) => return Some(Err(error)),
     };
     match key.first().copied() {
-        Some(space) if space == Space::SigningKey as u8 || space == Space::Replica as u8 => None,
+        Some(space) if NOT_RESTORED.iter().any(|not| space == *not as u8) => None,
         Some(space) if space == Space::Session as u8 => {
             let Ok(mut session) = Session::decode(value) else {
                 return Some(Err(StoreError::damaged("a session cannot be read")));

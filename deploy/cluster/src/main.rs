@@ -307,6 +307,12 @@ async fn run_up(up: Up) -> Result<ExitCode, Error> {
         _ = hang_up.recv() => return Ok(ExitCode::from(129)),
     }
     show(&welcome(&cluster, up.detach));
+    tokio::select! {
+        offered = cluster.operate(&["admin", "offer", "--first"]) => show(&first_admin(&offered)),
+        _ = interrupt.recv() => return Ok(ExitCode::from(130)),
+        _ = terminate.recv() => return Ok(ExitCode::from(143)),
+        _ = hang_up.recv() => return Ok(ExitCode::from(129)),
+    }
     if up.detach {
         cluster.detach();
         return Ok(ExitCode::SUCCESS);
@@ -372,6 +378,18 @@ fn welcome(cluster: &Cluster, detached: bool) -> String {
          {dir}/cluster.json has the process ids, {dir}/logs the logs\n  \
          Stop     {stop}\n\n"
     )
+}
+
+/// The line for the first admin; nothing when there is one.
+fn first_admin(offered: &Result<String, Error>) -> String {
+    match offered.as_deref().map(str::trim) {
+        Ok("") => String::new(),
+        Ok(secret) => format!(
+            "  Admin    there is none yet. Sign up, then give this secret under Account; it works once, for 24 hours:\n           \
+             {secret}\n\n"
+        ),
+        Err(error) => format!("  Admin    no secret for the first admin: {error}\n\n"),
+    }
 }
 
 fn localhost(port: u16) -> String {

@@ -87,6 +87,7 @@ pub(crate) struct App {
     pub(crate) answer: RwSignal<Option<(ClientMessageId, Answer)>>,
     pub(crate) creating: RwSignal<bool>,
     pub(crate) switching: RwSignal<bool>,
+    pub(crate) accounting: RwSignal<bool>,
     pub(crate) detailing: RwSignal<bool>,
     pub(crate) visible: RwSignal<bool>,
     /// The read mark when the open conversation was opened: where "new" begins.
@@ -110,6 +111,7 @@ impl App {
             answer: RwSignal::new(None),
             creating: RwSignal::new(false),
             switching: RwSignal::new(false),
+            accounting: RwSignal::new(false),
             detailing: RwSignal::new(false),
             visible: RwSignal::new(true),
             new_after: StoredValue::new(None),
@@ -165,6 +167,7 @@ impl App {
         self.focused.set(None);
         self.heading.set(None);
         self.detailing.set(false);
+        self.accounting.set(false);
         self.stage.set(Stage::Door(why));
     }
 

@@ -1,35 +1,42 @@
-//! Sign-up, sign-in, refresh, sign-out.
+//! Sign-up, sign-in, refresh, sign-out; the sessions of a user and her password.
 //!
-//! The refresh secret is 32 random bytes; the replicas keep its BLAKE3 hash. Access tokens come from any replica that
-//! has applied the session.
+//! An attempt to sign in is counted by the replicas before the password is looked at. Of a refresh secret the replicas keep
+//! hashes. Access tokens come from any replica that has applied the session.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quorate_proto::error::{ErrorCode, WireError};
+use quorate_proto::frame::WriteState;
 use quorate_proto::ids::ClientMessageId;
-use quorate_proto::rest::{SessionGrant, SignIn, SignUp};
+use quorate_proto::limits::NAME_CHARS_MAX;
+use quorate_proto::rest::{ClaimAdmin, NewPassword, SessionGrant, SessionInfo, Sessions, SignIn, SignUp};
 use quorate_proto::rpc::{
-    Command, CreateSession, CreateUser, CredentialsQuery, CredentialsResult, EndSession, Outcome,
-    ReadRequest, TokenRequest, command, outcome, read_request, read_response,
+    self, Command, CountAttempt, CreateSession, CreateUser, CredentialsQuery, CredentialsResult,
+    EndOtherSessions, EndSession, Outcome, PasswordQuery, ReadRequest, RefreshSession, SessionsQuery,
+    SetPassword, TokenRequest, command, outcome, read_request, read_response,
 };
 use quorate_proto::text;
 use uuid::Uuid;
 
 use super::passwords::{PasswordError, Passwords};
+use super::secret::RefreshSecret;
 use super::tokens::Identity;
 use crate::clock;
 use crate::command::{by, read_error, submit_error};
 use crate::convert;
-use crate::leader::LeaderClient;
+use crate::leader::{LeaderClient, SubmitError};
 use crate::metrics::Metrics;
-use crate::reads::{ReadError, Reader};
+use crate::reads::{ReadError, Reader, request};
 
 /// Names of devices, in characters; longer ones are cut.
 const DEVICE_CHARS_MAX: usize = 80;
 /// What a client is told to wait when too many sign in, ms.
 const BUSY_RETRY_MS: u64 = 1_000;
+/// A refresh waits so long for its commit; then its holder may read until a majority is back.
+const REFRESH_WAIT: Duration = Duration::from_secs(4);
 
 /// A session begun or refreshed, with the value of its cookie if that is new.
 #[derive(Debug)]
@@ -72,6 +79,22 @@ fn password_error(error: PasswordError) -> WireError {
 
 fn internal(message: &str) -> WireError {
     WireError::new(ErrorCode::Internal, message)
+}
+
+fn no_randomness(_: getrandom::Error) -> WireError {
+    internal("no randomness for a secret")
+}
+
+/// What somebody is told who writes with a token that reads only.
+pub fn read_only() -> WireError {
+    let message =
+        "this token was given out while no majority of replicas was there, and reads only: refresh it";
+    WireError::new(ErrorCode::Unavailable, message).retry_after(BUSY_RETRY_MS)
+}
+
+fn throttled(wait_ms: u64) -> WireError {
+    let message = format!("too many attempts: try again in {} s", wait_ms.div_ceil(1_000));
+    WireError::new(ErrorCode::RateLimited, message).retry_after(wait_ms)
 }
 
 impl Accounts {
@@ -123,6 +146,7 @@ impl Accounts {
             // The account was made before under this key; the machine does not compare passwords, for each attempt has
             // its own salt. Only who knows the first one's password gets a session.
             let found = self.credentials(&name).await?;
+            self.count(&found, None).await?;
             let phc = Some(found.password_phc);
             if !self.passwords.verify(asked.password, phc).await.map_err(password_error)? {
                 return Err(wrong_credentials());
@@ -131,27 +155,67 @@ impl Accounts {
         let Some(outcome::Result::User(user)) = outcome.result else {
             return Err(internal("a replica answered something else"));
         };
-        self.begin(user.user_id, asked.device).await
+        self.begin(user.user_id, asked.device, None).await
     }
 
-    /// A session for somebody who knows the password.
+    /// A session for somebody who knows the password. A cookie of an earlier session of hers, ended or not, says that this
+    /// is her device: then nobody elsewhere can use up her attempts.
     ///
     /// # Errors
     /// What the client is told.
-    pub async fn sign_in(&self, asked: SignIn) -> Result<Grant, WireError> {
-        let name = text::canonical_name(&asked.name).ok();
-        let found = match &name {
-            Some(name) => self.credentials(name).await?,
-            None => CredentialsResult::default(),
-        };
+    pub async fn sign_in(&self, asked: SignIn, cookie: Option<&str>) -> Result<Grant, WireError> {
+        // What cannot be a name takes the same way: nobody has it.
+        let name = text::canonical_name(&asked.name)
+            .unwrap_or_else(|_| asked.name.chars().take(NAME_CHARS_MAX).collect());
+        let known = cookie.and_then(RefreshSecret::parse);
+        let found = self.credentials(&name).await?;
+        self.count(&found, known.as_ref()).await?;
         let phc = (found.user_id != 0).then_some(found.password_phc);
         let fits = text::check_password(&asked.password).is_ok();
         let password = if fits { asked.password } else { String::new() };
         let right = self.passwords.verify(password, phc).await.map_err(password_error)?;
         if !(right && fits) {
+            tracing::info!(user = found.user_id, "a sign-in was refused");
             return Err(wrong_credentials());
         }
-        self.begin(found.user_id, asked.device).await
+        self.begin(found.user_id, asked.device, known).await
+    }
+
+    /// Counts an attempt, or refuses it.
+    async fn count(&self, found: &CredentialsResult, known: Option<&RefreshSecret>) -> Result<(), WireError> {
+        let mut count = CountAttempt {
+            user_id: found.user_id,
+            name_key: found.name_key.clone(),
+            ..CountAttempt::default()
+        };
+        if let Some(known) = known {
+            count.known_session_id = known.session().as_bytes().to_vec().into();
+            count.known_family_hash = known.family_hash().to_vec().into();
+        }
+        self.submit_count(&Command {
+            command_id: clock::command_id().as_bytes().to_vec().into(),
+            action: Some(command::Action::CountAttempt(count)),
+            ..Command::default()
+        })
+        .await
+    }
+
+    async fn submit_count(&self, command: &Command) -> Result<(), WireError> {
+        let result = match self.leader.submit(command).await {
+            Ok(outcome) => outcome.result,
+            // A leader of the version before does not know the command: it counts nothing.
+            Err(SubmitError::Malformed) => return Ok(()),
+            Err(error) => return Err(submit_error(error)),
+        };
+        match result {
+            Some(outcome::Result::Attempt(attempt)) if attempt.wait_ms == 0 => Ok(()),
+            Some(outcome::Result::Attempt(attempt)) => Err(throttled(attempt.wait_ms)),
+            Some(outcome::Result::Rejected(rejected)) => match convert::rejected(&rejected) {
+                error if error.code == ErrorCode::Unsupported => Ok(()),
+                error => Err(error),
+            },
+            _ => Err(internal("a replica answered something else")),
+        }
     }
 
     /// The newest word on a user: an account made a moment ago through another gateway must be found.
@@ -168,12 +232,18 @@ impl Accounts {
         }
     }
 
-    async fn begin(&self, user_id: u64, device: Option<String>) -> Result<Grant, WireError> {
-        let no_randomness = |_| internal("no randomness for a secret");
-        let secret: [u8; 32] = clock::secret().map_err(no_randomness)?;
+    async fn begin(
+        &self,
+        user_id: u64,
+        device: Option<String>,
+        known: Option<RefreshSecret>,
+    ) -> Result<Grant, WireError> {
         let session = Uuid::from_bytes(clock::secret::<16>().map_err(no_randomness)?);
+        let family = clock::secret().map_err(no_randomness)?;
+        let secret = RefreshSecret::new(session, family, clock::secret().map_err(no_randomness)?);
         let device: String =
             device.unwrap_or_default().chars().filter(|c| !c.is_control()).take(DEVICE_CHARS_MAX).collect();
+        let known = known.map(|known| known.session().as_bytes().to_vec()).unwrap_or_default();
         let command = Command {
             user_id,
             session_id: Vec::new().into(),
@@ -182,26 +252,29 @@ impl Accounts {
             action: Some(command::Action::CreateSession(CreateSession {
                 user_id,
                 session_id: session.as_bytes().to_vec().into(),
-                refresh_hash: blake3::hash(&secret).as_bytes().to_vec().into(),
+                refresh_hash: secret.hash().to_vec().into(),
                 device,
+                family_hash: secret.family_hash().to_vec().into(),
+                known_session_id: known.into(),
             })),
         };
         let outcome = self.submit(&command).await?;
-        let cookie = format!("{session}.{}", URL_SAFE_NO_PAD.encode(secret));
-        self.token(session, &secret, outcome.index, Some(cookie)).await
+        let mut grant = self.token(&secret, outcome.index, false).await?;
+        grant.cookie = Some(secret.cookie());
+        Ok(grant)
     }
 
     async fn token(
         &self,
-        session: Uuid,
-        secret: &[u8],
+        secret: &RefreshSecret,
         min_index: u64,
-        cookie: Option<String>,
+        read_only: bool,
     ) -> Result<Grant, WireError> {
         let request = TokenRequest {
-            session_id: session.as_bytes().to_vec().into(),
-            refresh_secret: secret.to_vec().into(),
+            session_id: secret.session().as_bytes().to_vec().into(),
+            refresh_secret: secret.secret().to_vec().into(),
             min_index,
+            read_only,
         };
         let token = self.reader.token(request).await.map_err(|error| match error {
             ReadError::Unauthenticated => signed_out(),
@@ -210,35 +283,200 @@ impl Accounts {
         Ok(Grant {
             body: SessionGrant {
                 user: convert::user(token.user),
-                session: session.to_string(),
+                session: secret.session().to_string(),
                 access_token: token.access_token,
                 expires_at: token.expires_at_ms,
                 index: min_index,
+                read_only,
+                admin: token.admin,
             },
-            cookie,
+            cookie: None,
         })
     }
 
-    /// A fresh access token for the holder of the cookie.
+    /// A fresh access token for the holder of the cookie, and the next cookie. Without a majority a short token that reads
+    /// only, and the cookie stays as it is.
     ///
     /// # Errors
     /// What the client is told.
     pub async fn refresh(&self, cookie: &str) -> Result<Grant, WireError> {
-        let (session, secret) = cookie.split_once('.').ok_or_else(signed_out)?;
-        let session: Uuid = session.parse().map_err(|_| signed_out())?;
-        let secret = URL_SAFE_NO_PAD.decode(secret).map_err(|_| signed_out())?;
-        self.token(session, &secret, self.reader.known_index(), None).await
+        let secret = RefreshSecret::parse(cookie).ok_or_else(signed_out)?;
+        let index = self.reader.known_index();
+        if self.leader.write().borrow().state == WriteState::NoQuorum {
+            return self.reading_token(&secret).await;
+        }
+        let salt: [u8; 32] = clock::secret().map_err(no_randomness)?;
+        let action = command::Action::RefreshSession(RefreshSession {
+            session_id: secret.session().as_bytes().to_vec().into(),
+            family_hash: secret.family_hash().to_vec().into(),
+            refresh_hash: secret.hash().to_vec().into(),
+            salt: salt.to_vec().into(),
+            next_hash: secret.next(&salt).hash().to_vec().into(),
+        });
+        let command = Command {
+            command_id: clock::command_id().as_bytes().to_vec().into(),
+            action: Some(action),
+            ..Command::default()
+        };
+        let outcome = match tokio::time::timeout(REFRESH_WAIT, self.leader.submit(&command)).await {
+            Ok(Ok(outcome)) => outcome,
+            // A leader of the version before: it keeps one secret for ever.
+            Ok(Err(SubmitError::Malformed)) => return self.token(&secret, index, false).await,
+            // Perhaps it is applied later: then the present secret is the one before, and still good for a while.
+            Ok(Err(_)) | Err(_) => return self.reading_token(&secret).await,
+        };
+        let session = secret.session();
+        match outcome.result {
+            Some(outcome::Result::Refreshed(refreshed)) if refreshed.reused => {
+                tracing::warn!(
+                    user = refreshed.user_id,
+                    %session,
+                    "a refresh secret was shown again after it was replaced: somebody has a copy, the session is ended"
+                );
+                Err(signed_out())
+            }
+            Some(outcome::Result::Refreshed(refreshed)) => {
+                let next = secret.next(&refreshed.salt);
+                let mut grant = self.token(&next, outcome.index, false).await?;
+                grant.cookie = Some(next.cookie());
+                Ok(grant)
+            }
+            Some(outcome::Result::Rejected(rejected)) => match convert::rejected(&rejected).code {
+                ErrorCode::Unsupported => self.token(&secret, index, false).await,
+                ErrorCode::Unauthenticated => Err(signed_out()),
+                _ => Err(convert::rejected(&rejected)),
+            },
+            _ => Err(internal("a replica answered something else")),
+        }
     }
 
-    /// Ends the caller's session everywhere.
+    /// A token that reads only, while nothing can be committed. What is left of the replicas may lack the newest entries, or
+    /// not know that they are committed: then an older state must do, and "no such session" is no reason to sign anybody out.
+    async fn reading_token(&self, secret: &RefreshSecret) -> Result<Grant, WireError> {
+        let mut missing = internal("nobody was asked");
+        for min_index in [self.reader.known_index(), 0] {
+            match self.token(secret, min_index, true).await {
+                Ok(grant) => return Ok(grant),
+                Err(error) => missing = error,
+            }
+        }
+        match missing.code {
+            ErrorCode::Unauthenticated => {
+                let message = "no majority of replicas is there to say whether you are signed in";
+                Err(WireError::new(ErrorCode::Unavailable, message).retry_after(BUSY_RETRY_MS))
+            }
+            _ => Err(missing),
+        }
+    }
+
+    /// The caller's sessions that last.
     ///
     /// # Errors
     /// What the client is told.
-    pub async fn sign_out(&self, identity: &Identity, key: Uuid) -> Result<(), WireError> {
-        let action = command::Action::EndSession(EndSession {
-            session_id: identity.session.as_bytes().to_vec().into(),
-        });
+    pub async fn sessions(&self, identity: &Identity) -> Result<Sessions, WireError> {
+        let query = read_request::Query::Sessions(SessionsQuery {});
+        let asked = request(self.reader.known_index(), identity.user_id, identity.session.as_bytes(), query);
+        let response = self.reader.read(asked).await.map_err(read_error)?;
+        let as_of_index = response.as_of_index;
+        let Some(read_response::Result::Sessions(found)) = response.result else {
+            return Err(internal("a replica answered something else"));
+        };
+        let own = identity.session.as_bytes().as_slice();
+        let info = |session: rpc::SessionInfo| SessionInfo {
+            current: session.session_id == own,
+            id: convert::session(&session.session_id),
+            device: session.device,
+            created: session.created_ms,
+            refreshed: session.refreshed_ms,
+        };
+        Ok(Sessions { sessions: found.sessions.into_iter().map(info).collect(), as_of_index })
+    }
+
+    /// Ends every session of the caller but this one.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub async fn end_others(&self, identity: &Identity, key: Uuid) -> Result<(), WireError> {
+        self.command(identity, key, command::Action::EndOtherSessions(EndOtherSessions {})).await
+    }
+
+    /// Another password for who knows the present one. Ends every other session.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub async fn set_password(
+        &self,
+        identity: &Identity,
+        asked: NewPassword,
+        key: Uuid,
+    ) -> Result<(), WireError> {
+        text::check_password(&asked.new_password).map_err(|error| invalid(&error))?;
+        if identity.read_only {
+            return Err(read_only());
+        }
+        let query = read_request::Query::Password(PasswordQuery {});
+        let near = request(self.reader.known_index(), identity.user_id, identity.session.as_bytes(), query);
+        let response =
+            self.reader.read(ReadRequest { linearizable: true, ..near }).await.map_err(read_error)?;
+        let Some(read_response::Result::Password(found)) = response.result else {
+            return Err(internal("a replica answered something else"));
+        };
+        // Counted for this session alone: no stranger can keep her from it.
+        let count = CountAttempt { user_id: identity.user_id, ..CountAttempt::default() };
+        let id = ClientMessageId(clock::command_id());
+        self.submit_count(&by(identity, id, 0, command::Action::CountAttempt(count))).await?;
+        let present = Some(found.password_phc.clone());
+        let right = self.passwords.verify(asked.password, present.clone()).await.map_err(password_error)?;
+        if !right {
+            // Asked again after its answer was lost, it is done already.
+            let new = asked.new_password.clone();
+            return match self.passwords.verify(new, present).await.map_err(password_error)? {
+                true => Ok(()),
+                false => Err(WireError::new(ErrorCode::Forbidden, "the present password is another")),
+            };
+        }
+        let salt = clock::secret().map_err(no_randomness)?;
+        let set = SetPassword {
+            password_phc: self.passwords.hash(asked.new_password, salt).await.map_err(password_error)?,
+            replaces: blake3::hash(found.password_phc.as_bytes()).as_bytes()[..16].to_vec().into(),
+        };
+        self.command(identity, key, command::Action::SetPassword(set)).await
+    }
+
+    /// Makes the caller an admin, if she has the operator's secret.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub async fn claim_admin(
+        &self,
+        identity: &Identity,
+        asked: ClaimAdmin,
+        key: Uuid,
+    ) -> Result<(), WireError> {
+        let secret = URL_SAFE_NO_PAD.decode(asked.secret.trim()).unwrap_or_default();
+        let secret_hash = blake3::hash(&secret).as_bytes().to_vec().into();
+        self.command(identity, key, command::Action::ClaimAdmin(rpc::ClaimAdmin { secret_hash })).await
+    }
+
+    async fn command(
+        &self,
+        identity: &Identity,
+        key: Uuid,
+        action: command::Action,
+    ) -> Result<(), WireError> {
+        if identity.read_only {
+            return Err(read_only());
+        }
         self.submit(&by(identity, ClientMessageId(key), 0, action)).await.map(|_| ())
+    }
+
+    /// Ends one of the caller's sessions everywhere.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub async fn end(&self, identity: &Identity, session: Uuid, key: Uuid) -> Result<(), WireError> {
+        let session_id = session.as_bytes().to_vec().into();
+        self.command(identity, key, command::Action::EndSession(EndSession { session_id })).await
     }
 }
 

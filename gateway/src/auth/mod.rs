@@ -5,7 +5,8 @@
 
 mod accounts;
 mod passwords;
+mod secret;
 mod tokens;
 
-pub use accounts::{Accounts, Grant};
+pub use accounts::{Accounts, Grant, read_only};
 pub use tokens::{Identity, TokenError, TokenVerifier};

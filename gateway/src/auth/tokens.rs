@@ -18,6 +18,9 @@ use crate::reads::{Reader, request};
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest token that is looked at; ours are under 600 bytes.
 const TOKEN_BYTES_MAX: usize = 4 * 1024;
+/// Keys that are known are asked for again after this, so that those which were removed go: a fraction of the time that a key
+/// is published before it signs.
+const KEEP_CURRENT_INTERVAL: Duration = Duration::from_secs(10);
 /// An Ed25519 public key.
 const KEY_BYTES: usize = 32;
 
@@ -30,8 +33,11 @@ pub struct Identity {
     pub name: String,
     /// The session, as the replicas know it.
     pub session: Uuid,
-    /// When the token ends by the wall clock, ms.
+    /// When the token ends by the wall clock, ms. One that reads only has ended already for whoever wants to write: the session
+    /// goes on until writes are possible, and is then told to get another.
     pub ends_ms: u64,
+    /// No commands are taken with it.
+    pub read_only: bool,
 }
 
 /// Why a token is not accepted.
@@ -135,6 +141,23 @@ impl TokenVerifier {
         Ok(())
     }
 
+    /// Reads the keys now and then, for the life of the gateway. Without an answer the old ones stay: an outage of the replicas
+    /// signs nobody out.
+    pub async fn keep_current(gateway: std::sync::Weak<crate::context::Gateway>) {
+        loop {
+            tokio::time::sleep(KEEP_CURRENT_INTERVAL).await;
+            let Some(gateway) = gateway.upgrade() else { return };
+            let verifier = &gateway.tokens;
+            let asked =
+                request(verifier.reader.known_index(), 0, &[], read_request::Query::Keys(KeysQuery {}));
+            if let Ok(Some(read_response::Result::Keys(found))) =
+                verifier.reader.read(asked).await.map(|response| response.result)
+            {
+                verifier.learn(found.keys).await;
+            }
+        }
+    }
+
     async fn learn(&self, found: Vec<PublicKey>) {
         let known = found
             .into_iter()
@@ -159,7 +182,8 @@ fn check(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Iden
         user_id: claims.sub.parse().map_err(|_| TokenError::Invalid("no user id"))?,
         name: claims.name,
         session: claims.sid.parse().map_err(|_| TokenError::Invalid("no session id"))?,
-        ends_ms: claims.exp.saturating_mul(1_000),
+        ends_ms: if claims.ro { 0 } else { claims.exp.saturating_mul(1_000) },
+        read_only: claims.ro,
     })
 }
 
@@ -282,6 +306,16 @@ mod tests {
             ("negative exp", sign(&header(), &with(claims(), "exp", json!(-1)), &key)),
             ("sub is no number", sign(&header(), &with(claims(), "sub", json!("root")), &key)),
             ("sid is no UUID", sign(&header(), &with(claims(), "sid", json!("x")), &key)),
+            ("no issuer", sign(&header(), &with(claims(), "iss", Value::Null), &key)),
+            ("reads only, as text", sign(&header(), &with(claims(), "ro", json!("no")), &key)),
+            (
+                "a key of its own",
+                sign(
+                    &with(header(), "jwk", json!({"kty": "OKP", "crv": "Ed25519", "x": "AA"})),
+                    &claims(),
+                    &other,
+                ),
+            ),
             ("too long", "x".repeat(TOKEN_BYTES_MAX + 1)),
         ];
         for (what, token) in forged {

@@ -25,14 +25,13 @@ pub(super) async fn sign_in(call: Call) -> Answer {
     call.check_origin()?;
     // Checked for its form only: each answer brings new secrets, so a repeated sign-in is another session.
     call.idempotency_key()?;
-    let grant = call.gateway.accounts.sign_in(call.json()?).await?;
+    let grant = call.gateway.accounts.sign_in(call.json()?, refresh_cookie(&call)).await?;
     Ok(granted(&call, StatusCode::CREATED, grant))
 }
 
 pub(super) async fn refresh(call: Call) -> Answer {
     call.check_origin()?;
-    let Some(value) = cookie(call.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()))
-    else {
+    let Some(value) = refresh_cookie(&call) else {
         return Err(WireError::new(ErrorCode::Unauthenticated, "no refresh cookie: sign in").into());
     };
     let grant = call.gateway.accounts.refresh(value).await?;
@@ -42,7 +41,7 @@ pub(super) async fn refresh(call: Call) -> Answer {
 pub(super) async fn sign_out(call: Call) -> Answer {
     call.check_origin()?;
     let identity = call.identity().await?;
-    call.gateway.accounts.sign_out(&identity, call.idempotency_key()?).await?;
+    call.gateway.accounts.end(&identity, identity.session, call.idempotency_key()?).await?;
     let mut response = Response::new(hyper::body::Bytes::new().into());
     *response.status_mut() = StatusCode::NO_CONTENT;
     set_cookie(&mut response, &cookie_header("", 0, call.gateway.config.secure_cookies));
@@ -67,6 +66,10 @@ fn cookie_header(value: &str, seconds: u64, secure: bool) -> String {
 fn set_cookie(response: &mut Response, cookie: &str) {
     let value = HeaderValue::from_str(cookie).expect("a UUID and base64 are header characters");
     response.headers_mut().insert(SET_COOKIE, value);
+}
+
+fn refresh_cookie(call: &Call) -> Option<&str> {
+    cookie(call.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()))
 }
 
 fn cookie<'a>(headers: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -8,6 +8,7 @@ mod operator;
 mod page;
 mod problem;
 mod reads;
+mod sessions;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -140,6 +141,31 @@ pub(crate) fn routes(gateway: Arc<Gateway>, origins: Arc<OriginPolicy>) -> Boxed
         .and(warp::delete())
         .and(call.clone())
         .then(|call| async move { respond(accounts::sign_out(call).await) });
+    let sessions = api
+        .and(warp::path!("sessions"))
+        .and(warp::get())
+        .and(call.clone())
+        .then(|call| async move { respond(sessions::list(call).await) });
+    let end_others = api
+        .and(warp::path!("sessions"))
+        .and(warp::delete())
+        .and(call.clone())
+        .then(|call| async move { respond(sessions::end_others(call).await) });
+    let end_session = api
+        .and(warp::path!("sessions" / Uuid))
+        .and(warp::delete())
+        .and(call.clone())
+        .then(|session, call| async move { respond(sessions::end(call, session).await) });
+    let password = api
+        .and(warp::path!("password"))
+        .and(warp::put())
+        .and(call.clone())
+        .then(|call| async move { respond(sessions::set_password(call).await) });
+    let claim_admin = api
+        .and(warp::path!("admin" / "claim"))
+        .and(warp::post())
+        .and(call.clone())
+        .then(|call| async move { respond(sessions::claim_admin(call).await) });
     let users = api
         .and(warp::path!("users"))
         .and(warp::get())
@@ -174,6 +200,16 @@ pub(crate) fn routes(gateway: Arc<Gateway>, origins: Arc<OriginPolicy>) -> Boxed
         .or(refresh)
         .unify()
         .or(sign_out)
+        .unify()
+        .or(sessions)
+        .unify()
+        .or(end_others)
+        .unify()
+        .or(end_session)
+        .unify()
+        .or(password)
+        .unify()
+        .or(claim_admin)
         .unify()
         .or(users)
         .unify()

@@ -42,6 +42,9 @@ pub(super) type Job = BoxFuture<'static, Done>;
 /// A command and its answer.
 pub(super) fn submit(gateway: Arc<Gateway>, identity: Identity, seen: u64, lane: Lane, task: Task) -> Job {
     Box::pin(async move {
+        if identity.read_only {
+            return Done::Settled(lane, Err(auth::read_only()));
+        }
         let (command, id) = match &task {
             Task::Send(message) => (send(&identity, message), message.client_message_id),
             Task::Edit(asked) => (edit(&identity, asked), asked.client_message_id),
@@ -61,6 +64,9 @@ pub(super) fn submit(gateway: Arc<Gateway>, identity: Identity, seen: u64, lane:
 /// A read mark; when it is lost the next one makes up for it.
 pub(super) fn mark_read(gateway: Arc<Gateway>, identity: Identity, conversation: u64, sequence: u64) -> Job {
     Box::pin(async move {
+        if identity.read_only {
+            return Done::Marked;
+        }
         let action = command::Action::MarkRead(rpc::MarkRead { conversation_id: conversation, sequence });
         let command = by(&identity, ClientMessageId(clock::command_id()), 0, action);
         let _ = gateway.leader.submit(&command).await;

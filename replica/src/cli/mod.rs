@@ -1,5 +1,6 @@
 //! The command line: one file a command, nothing of the replica's own work.
 
+mod admin;
 mod backup;
 mod member;
 mod operator;
@@ -26,6 +27,9 @@ enum Command {
     /// Show and change who the members of a running cluster are
     #[command(subcommand)]
     Member(member::Member),
+    /// Let a user become an admin
+    #[command(subcommand)]
+    Admin(admin::Admin),
     /// Write a backup of a running cluster's state, from any replica
     Backup(backup::Backup),
     /// Read a backup, a snapshot or a stopped replica's data directory from end to end; exit code 1 if something is wrong
@@ -66,6 +70,7 @@ pub(crate) fn run() -> ExitCode {
     match command {
         Command::Run(flags) => run::run(&flags),
         Command::Member(member) => finish(blocking(member.run())),
+        Command::Admin(admin) => finish(blocking(admin.run())),
         Command::Backup(backup) => finish(blocking(backup.run())),
         Command::Verify(verify) => finish(verify.run()),
         Command::Restore(restore) => finish(restore.run()),

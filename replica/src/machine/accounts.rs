@@ -1,26 +1,24 @@
-//! Users, sign-ins, and the keys that sign their tokens.
+//! Users: their passwords and roles, and the keys that sign their tokens.
 
 use bytes::Bytes;
 use quorate_proto::error::ErrorCode;
-use quorate_proto::rpc::{self, Command, outcome};
+use quorate_proto::rpc::{self, outcome};
 use quorate_proto::text;
 
-use super::records::{EventKind, Session, SigningKey, User};
+use super::records::{AdminOffer, ROLE_ADMIN, SigningKey, User};
 use super::{Decision, Step, Tables as _, done, rejected};
 use crate::store::View;
 
 /// Longest PHC string kept; argon2id's are about 100 bytes.
 const PHC_BYTES_MAX: usize = 512;
-/// Longest name of a device kept.
-const DEVICE_CHARS_MAX: usize = 80;
+/// How long somebody may become an admin with an operator's secret, of log time.
+const ADMIN_OFFER_MS: u64 = 24 * 3_600 * 1_000;
 
 impl<V: View> Step<'_, V> {
     pub(super) fn create_user(&mut self, create: &rpc::CreateUser) -> Decision<outcome::Result> {
         let name = text::canonical_name(&create.name)?;
         let display_name = text::canonical_title(&create.display_name)?;
-        if create.password_phc.is_empty() || create.password_phc.len() > PHC_BYTES_MAX {
-            return rejected(ErrorCode::Invalid, "an account needs a password hash in PHC format");
-        }
+        check_phc(&create.password_phc)?;
         if self.state.user_id(&name)?.is_some() {
             return rejected(ErrorCode::NameTaken, "this user name is taken: choose another");
         }
@@ -33,54 +31,67 @@ impl<V: View> Step<'_, V> {
             display_name,
             password_phc: create.password_phc.clone(),
             created_ms: self.context.log_time_ms,
+            role: 0,
         };
         self.state.put_user(user_id, &user);
         Ok(outcome::Result::User(rpc::UserCreated { user_id }))
     }
 
-    pub(super) fn create_session(&mut self, create: &rpc::CreateSession) -> Decision<outcome::Result> {
-        let Ok(id) = create.session_id.as_ref().try_into() else {
-            return rejected(ErrorCode::Invalid, "a session id has 16 bytes");
-        };
-        if create.refresh_hash.len() != 32 {
-            return rejected(ErrorCode::Invalid, "a refresh hash has 32 bytes");
-        }
-        if self.state.user(create.user_id)?.is_none() {
+    /// Another password; whoever signed in with the old one elsewhere must sign in again.
+    pub(super) fn set_password(
+        &mut self,
+        by: u64,
+        session_id: &Bytes,
+        set: &rpc::SetPassword,
+    ) -> Decision<outcome::Result> {
+        self.needs_version_3()?;
+        check_phc(&set.password_phc)?;
+        let Some(mut user) = self.state.user(by)? else {
             return rejected(ErrorCode::NotFound, "there is no such user");
-        }
-        if self.state.session(&create.session_id)?.is_some() {
-            return rejected(ErrorCode::IdConflict, "this session id is taken");
-        }
-        let session = Session {
-            user_id: create.user_id,
-            refresh_hash: create.refresh_hash.clone(),
-            device: create.device.chars().filter(|c| !c.is_control()).take(DEVICE_CHARS_MAX).collect(),
-            created_ms: self.context.log_time_ms,
-            ended_ms: 0,
         };
-        self.state.put_session(id, &session);
+        if set.replaces != phc_mark(&user.password_phc) {
+            return rejected(ErrorCode::Conflict, "the password was changed meanwhile");
+        }
+        user.password_phc.clone_from(&set.password_phc);
+        self.state.put_user(by, &user);
+        self.forget_attempts(by, session_id)?;
+        self.end_other_sessions(by, session_id)
+    }
+
+    pub(super) fn offer_admin(&mut self, offer: &rpc::OfferAdmin) -> Decision<outcome::Result> {
+        self.needs_version_3()?;
+        if offer.secret_hash.len() != 32 {
+            return rejected(ErrorCode::Invalid, "the hash of a secret has 32 bytes");
+        }
+        if offer.only_first && self.state.counters()?.admins > 0 {
+            return rejected(ErrorCode::Conflict, "there is an admin already");
+        }
+        let ends_ms = self.context.log_time_ms.saturating_add(ADMIN_OFFER_MS);
+        self.state.put_admin_offer(Some(&AdminOffer { secret_hash: offer.secret_hash.clone(), ends_ms }));
         Ok(done())
     }
 
-    pub(super) fn end_session(&mut self, by: u64, end: &rpc::EndSession) -> Decision<outcome::Result> {
-        let found = self.state.session(&end.session_id)?.filter(|session| session.user_id == by);
-        let (Some(mut session), Ok(id)) = (found, end.session_id.as_ref().try_into()) else {
-            return rejected(ErrorCode::NotFound, "you have no such session");
+    /// A user who has the secret that an operator was given becomes an admin.
+    pub(super) fn claim_admin(&mut self, by: u64, claim: &rpc::ClaimAdmin) -> Decision<outcome::Result> {
+        self.needs_version_3()?;
+        let now_ms = self.context.log_time_ms;
+        let good = |offer: &AdminOffer| offer.secret_hash == claim.secret_hash && now_ms < offer.ends_ms;
+        if !self.state.admin_offer()?.as_ref().is_some_and(good) {
+            let message = "this secret is not good, or not any more: ask the operator for a new one";
+            return rejected(ErrorCode::Forbidden, message);
+        }
+        let Some(mut user) = self.state.user(by)? else {
+            return rejected(ErrorCode::NotFound, "there is no such user");
         };
-        if session.ended_ms == 0 {
-            session.ended_ms = self.context.log_time_ms;
-            self.state.put_session(id, &session);
-            self.push_me(by, EventKind::MeSessionEnded(end.session_id.clone()))?;
+        self.state.put_admin_offer(None);
+        if user.role != ROLE_ADMIN {
+            user.role = ROLE_ADMIN;
+            self.state.put_user(by, &user);
+            let mut counters = self.state.counters()?;
+            counters.admins += 1;
+            self.state.put_counters(&counters);
         }
         Ok(done())
-    }
-
-    /// The caller is who the gateway says, through a session that lasts.
-    pub(super) fn check_session(&self, command: &Command) -> Decision<()> {
-        match self.state.session(&command.session_id)? {
-            Some(session) if session.user_id == command.user_id && session.ended_ms == 0 => Ok(()),
-            _ => rejected(ErrorCode::Unauthenticated, "this session has ended: sign in again"),
-        }
     }
 
     pub(super) fn add_signing_key(&mut self, add: &rpc::AddSigningKey) -> Decision<outcome::Result> {
@@ -101,4 +112,29 @@ impl<V: View> Step<'_, V> {
         });
         Ok(done())
     }
+
+    pub(super) fn remove_signing_key(&mut self, remove: &rpc::RemoveSigningKey) -> Decision<outcome::Result> {
+        self.needs_version_3()?;
+        let keys = self.state.signing_keys()?;
+        let Some(key) = keys.iter().find(|key| key.kid == remove.kid) else {
+            return rejected(ErrorCode::NotFound, "there is no signing key of this name");
+        };
+        if keys.len() == 1 {
+            return rejected(ErrorCode::Invalid, "the last signing key stays");
+        }
+        self.state.delete_signing_key(key);
+        Ok(done())
+    }
+}
+
+fn check_phc(phc: &str) -> Decision<()> {
+    if phc.is_empty() || phc.len() > PHC_BYTES_MAX {
+        return rejected(ErrorCode::Invalid, "an account needs a password hash in PHC format");
+    }
+    Ok(())
+}
+
+/// What a gateway names a PHC string by.
+fn phc_mark(phc: &str) -> Bytes {
+    Bytes::copy_from_slice(&blake3::hash(phc.as_bytes()).as_bytes()[..16])
 }

@@ -25,7 +25,11 @@ fn fingerprint(command: &Command) -> Bytes {
         Some(Action::CreateSession(create)) => {
             create.session_id = Bytes::new();
             create.refresh_hash = Bytes::new();
+            // Also: an older program does not see these.
+            create.family_hash = Bytes::new();
+            create.known_session_id = Bytes::new();
         }
+        Some(Action::SetPassword(set)) => set.password_phc.clear(),
         _ => {}
     }
     Bytes::copy_from_slice(&blake3::hash(&body.encode_to_vec()).as_bytes()[..16])
@@ -44,9 +48,12 @@ pub(super) fn is_final(command: &Command, code: ErrorCode) -> bool {
         && command.user_id != 0
 }
 
-/// Whether a command is remembered. Read marks are not: taking the maximum twice is taking it once.
+/// Whether a command is remembered. Read marks are not: taking the maximum twice is taking it once. Nor are those that
+/// anybody can send without an account: the second time they find what the first did, and a memory that all share could be
+/// filled by one.
 fn is_remembered(command: &Command) -> bool {
-    !matches!(command.action, Some(Action::MarkRead(_)))
+    use Action::{CountAttempt, MarkRead, RefreshSession};
+    !matches!(command.action, Some(MarkRead(_) | CountAttempt(_) | RefreshSession(_)))
 }
 
 impl<V: View> Step<'_, V> {

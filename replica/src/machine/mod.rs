@@ -5,12 +5,14 @@
 //! broken disk below the view is an error, and stops the replica.
 
 mod accounts;
+mod attempts;
 mod conversations;
 mod dedup;
 mod edits;
 pub mod join;
 mod messages;
 pub mod records;
+mod sessions;
 mod tables;
 mod topics;
 
@@ -22,8 +24,11 @@ use crate::store::{Before, StoreError, Transaction, View, Writes};
 
 pub use tables::Tables;
 
-/// The highest machine version that this build supports. 1 is the first; 2 edits messages.
-pub const VERSION_MAX: u32 = 2;
+/// The highest machine version that this build supports. 1 is the first; 2 edits messages; 3 counts attempts to sign in, lists
+/// and refreshes sessions, changes passwords, has admins, and removes signing keys.
+pub const VERSION_MAX: u32 = 3;
+/// See [`VERSION_MAX`].
+pub const VERSION_ACCOUNTS: u32 = 3;
 
 /// What an entry is: where it stands and when it was proposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +191,10 @@ impl<'a, V: View> Step<'a, V> {
             Action::CreateSession(create) => self.create_session(create),
             Action::AddSigningKey(add) => self.add_signing_key(add),
             Action::SetMachineVersion(set) => self.set_machine_version(set.version),
+            Action::CountAttempt(asked) => self.count_attempt(command, asked),
+            Action::RefreshSession(asked) => self.refresh_session(asked),
+            Action::RemoveSigningKey(remove) => self.remove_signing_key(remove),
+            Action::OfferAdmin(offer) => self.offer_admin(offer),
             _ => {
                 self.check_session(command)?;
                 let by = command.user_id;
@@ -200,10 +209,17 @@ impl<'a, V: View> Step<'a, V> {
                     Action::Send(send) => self.send(by, &command.command_id, send),
                     Action::MarkRead(mark) => self.mark_read(by, mark.conversation_id, mark.sequence),
                     Action::Edit(edit) => self.edit(by, edit),
+                    Action::EndOtherSessions(_) => self.end_other_sessions(by, &command.session_id),
+                    Action::SetPassword(set) => self.set_password(by, &command.session_id, set),
+                    Action::ClaimAdmin(claim) => self.claim_admin(by, claim),
                     Action::CreateUser(_)
                     | Action::CreateSession(_)
                     | Action::AddSigningKey(_)
-                    | Action::SetMachineVersion(_) => unreachable!("matched above"),
+                    | Action::SetMachineVersion(_)
+                    | Action::CountAttempt(_)
+                    | Action::RefreshSession(_)
+                    | Action::RemoveSigningKey(_)
+                    | Action::OfferAdmin(_) => unreachable!("matched above"),
                 }
             }
         }
@@ -218,6 +234,9 @@ impl<V: View> Step<'_, V> {
             let message = format!("the machine version is {now}: it rises by one at a time");
             return Err(Refusal::Rejected(ErrorCode::Invalid, message));
         }
+        if version == VERSION_ACCOUNTS {
+            self.list_sessions()?;
+        }
         self.machine_version = Some(version);
         Ok(done())
     }
@@ -225,12 +244,18 @@ impl<V: View> Step<'_, V> {
 
 /// Whether only a leader may propose this, never a gateway.
 pub fn is_internal(command: &Command) -> bool {
-    matches!(command.action, Some(Action::AddSigningKey(_) | Action::SetMachineVersion(_)))
+    use Action::{AddSigningKey, OfferAdmin, RemoveSigningKey, SetMachineVersion};
+    matches!(
+        command.action,
+        Some(AddSigningKey(_) | RemoveSigningKey(_) | OfferAdmin(_) | SetMachineVersion(_))
+    )
 }
 
 fn done() -> outcome::Result {
     outcome::Result::Done(Done {})
 }
 
+#[cfg(test)]
+mod account_tests;
 #[cfg(test)]
 mod tests;

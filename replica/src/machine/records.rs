@@ -12,6 +12,9 @@ pub struct Counters {
     /// The last conversation id given out.
     #[prost(uint64, tag = "2")]
     pub conversations: u64,
+    /// Users who are admins.
+    #[prost(uint64, tag = "3")]
+    pub admins: u64,
 }
 
 /// Ends of the queue of remembered command ids.
@@ -43,6 +46,37 @@ pub struct User {
     /// Log time of sign-up, ms.
     #[prost(uint64, tag = "4")]
     pub created_ms: u64,
+    /// 0 a user, 1 an admin.
+    #[prost(uint32, tag = "5")]
+    pub role: u32,
+}
+
+/// Role of a user who may do what others may not.
+pub const ROLE_ADMIN: u32 = 1;
+
+/// Attempts to sign in that did not succeed, as far as known.
+#[derive(Clone, PartialEq, Message)]
+pub struct Attempts {
+    /// How many.
+    #[prost(uint32, tag = "1")]
+    pub count: u32,
+    /// Log time of the last, ms.
+    #[prost(uint64, tag = "2")]
+    pub last_ms: u64,
+    /// The last one's command id: the same command again is the same attempt.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub command_id: Bytes,
+}
+
+/// The secret with which somebody may become an admin.
+#[derive(Clone, PartialEq, Message)]
+pub struct AdminOffer {
+    /// Its BLAKE3.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub secret_hash: Bytes,
+    /// Log time from which on it is worth nothing, ms.
+    #[prost(uint64, tag = "2")]
+    pub ends_ms: u64,
 }
 
 /// Version and index of a user's own topic.
@@ -74,6 +108,22 @@ pub struct Session {
     /// Log time when it was ended; 0 while it lasts.
     #[prost(uint64, tag = "5")]
     pub ended_ms: u64,
+    /// BLAKE3 of what all refresh secrets of this session have in common; empty before its first refresh, if it is older than
+    /// machine version 3.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub family_hash: Bytes,
+    /// BLAKE3 of the refresh secret before; empty before the first refresh.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub previous_hash: Bytes,
+    /// What the present secret was made with from the one before.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub salt: Bytes,
+    /// Log time of the last refresh, ms; 0 before the first.
+    #[prost(uint64, tag = "9")]
+    pub refreshed_ms: u64,
+    /// Attempts to sign in again with this device.
+    #[prost(message, optional, tag = "10")]
+    pub attempts: Option<Attempts>,
 }
 
 /// A conversation.

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::records::{
-    Conversation, Counters, Dedup, DedupExpiry, DedupQueue, Event, Me, Member, Revision, Session, SigningKey,
-    StoredMessage, User,
+    AdminOffer, Attempts, Conversation, Counters, Dedup, DedupExpiry, DedupQueue, Event, Me, Member,
+    Revision, Session, SigningKey, StoredMessage, User,
 };
 use crate::store::{Key, Space, StoreError, Transaction, View};
 
@@ -56,6 +56,44 @@ pub trait Tables: View + Sized {
             return Ok(None);
         }
         load(self, &Key::new(Space::Session, id))
+    }
+
+    /// Up to `limit` sessions of a user that have not ended, in order of id.
+    fn sessions_of(&self, user_id: u64, limit: usize) -> Result<Vec<([u8; 16], Session)>, StoreError> {
+        let from = Key::one(Space::SessionOf, user_id);
+        let to = Key::one(Space::SessionOf, user_id + 1);
+        let mut sessions = Vec::new();
+        for (key, _) in self.range(&from, &to, limit)? {
+            let id = key.as_bytes()[9..].try_into();
+            let id: [u8; 16] = id.map_err(|_| StoreError::damaged("a session's id has not 16 bytes"))?;
+            let session =
+                self.session(&id)?.ok_or_else(|| StoreError::damaged("a session is listed only"))?;
+            sessions.push((id, session));
+        }
+        Ok(sessions)
+    }
+
+    /// Every session there is, ended or not.
+    fn all_sessions(&self) -> Result<Vec<([u8; 16], Session)>, StoreError> {
+        let pairs = self.range(&Key::of(Space::Session), &Key::of(Space::Conversation), usize::MAX)?;
+        let id = |key: &Key| key.as_bytes()[1..].try_into().ok();
+        let pairs = pairs.into_iter().filter_map(|(key, bytes)| Some((id(&key)?, key, bytes)));
+        pairs.map(|(id, key, bytes)| Ok((id, decode(&key, bytes)?))).collect()
+    }
+
+    /// Attempts to sign in under one counter.
+    fn attempts(&self, key: &Key) -> Result<Option<Attempts>, StoreError> {
+        load(self, key)
+    }
+
+    /// Up to `limit` counters of attempts from one on.
+    fn attempts_from(&self, from: &Key, limit: usize) -> Result<Vec<(Key, Attempts)>, StoreError> {
+        let pairs = self.range(from, &Key::two(Space::Attempts, u64::MAX, u64::MAX), limit)?;
+        pairs.into_iter().map(|(key, bytes)| Ok((key, decode(&key, bytes)?))).collect()
+    }
+
+    fn admin_offer(&self) -> Result<Option<AdminOffer>, StoreError> {
+        load(self, &Key::of(Space::AdminOffer))
     }
 
     fn conversation(&self, id: u64) -> Result<Option<Conversation>, StoreError> {
@@ -200,6 +238,26 @@ impl<V: View> Transaction<'_, V> {
         self.put(Key::new(Space::Session, id), record.encode_to_vec());
     }
 
+    pub fn put_session_of(&mut self, user_id: u64, id: &[u8; 16]) {
+        self.put(Key::with_id(Space::SessionOf, user_id, id), Bytes::new());
+    }
+
+    pub fn delete_session_of(&mut self, user_id: u64, id: &[u8; 16]) {
+        self.delete(Key::with_id(Space::SessionOf, user_id, id));
+    }
+
+    pub fn put_attempts(&mut self, key: Key, record: &Attempts) {
+        self.put(key, record.encode_to_vec());
+    }
+
+    pub fn put_admin_offer(&mut self, record: Option<&AdminOffer>) {
+        let key = Key::of(Space::AdminOffer);
+        match record {
+            Some(record) => self.put(key, record.encode_to_vec()),
+            None => self.delete(key),
+        }
+    }
+
     pub fn put_conversation(&mut self, id: u64, record: &Conversation) {
         self.put(Key::one(Space::Conversation, id), record.encode_to_vec());
     }
@@ -266,8 +324,16 @@ impl<V: View> Transaction<'_, V> {
 
     /// Keys sort by log time, so the last one is the newest.
     pub fn put_signing_key(&mut self, record: &SigningKey) {
-        let mut tail = record.created_ms.to_be_bytes().to_vec();
-        tail.extend_from_slice(&record.kid.as_bytes()[..record.kid.len().min(16)]);
-        self.put(Key::new(Space::SigningKey, &tail), record.encode_to_vec());
+        self.put(signing_key(record), record.encode_to_vec());
     }
+
+    pub fn delete_signing_key(&mut self, record: &SigningKey) {
+        self.delete(signing_key(record));
+    }
+}
+
+fn signing_key(record: &SigningKey) -> Key {
+    let mut tail = record.created_ms.to_be_bytes().to_vec();
+    tail.extend_from_slice(&record.kid.as_bytes()[..record.kid.len().min(16)]);
+    Key::new(Space::SigningKey, &tail)
 }

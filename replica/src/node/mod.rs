@@ -389,7 +389,8 @@ impl Node {
         rpc::StatusResponse {
             id: self.id,
             role: if deposed { "candidate".to_owned() } else { role(metrics.state).to_owned() },
-            term: metrics.current_term,
+            // The vote that is on disk: `current_term` runs ahead of it, and a power cut would take it back.
+            term: metrics.vote.leader_id.term,
             leader_id: metrics.current_leader.filter(|_| !deposed).unwrap_or(0),
             last_log_index: metrics.last_log_index.unwrap_or(0),
             commit_index: index_of(&metrics.cluster_committed),

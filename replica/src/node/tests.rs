@@ -106,6 +106,7 @@ impl Cluster {
             election_timeout_max_ms: 1_000,
             join: false,
             machine_version_max: VERSION_MAX,
+            key_times: crate::config::KeyTimes::default(),
             tls: None,
             replicas: self.replicas.clone(),
         }
@@ -297,6 +298,7 @@ async fn a_restarted_node_finds_its_data_and_replays_its_log() {
         election_timeout_max_ms: 400,
         join: false,
         machine_version_max: VERSION_MAX,
+        key_times: crate::config::KeyTimes::default(),
         tls: None,
         replicas: BTreeMap::from([(1, "127.0.0.1:1".to_owned())]),
     };

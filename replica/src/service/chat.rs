@@ -10,7 +10,8 @@ use prost::Message as _;
 use quorate_proto::rpc::chat_server::Chat;
 use quorate_proto::rpc::{
     Command, Failure, FeedFrame, FeedRequest, ReadRequest, ReadResponse, SubmitBatch, SubmitItem,
-    SubmitResult, SubmitResults, TokenRequest, TokenResponse, failure, submit_result,
+    SubmitResult, SubmitResults, TokenRequest, TokenResponse, failure, read_request, read_response,
+    submit_result,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -238,10 +239,20 @@ impl Chat for ChatService {
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<ReadResponse>, Status> {
         let request = request.into_inner();
         self.wait_for(request.min_index, request.linearizable).await?;
-        read::answer(self.node.store(), self.node.signals(), request).map(Response::new).map_err(|error| {
+        let name_key = match &request.query {
+            Some(read_request::Query::Credentials(query)) => Some(self.signer.name_key(&query.name)),
+            _ => None,
+        };
+        let mut answer = read::answer(self.node.store(), self.node.signals(), request).map_err(|error| {
             tracing::error!(%error, "a read failed");
             Status::internal(error.to_string())
-        })
+        })?;
+        if let (Some(read_response::Result::Credentials(found)), Some(name_key)) =
+            (&mut answer.result, name_key)
+        {
+            found.name_key = name_key;
+        }
+        Ok(Response::new(answer))
     }
 
     async fn token(&self, request: Request<TokenRequest>) -> Result<Response<TokenResponse>, Status> {

@@ -1,23 +1,31 @@
-//! The service for operators: changes of the membership, backups.
+//! The service for operators: changes of the membership, backups, the first admin.
 
 use std::io::Read as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::Stream;
+use futures_util::StreamExt as _;
+use prost::Message as _;
+use quorate_proto::error::ErrorCode;
 use quorate_proto::rpc::backup_chunk::Part;
+use quorate_proto::rpc::command::Action;
 use quorate_proto::rpc::member_response::Result as Answer;
+use quorate_proto::rpc::offer_admin_response::Result as Offered;
 use quorate_proto::rpc::operator_server::Operator;
 use quorate_proto::rpc::{
-    AddLearnerRequest, BackupChunk, BackupHeader, BackupRequest, HandOverRequest, LeaderHint, MemberResponse,
-    PromoteRequest, RemoveRequest, ReplaceRequest, StoredMembership,
+    AddLearnerRequest, BackupChunk, BackupHeader, BackupRequest, Command, HandOverRequest, LeaderHint,
+    MemberResponse, OfferAdmin, OfferAdminRequest, OfferAdminResponse, PromoteRequest, RemoveRequest,
+    ReplaceRequest, StoredMembership, outcome,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::node::{ChangeError, Node};
+use crate::node::{ChangeError, Node, ProposeError};
 use crate::store::{SnapshotFile, backup};
 
 /// Bytes of a backup in one message.
@@ -64,15 +72,50 @@ impl OperatorService {
         Self { node, cluster: cluster.to_owned() }
     }
 
+    fn leader_hint(&self) -> LeaderHint {
+        let (id, address) = self.node.leader().unwrap_or_default();
+        // This replica may not have noticed yet that it leads no more.
+        if id == self.node.id() { LeaderHint::default() } else { LeaderHint { id, address } }
+    }
+
+    async fn offer(&self, only_first: bool) -> Result<Offered, Status> {
+        let mut secret = [0; 32];
+        let mut command_id = [0; 16];
+        getrandom::fill(&mut secret)
+            .and_then(|()| getrandom::fill(&mut command_id))
+            .map_err(|error| Status::internal(format!("no randomness: {error}")))?;
+        let secret_hash = Bytes::copy_from_slice(blake3::hash(&secret).as_bytes());
+        let command = Command {
+            command_id: Bytes::copy_from_slice(&command_id),
+            action: Some(Action::OfferAdmin(OfferAdmin { secret_hash, only_first })),
+            ..Command::default()
+        };
+        let unseen = || Offered::Unknown("its fate was not seen".to_owned());
+        let outcomes = match self.node.propose(vec![Bytes::from(command.encode_to_vec())]).await {
+            Ok(outcomes) => outcomes,
+            Err(ProposeError::NotLeader) => return Ok(Offered::NotLeader(self.leader_hint())),
+            Err(ProposeError::StorageLow) => return Ok(Offered::Refused("disks are nearly full".to_owned())),
+            Err(ProposeError::Unknown) => return Ok(unseen()),
+        };
+        Ok(match std::pin::pin!(outcomes).next().await {
+            Some(Ok(outcome)) => match outcome.result {
+                Some(outcome::Result::Done(_)) => Offered::Secret(URL_SAFE_NO_PAD.encode(secret)),
+                Some(outcome::Result::Rejected(rejected)) => match ErrorCode::from_word(&rejected.code) {
+                    ErrorCode::Conflict => Offered::HasAdmin(true),
+                    // Not all replicas are upgraded, or nobody has looked yet since the start.
+                    ErrorCode::Unsupported => Offered::Unknown(rejected.message),
+                    _ => Offered::Refused(rejected.message),
+                },
+                _ => unseen(),
+            },
+            _ => unseen(),
+        })
+    }
+
     fn answer(&self, changed: Result<StoredMembership, ChangeError>) -> Response<MemberResponse> {
         let result = match changed {
             Ok(membership) => Answer::Membership(membership),
-            Err(ChangeError::NotLeader) => {
-                let (id, address) = self.node.leader().unwrap_or_default();
-                // This replica may not have noticed yet that it leads no more.
-                let known = id != self.node.id();
-                Answer::NotLeader(if known { LeaderHint { id, address } } else { LeaderHint::default() })
-            }
+            Err(ChangeError::NotLeader) => Answer::NotLeader(self.leader_hint()),
             Err(ChangeError::Refused(why)) => Answer::Refused(why),
             Err(ChangeError::Unknown(why)) => Answer::Unknown(why),
         };
@@ -107,6 +150,14 @@ impl Operator for OperatorService {
 
     async fn hand_over(&self, request: Request<HandOverRequest>) -> Result<Response<MemberResponse>, Status> {
         Ok(self.answer(self.node.transfer_leader(request.into_inner().to).await))
+    }
+
+    async fn offer_admin(
+        &self,
+        request: Request<OfferAdminRequest>,
+    ) -> Result<Response<OfferAdminResponse>, Status> {
+        let result = self.offer(request.into_inner().only_first).await?;
+        Ok(Response::new(OfferAdminResponse { result: Some(result) }))
     }
 
     async fn backup(&self, _request: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {

@@ -11,7 +11,8 @@ use quorate_proto::rpc::read_response::Result as Answer;
 use quorate_proto::rpc::{
     ConversationSummary, CredentialsResult, DirectoryQuery, DirectoryResult, Event, HistoryQuery,
     HistoryResult, KeysResult, OpenQuery, OpenResult, PublicKey, ReadRequest, ReadResponse, Rejected,
-    SincePage, SincePair, SinceQuery, SinceResult, Topic, UserRef, history_query, topic,
+    SessionInfo, SessionsResult, SincePage, SincePair, SinceQuery, SinceResult, Topic, UserRef,
+    history_query, topic,
 };
 use quorate_proto::text;
 
@@ -91,6 +92,8 @@ fn decide(state: &Reader<'_>, signals: &Signals, request: ReadRequest) -> Result
             }
             Ok(Answer::Conversation(found))
         }
+        Query::Sessions(_) => Ok(Answer::Sessions(sessions(state, user)?)),
+        Query::Password(_) => Ok(Answer::Password(credentials_of(state, user)?)),
         Query::Credentials(_) | Query::Keys(_) => unreachable!("answered above"),
     }
 }
@@ -104,9 +107,28 @@ fn check_session(state: &Reader<'_>, user: u64, session_id: &Bytes) -> Result<()
 
 fn credentials(state: &Reader<'_>, name: &str) -> Result<CredentialsResult, StoreError> {
     let Some(user_id) = state.user_id(name)? else { return Ok(CredentialsResult::default()) };
+    credentials_of(state, user_id)
+}
+
+fn credentials_of(state: &Reader<'_>, user_id: u64) -> Result<CredentialsResult, StoreError> {
     let user = state.user(user_id)?.ok_or_else(|| StoreError::damaged("a user name leads nowhere"))?;
     let (name, display_name, password_phc) = (user.name, user.display_name, user.password_phc);
-    Ok(CredentialsResult { user_id, name, display_name, password_phc })
+    Ok(CredentialsResult { user_id, name, display_name, password_phc, ..CredentialsResult::default() })
+}
+
+fn sessions(state: &Reader<'_>, user: u64) -> Result<SessionsResult, StoreError> {
+    let mut sessions: Vec<SessionInfo> = state
+        .sessions_of(user, usize::MAX)?
+        .into_iter()
+        .map(|(id, session)| SessionInfo {
+            session_id: Bytes::copy_from_slice(&id),
+            device: session.device,
+            created_ms: session.created_ms,
+            refreshed_ms: session.refreshed_ms.max(session.created_ms),
+        })
+        .collect();
+    sessions.sort_by(|a, b| (a.created_ms, &a.session_id).cmp(&(b.created_ms, &b.session_id)));
+    Ok(SessionsResult { sessions })
 }
 
 fn keys(state: &Reader<'_>) -> Result<KeysResult, StoreError> {

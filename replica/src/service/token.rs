@@ -1,4 +1,7 @@
 //! Access tokens: signed by whichever replica is asked, with a replicated key that only the replica tier can unwrap.
+//!
+//! Keys follow each other. A key is published (in the state, for every gateway to read) some time before it signs, and removed
+//! some time after its successor has begun to, when no token of its own can be alive.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,14 +14,18 @@ use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use prost::Message as _;
-use quorate_proto::limits::ACCESS_TOKEN_MS;
+use quorate_proto::limits::{ACCESS_TOKEN_MS, PREVIOUS_SECRET_MS, READ_ONLY_TOKEN_MS};
 use quorate_proto::rpc::command::Action;
-use quorate_proto::rpc::{AddSigningKey, Command, TokenRequest, TokenResponse};
+use quorate_proto::rpc::{
+    AddSigningKey, Command, RemoveSigningKey, TokenRequest, TokenResponse, UserRef, outcome,
+};
 use quorate_proto::token::{Claims, ISSUER};
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::machine::{Tables as _, join};
+use crate::config::KeyTimes;
+use crate::machine::records::{self, ROLE_ADMIN, Session};
+use crate::machine::{self, Tables as _};
 use crate::node::Node;
 use crate::store::StoreError;
 
@@ -26,7 +33,7 @@ use crate::store::StoreError;
 const SECRET_BYTES_MIN: usize = 32;
 /// Longest file read as a cluster secret.
 const SECRET_BYTES_MAX: u64 = 4096;
-/// How often a leader looks whether a key is there.
+/// How often a leader looks whether a key is due.
 const KEY_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// Bytes of an XChaCha20 nonce, before the wrapped key.
 const NONCE_BYTES: usize = 24;
@@ -35,6 +42,9 @@ const NONCE_BYTES: usize = 24;
 pub struct Signer {
     cluster: String,
     wrap: XChaCha20Poly1305,
+    /// Hides names in the log.
+    names: [u8; 32],
+    times: KeyTimes,
 }
 
 impl std::fmt::Debug for Signer {
@@ -48,7 +58,7 @@ impl Signer {
     ///
     /// # Errors
     /// In one line that says what to do, when the file does not serve.
-    pub fn new(cluster: &str, secret_file: &Path) -> Result<Self, String> {
+    pub fn new(cluster: &str, secret_file: &Path, times: KeyTimes) -> Result<Self, String> {
         let name = secret_file.display();
         let length = secret_file
             .metadata()
@@ -66,7 +76,8 @@ impl Signer {
             ));
         }
         let key = blake3::derive_key("quorate v1 wrap signing keys", &secret);
-        Ok(Self { cluster: cluster.to_owned(), wrap: XChaCha20Poly1305::new(&key.into()) })
+        let names = blake3::derive_key("quorate v1 hide names", &secret);
+        Ok(Self { cluster: cluster.to_owned(), wrap: XChaCha20Poly1305::new(&key.into()), names, times })
     }
 
     fn wrap(&self, private: &[u8]) -> Result<Bytes, String> {
@@ -83,6 +94,11 @@ impl Signer {
         let (nonce, sealed) = wrapped.split_at_checked(NONCE_BYTES)?;
         let private = self.wrap.decrypt(XNonce::from_slice(nonce), sealed).ok()?;
         Some(SigningKey::from_bytes(private.as_slice().try_into().ok()?))
+    }
+
+    /// What stands for a name in the log: the same on every replica, and nothing to whoever has not the cluster's secret.
+    pub(super) fn name_key(&self, name: &str) -> Bytes {
+        Bytes::copy_from_slice(&blake3::keyed_hash(&self.names, name.as_bytes()).as_bytes()[..16])
     }
 
     /// A new key as the command that brings it into the state.
@@ -109,25 +125,24 @@ impl Signer {
         let refused = || Status::unauthenticated("this session has ended: sign in again");
         let state = node.store().read();
         let session = state.session(&request.session_id).map_err(broken)?.ok_or_else(refused)?;
-        // BLAKE3's comparison is constant in time.
-        let given = blake3::hash(&request.refresh_secret);
-        let stored: [u8; 32] = session.refresh_hash.as_ref().try_into().map_err(|_| refused())?;
-        if given != blake3::Hash::from(stored) || session.ended_ms != 0 {
+        if session.ended_ms != 0
+            || !is_secret_of(&session, &request.refresh_secret, state.applied().log_time_ms)
+        {
             return Err(refused());
         }
-        let user = join::user(&state, session.user_id).map_err(broken)?;
+        let user = state.user(session.user_id).map_err(broken)?.ok_or_else(refused)?;
         let keys = state.signing_keys().map_err(broken)?;
         drop(state);
-        let newest =
-            keys.last().ok_or_else(|| Status::unavailable("there is no signing key yet: try again"))?;
-        let key = self.unwrap(&newest.wrapped_private_key).ok_or_else(|| {
+        let issued_ms = node.wall_clock_ms();
+        let present = signing_now(&keys, issued_ms, &self.times)
+            .ok_or_else(|| Status::unavailable("there is no signing key yet: try again"))?;
+        let key = self.unwrap(&present.wrapped_private_key).ok_or_else(|| {
             Status::internal(
                 "the signing key cannot be unwrapped: is cluster_secret_file the same on every replica?",
             )
         })?;
         let session_id = Uuid::from_slice(&request.session_id).map_err(|_| refused())?;
-        let issued_ms = node.wall_clock_ms();
-        let expires_at_ms = issued_ms + ACCESS_TOKEN_MS;
+        let expires_at_ms = issued_ms + if request.read_only { READ_ONLY_TOKEN_MS } else { ACCESS_TOKEN_MS };
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: self.cluster.clone(),
@@ -136,8 +151,9 @@ impl Signer {
             name: user.name.clone(),
             iat: issued_ms / 1_000,
             exp: expires_at_ms / 1_000,
+            ro: request.read_only,
         };
-        let header = Header { kid: Some(newest.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+        let header = Header { kid: Some(present.kid.clone()), ..Header::new(Algorithm::EdDSA) };
         let access_token = key
             .to_pkcs8_der()
             .ok()
@@ -145,29 +161,37 @@ impl Signer {
                 jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(der.as_bytes())).ok()
             })
             .ok_or_else(|| Status::internal("cannot sign a token"))?;
-        Ok(TokenResponse { access_token, expires_at_ms, user: Some(user) })
+        let admin = user.role == ROLE_ADMIN;
+        let user = UserRef { id: session.user_id, name: user.name, display_name: user.display_name };
+        Ok(TokenResponse { access_token, expires_at_ms, user: Some(user), admin })
     }
 
-    /// While this replica leads and there is no key, proposes one. Runs for the life of the process.
+    /// While this replica leads, proposes the keys that are due and the end of those that are not needed any more. Runs for the
+    /// life of the process.
     pub async fn keep_keys(self: Arc<Self>, node: Arc<Node>) {
         let mut check = tokio::time::interval(KEY_CHECK_INTERVAL);
         loop {
             check.tick().await;
-            let missing = match node.store().read().signing_keys() {
-                Ok(keys) => keys.is_empty(),
+            if !node.is_leader() {
+                continue;
+            }
+            let (keys, version) = {
+                let state = node.store().read();
+                (state.signing_keys(), state.applied().machine_version)
+            };
+            let due = match keys {
+                Ok(keys) => due(&keys, node.wall_clock_ms(), &self.times),
                 Err(error) => {
                     tracing::error!(%error, "cannot read the signing keys");
                     return;
                 }
             };
-            if !missing {
-                // Keys are never removed; a state that has one keeps one.
-                return;
-            }
-            if !node.is_leader() {
-                continue;
-            }
-            match self.new_key() {
+            let command = match due {
+                Some(Due::New) => self.new_key(),
+                Some(Due::Remove(kid)) if version >= machine::VERSION_ACCOUNTS => Ok(removal(kid)),
+                Some(Due::Remove(_)) | None => continue,
+            };
+            match command {
                 Ok(command) => propose_and_wait(&node, &command).await,
                 Err(error) => tracing::error!(error, "cannot make a signing key"),
             }
@@ -175,13 +199,61 @@ impl Signer {
     }
 }
 
+/// Whether this is the session's present refresh secret, or the one before while it is good: another window may have been
+/// faster by one refresh.
+fn is_secret_of(session: &Session, secret: &[u8], log_time_ms: u64) -> bool {
+    let given = blake3::hash(secret);
+    // BLAKE3's comparison is constant in time.
+    let is = |stored: &Bytes| <[u8; 32]>::try_from(stored.as_ref()).is_ok_and(|stored| given == stored);
+    let previous_is_good = log_time_ms <= session.refreshed_ms.saturating_add(PREVIOUS_SECRET_MS);
+    is(&session.refresh_hash) || (previous_is_good && is(&session.previous_hash))
+}
+
+/// What a leader has to propose.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    New,
+    Remove(String),
+}
+
+/// The newest key that has been published for long enough; a cluster's first needs not wait. Keys are in order of time.
+fn signing_now<'a>(
+    keys: &'a [records::SigningKey],
+    now_ms: u64,
+    times: &KeyTimes,
+) -> Option<&'a records::SigningKey> {
+    let published = |key: &&records::SigningKey| key.created_ms.saturating_add(times.publish_ms) <= now_ms;
+    keys.iter().rfind(published).or(keys.first())
+}
+
+fn due(keys: &[records::SigningKey], now_ms: u64, times: &KeyTimes) -> Option<Due> {
+    let Some(newest) = keys.last() else { return Some(Due::New) };
+    // Each begins to sign when it has been published for long enough, so they follow each other at this distance.
+    if newest.created_ms.saturating_add(times.period_ms) <= now_ms {
+        return Some(Due::New);
+    }
+    let replaced_ms = keys.get(1)?.created_ms.saturating_add(times.publish_ms);
+    (replaced_ms.saturating_add(times.keep_ms) <= now_ms).then(|| Due::Remove(keys[0].kid.clone()))
+}
+
+fn removal(kid: String) -> Command {
+    Command {
+        command_id: Bytes::copy_from_slice(Uuid::new_v4().as_bytes()),
+        action: Some(Action::RemoveSigningKey(RemoveSigningKey { kid })),
+        ..Command::default()
+    }
+}
+
 async fn propose_and_wait(node: &Node, command: &Command) {
     use futures_util::StreamExt as _;
+    let made = matches!(command.action, Some(Action::AddSigningKey(_)));
     let Ok(outcomes) = node.propose(vec![Bytes::from(command.encode_to_vec())]).await else { return };
     let mut outcomes = std::pin::pin!(outcomes);
     match outcomes.next().await {
-        Some(Ok(outcome)) => tracing::info!(index = outcome.index, "made a signing key"),
-        _ => tracing::warn!("the new signing key's fate was not seen, trying again"),
+        Some(Ok(outcome)) if matches!(outcome.result, Some(outcome::Result::Done(_))) => {
+            tracing::info!(index = outcome.index, made, "the signing keys have changed");
+        }
+        other => tracing::warn!(?other, "a change of the signing keys was not seen to be made, trying again"),
     }
 }
 
@@ -195,11 +267,50 @@ mod tests {
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));
         std::fs::write(&one, [1; 32]).expect("a file");
         std::fs::write(&two, [2; 32]).expect("a file");
-        let signer = Signer::new("c", &one).expect("serves");
+        let signer = Signer::new("c", &one, KeyTimes::default()).expect("serves");
         let wrapped = signer.wrap(&[7; 32]).expect("wraps");
         assert_eq!(signer.unwrap(&wrapped).expect("unwraps").to_bytes(), [7; 32]);
-        assert!(Signer::new("c", &two).expect("serves").unwrap(&wrapped).is_none());
+        assert!(Signer::new("c", &two, KeyTimes::default()).expect("serves").unwrap(&wrapped).is_none());
         std::fs::write(&two, [2; 31]).expect("a file");
-        assert!(Signer::new("c", &two).expect_err("too short").contains("31 bytes"));
+        assert!(Signer::new("c", &two, KeyTimes::default()).expect_err("too short").contains("31 bytes"));
+    }
+
+    fn key(kid: &str, created_ms: u64) -> records::SigningKey {
+        records::SigningKey { kid: kid.to_owned(), created_ms, ..records::SigningKey::default() }
+    }
+
+    #[test]
+    fn a_key_is_published_before_it_signs_and_kept_after() {
+        const MIN: u64 = 60_000;
+        let times = KeyTimes::default();
+        assert_eq!(due(&[], 0, &times), Some(Due::New), "a cluster begins with one");
+        let keys = [key("a", 0), key("b", 24 * 60 * MIN)];
+        let signs =
+            |keys: &[records::SigningKey], now| signing_now(keys, now, &times).map(|key| key.kid.clone());
+        assert_eq!(signs(&keys[..1], 0).as_deref(), Some("a"), "the first at once");
+        assert_eq!(due(&keys[..1], keys[1].created_ms - 1, &times), None);
+        assert_eq!(due(&keys[..1], keys[1].created_ms, &times), Some(Due::New));
+        let turn = 24 * 60 * MIN + 15 * MIN;
+        assert_eq!(signs(&keys, turn - 1).as_deref(), Some("a"));
+        assert_eq!(signs(&keys, turn).as_deref(), Some("b"));
+        assert_eq!(due(&keys, turn + 20 * MIN - 1, &times), None, "its tokens live for 15 minutes");
+        assert_eq!(due(&keys, turn + 20 * MIN, &times), Some(Due::Remove("a".to_owned())));
+        assert_eq!(due(&keys[1..], turn + 20 * MIN, &times), None);
+    }
+
+    #[test]
+    fn the_secret_before_is_good_for_a_minute() {
+        let hash = |secret: &[u8]| Bytes::copy_from_slice(blake3::hash(secret).as_bytes());
+        let session = Session {
+            refresh_hash: hash(b"new"),
+            previous_hash: hash(b"old"),
+            refreshed_ms: 1_000,
+            ..Session::default()
+        };
+        assert!(is_secret_of(&session, b"new", 1_000_000));
+        assert!(is_secret_of(&session, b"old", 61_000));
+        assert!(!is_secret_of(&session, b"old", 61_001));
+        assert!(!is_secret_of(&session, b"", 1_000));
+        assert!(!is_secret_of(&Session::default(), b"", 0), "an empty hash is the hash of nothing");
     }
 }

@@ -35,6 +35,12 @@ pub enum Space {
     SigningKey = 11,
     /// user id → how many of her command ids are remembered.
     DedupCount = 12,
+    /// user id, session id → nothing: sessions that have not ended.
+    SessionOf = 13,
+    /// 0, user id or 1, place of a name that nobody has → attempts to sign in.
+    Attempts = 14,
+    /// The secret with which somebody may become an admin: one record.
+    AdminOffer = 15,
     /// replica id → what the cluster knows of it; kept for ever, so that no id is used twice.
     Replica = 24,
     /// conversation id, version → event. A run space.

@@ -180,6 +180,7 @@ pub async fn set_the_scene(api: Api, scene: Scene, seed: u64, users: usize, room
             session_id: session.clone(),
             refresh_hash: vec![1; 32].into(),
             device: "simulated".to_owned(),
+            ..rpc::CreateSession::default()
         };
         let begin = command(&mut rng, None, Action::CreateSession(begin));
         let outcome = submitter.submit(&scene, &begin).await;

@@ -270,6 +270,7 @@ impl World {
             clock_offset_ms: 0,
             join: false,
             machine_version_max: quorate_replica::machine::VERSION_MAX,
+            key_times: quorate_replica::config::KeyTimes::default(),
             tls: None,
             // The machine's own disk is none of the simulation's.
             storage_reserve_bytes: 0,
@@ -394,7 +395,7 @@ async fn replica(
         Ok(node) => Arc::new(node),
         Err(error) => return tell(format!("did not start: {error}")),
     };
-    let signer = match Signer::new(&settings.cluster, &settings.cluster_secret_file) {
+    let signer = match Signer::new(&settings.cluster, &settings.cluster_secret_file, settings.key_times) {
         Ok(signer) => Arc::new(signer),
         Err(error) => return tell(error),
     };

@@ -62,7 +62,7 @@ async fn upgrade(test: &TestCluster) -> anyhow::Result<()> {
     let config = test.cluster.layout().config("replica.toml");
     let text = std::fs::read_to_string(&config)?;
     ensure!(text.contains("machine_version_max = 1"), "{text}");
-    std::fs::write(&config, text.replace("machine_version_max = 1", "machine_version_max = 2"))?;
+    std::fs::write(&config, text.replace("machine_version_max = 1", ""))?;
 
     for id in 1..=test.cluster.replicas() {
         let before = versions(test).await;
@@ -83,12 +83,14 @@ async fn upgrade(test: &TestCluster) -> anyhow::Result<()> {
         acks_flow(back, &format!("after replica {id}")).await?;
         states_agree(test, &format!("after replica {id}")).await?;
     }
-    wait_until("all replicas to reach machine version 2", WAIT, || async {
+    let newest = test.cluster.replica_status(1, 0).await.map_err(anyhow::Error::msg)?.machine_version_max;
+    ensure!(newest >= 2, "this program supports version {newest} only");
+    wait_until(&format!("all replicas to reach machine version {newest}"), WAIT, || async {
         let versions = versions(test).await;
-        if versions.iter().all(|version| *version == 2) { Ok(()) } else { Err(format!("{versions:?}")) }
+        if versions.iter().all(|version| *version == newest) { Ok(()) } else { Err(format!("{versions:?}")) }
     })
     .await?;
-    let raised = test.recorder.mark("every replica is at machine version 2");
+    let raised = test.recorder.mark(format!("every replica is at machine version {newest}"));
     let ack =
         asker.ask(request).await?.map_err(|error| anyhow::anyhow!("version 2 does not edit: {error:?}"))?;
     ensure!((ack.revision, ack.sequence, ack.replay) == (Some(1), Some(sequence), false), "{ack:?}");

@@ -142,7 +142,8 @@ fn arm(app: App) {
     });
 }
 
-fn device_name() -> String {
+/// What this device is called in the list of those that are signed in.
+pub(crate) fn device_name() -> String {
     let agent = window().navigator().user_agent().unwrap_or_default();
     let find = |names: &[(&str, &str)]| {
         names.iter().find(|(mark, _)| agent.contains(mark)).map_or("", |(_, name)| *name).to_owned()

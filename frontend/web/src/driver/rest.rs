@@ -1,6 +1,8 @@
 //! REST calls beside the socket, same origin: accounts, sessions, the directory.
 
-use quorate_client::proto::rest::{Directory, Problem, SessionGrant, SignIn, SignUp};
+use quorate_client::proto::rest::{
+    ClaimAdmin, Directory, NewPassword, Problem, SessionGrant, Sessions, SignIn, SignUp,
+};
 use quorate_client::view::sentence;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,6 +40,26 @@ pub(crate) async fn refresh() -> Result<SessionGrant, CallError> {
 
 pub(crate) async fn sign_out(token: &str) -> Result<(), CallError> {
     send("DELETE", "/api/v1/sessions/current", Some(token), None::<&()>).await.map(|_| ())
+}
+
+pub(crate) async fn sessions(token: &str) -> Result<Sessions, CallError> {
+    call("GET", "/api/v1/sessions", Some(token), None::<&()>).await
+}
+
+pub(crate) async fn end_session(token: &str, id: &str) -> Result<(), CallError> {
+    send("DELETE", &format!("/api/v1/sessions/{id}"), Some(token), None::<&()>).await.map(|_| ())
+}
+
+pub(crate) async fn end_other_sessions(token: &str) -> Result<(), CallError> {
+    send("DELETE", "/api/v1/sessions", Some(token), None::<&()>).await.map(|_| ())
+}
+
+pub(crate) async fn set_password(token: &str, body: &NewPassword) -> Result<(), CallError> {
+    send("PUT", "/api/v1/password", Some(token), Some(body)).await.map(|_| ())
+}
+
+pub(crate) async fn claim_admin(token: &str, body: &ClaimAdmin) -> Result<(), CallError> {
+    send("POST", "/api/v1/admin/claim", Some(token), Some(body)).await.map(|_| ())
 }
 
 pub(crate) async fn users(token: &str, pattern: &str) -> Result<Directory, CallError> {

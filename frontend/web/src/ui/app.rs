@@ -5,6 +5,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use quorate_client::Input;
 
+use super::account::Account;
 use super::banner::Banner;
 use super::chat::Chat;
 use super::details::Details;
@@ -68,6 +69,7 @@ fn Frame() -> impl IntoView {
                 {move || app.detailing.get().then(|| view! { <Details/> })}
             </div>
         </div>
+        <Account/>
         <NewConversation/>
         <Switcher/>
     }

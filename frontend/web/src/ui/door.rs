@@ -10,7 +10,7 @@ use quorate_client::view::sentence;
 use super::icons::Mark;
 use super::theme_toggle::ThemeToggle;
 use crate::context::App;
-use crate::driver::{rest, store};
+use crate::driver::{device_name, rest, store};
 
 /// A first visit is asked to sign up, a later one to sign in; either leads to the other.
 #[component]
@@ -95,7 +95,7 @@ fn SignUpForm(new_here: RwSignal<bool>) -> impl IntoView {
         busy.set(true);
         error.set(String::new());
         spawn_local(async move {
-            let body = SignUp { name, password: value(password), display_name, device: None };
+            let body = SignUp { name, password: value(password), display_name, device: Some(device_name()) };
             let answer = rest::sign_up(&body).await;
             busy.set(false);
             match answer {
@@ -150,8 +150,8 @@ fn SignInForm(new_here: RwSignal<bool>, why: Option<String>) -> impl IntoView {
         busy.set(true);
         error.set(String::new());
         spawn_local(async move {
-            let body =
-                SignIn { name: value(name).trim().to_lowercase(), password: value(password), device: None };
+            let name = value(name).trim().to_lowercase();
+            let body = SignIn { name, password: value(password), device: Some(device_name()) };
             let answer = rest::sign_in(&body).await;
             busy.set(false);
             match answer {

@@ -20,6 +20,7 @@ pub(crate) enum Icon {
     Moon,
     System,
     Leave,
+    Person,
 }
 
 impl Icon {
@@ -41,6 +42,7 @@ impl Icon {
             }
             Icon::Moon => "M19.5 14.2A8 8 0 0 1 9.8 4.5a8 8 0 1 0 9.7 9.7z",
             Icon::System => "M4 5h16v11H4zM9 20h6M12 16v4",
+            Icon::Person => "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4.5 20a7.5 7.5 0 0 1 15 0",
             Icon::Leave => "M10 5H5v14h5M14 8l4 4-4 4M18 12H9.5",
         }
     }

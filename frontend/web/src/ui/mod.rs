@@ -1,5 +1,6 @@
 //! Components, one a file. They read signals and call [`App`](crate::context::App); no rule lives here.
 
+mod account;
 mod app;
 mod avatar;
 mod banner;

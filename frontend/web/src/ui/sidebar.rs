@@ -48,6 +48,16 @@ pub(crate) fn Sidebar() -> impl IntoView {
                 <button
                     type="button"
                     class="icon-button"
+                    data-testid="account"
+                    aria-label="Account"
+                    title="Account"
+                    on:click=move |_| app.accounting.set(true)
+                >
+                    <Glyph icon=Icon::Person/>
+                </button>
+                <button
+                    type="button"
+                    class="icon-button"
                     data-testid="sign-out"
                     aria-label="Sign out"
                     title="Sign out"

@@ -130,6 +130,8 @@ impl World {
             access_token: "token".into(),
             expires_at: self.now_ms + 900_000,
             index: 1,
+            read_only: false,
+            admin: false,
         }
     }
 

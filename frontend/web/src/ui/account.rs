@@ -1,0 +1,209 @@
+//! One's own account: the devices that are signed in, the password, and becoming an admin.
+
+use leptos::html;
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use quorate_client::proto::rest::{ClaimAdmin, NewPassword, SessionInfo};
+use quorate_client::proto::text;
+use quorate_client::view::sentence;
+
+use super::icons::{Glyph, Icon};
+use crate::clock;
+use crate::context::App;
+use crate::driver::rest::{self, CallError};
+
+/// See the module. Its body is made anew each time it opens.
+#[component]
+pub(crate) fn Account() -> impl IntoView {
+    let app = App::of_context();
+    let dialog = NodeRef::<html::Dialog>::new();
+    Effect::new(move |_| {
+        let Some(dialog) = dialog.get() else { return };
+        if app.accounting.get() && !dialog.open() {
+            // Fails only when it is open already.
+            let _ = dialog.show_modal();
+        } else if !app.accounting.get() && dialog.open() {
+            dialog.close();
+        }
+    });
+    view! {
+        <dialog
+            node_ref=dialog
+            aria-labelledby="account-title"
+            data-testid="account-dialog"
+            on:close=move |_| app.accounting.set(false)
+        >
+            <div class="dialog-head">
+                <h2 id="account-title">"Account"</h2>
+                <button type="button" class="icon-button" aria-label="Close" on:click=move |_| app.accounting.set(false)>
+                    <Glyph icon=Icon::Close/>
+                </button>
+            </div>
+            {move || app.accounting.get().then(|| view! {
+                <div class="dialog-body">
+                    <Devices/>
+                    <Password/>
+                    <Admin/>
+                </div>
+            })}
+        </dialog>
+    }
+}
+
+/// Does something with the present token and puts into words why not.
+fn act<F, Fut>(app: App, error: RwSignal<String>, done: impl FnOnce() + 'static, call: F)
+where
+    F: FnOnce(String) -> Fut + 'static,
+    Fut: Future<Output = Result<(), CallError>>,
+{
+    let Some(token) = app.token() else { return };
+    error.set(String::new());
+    spawn_local(async move {
+        match call(token).await {
+            Ok(()) => done(),
+            // The dialog may have been closed meanwhile.
+            Err(why) => drop(error.try_set(why.message)),
+        }
+    });
+}
+
+#[component]
+fn Devices() -> impl IntoView {
+    let app = App::of_context();
+    let sessions = RwSignal::new(None::<Vec<SessionInfo>>);
+    let error = RwSignal::new(String::new());
+    let load = move || {
+        act(
+            app,
+            error,
+            || {},
+            move |token| async move {
+                let found = rest::sessions(&token).await?;
+                drop(sessions.try_set(Some(found.sessions)));
+                Ok(())
+            },
+        );
+    };
+    load();
+    let end = move |id: String| {
+        act(app, error, load, move |token| async move { rest::end_session(&token, &id).await });
+    };
+    let end_others = move |_| {
+        act(app, error, load, move |token| async move { rest::end_other_sessions(&token).await });
+    };
+    let line = move |session: SessionInfo| {
+        let name =
+            if session.device.is_empty() { "Unnamed device".to_owned() } else { session.device.clone() };
+        let when = if session.current {
+            "this device".to_owned()
+        } else {
+            format!("last used {}", clock::brief(session.refreshed))
+        };
+        let id = session.id.clone();
+        view! {
+            <li data-testid="device">
+                <span class="who"><b>{name}</b><span>{when}</span></span>
+                {(!session.current).then(move || view! {
+                    <button type="button" class="link-button" on:click=move |_| end(id.clone())>"Sign out"</button>
+                })}
+            </li>
+        }
+    };
+    view! {
+        <section>
+            <h3>"Signed in"</h3>
+            {move || match sessions.get() {
+                None => view! { <p class="hint">"Loading…"</p> }.into_any(),
+                Some(found) => {
+                    let more = found.len() > 1;
+                    view! {
+                        <ul class="devices">{found.into_iter().map(line).collect_view()}</ul>
+                        {more.then(|| view! {
+                            <button type="button" class="link-button" data-testid="end-others" on:click=end_others>
+                                "Sign out everywhere else"
+                            </button>
+                        })}
+                    }.into_any()
+                }
+            }}
+            <div class="error" role="alert">{error}</div>
+        </section>
+    }
+}
+
+fn value(input: NodeRef<html::Input>) -> String {
+    input.get_untracked().map(|input| input.value()).unwrap_or_default()
+}
+
+fn clear(input: NodeRef<html::Input>) {
+    if let Some(Some(input)) = input.try_get_untracked() {
+        input.set_value("");
+    }
+}
+
+#[component]
+fn Password() -> impl IntoView {
+    let app = App::of_context();
+    let (present, new) = (NodeRef::new(), NodeRef::new());
+    let error = RwSignal::new(String::new());
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let body = NewPassword { password: value(present), new_password: value(new) };
+        if let Err(why) = text::check_password(&body.new_password) {
+            return error.set(sentence(&why.to_string()));
+        }
+        let done = move || {
+            clear(present);
+            clear(new);
+            app.tell("Your password is changed. Every other device is signed out.");
+        };
+        act(app, error, done, move |token| async move { rest::set_password(&token, &body).await });
+    };
+    view! {
+        <form data-testid="password" on:submit=submit novalidate>
+            <h3>"Password"</h3>
+            <label class="field">
+                <span>"Present password"</span>
+                <input node_ref=present class="input" name="present" type="password" autocomplete="current-password"/>
+            </label>
+            <label class="field">
+                <span>"New password"</span>
+                <input node_ref=new class="input" name="new" type="password" autocomplete="new-password"/>
+                <small>"At least 8 characters. Every other device is signed out."</small>
+            </label>
+            <div class="error" role="alert">{error}</div>
+            <button type="submit" class="button">"Change password"</button>
+        </form>
+    }
+}
+
+#[component]
+fn Admin() -> impl IntoView {
+    let app = App::of_context();
+    let secret = NodeRef::new();
+    let error = RwSignal::new(String::new());
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let body = ClaimAdmin { secret: value(secret).trim().to_owned() };
+        if body.secret.is_empty() {
+            return;
+        }
+        let done = move || {
+            clear(secret);
+            app.tell("You are an admin now.");
+        };
+        act(app, error, done, move |token| async move { rest::claim_admin(&token, &body).await });
+    };
+    view! {
+        <form on:submit=submit novalidate>
+            <h3>"Become an admin"</h3>
+            <label class="field">
+                <span>"Secret of the operator"</span>
+                <input node_ref=secret class="input" name="secret" autocomplete="off" spellcheck="false" data-testid="admin-secret"/>
+                <small>"Printed by deploy/up while there is no admin, or by replica admin offer."</small>
+            </label>
+            <div class="error" role="alert">{error}</div>
+            <button type="submit" class="button">"Claim"</button>
+        </form>
+    }
+}

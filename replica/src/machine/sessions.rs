@@ -1,0 +1,169 @@
+//! Sessions: begun, refreshed, ended.
+//!
+//! A refresh secret is replaced with each refresh. The one before stays good for a minute, for two windows refresh at once and
+//! answers get lost; it brings the same successor. An older one means that somebody has a copy: that ends the session.
+
+use bytes::Bytes;
+use quorate_proto::error::ErrorCode;
+use quorate_proto::limits::{PREVIOUS_SECRET_MS, SESSIONS_PER_USER_MAX};
+use quorate_proto::rpc::{self, Command, outcome};
+
+use super::records::{EventKind, Session};
+use super::{Decision, Refusal, Step, Tables as _, VERSION_ACCOUNTS, done, rejected};
+use crate::store::{StoreError, View};
+
+/// Longest name of a device kept.
+const DEVICE_CHARS_MAX: usize = 80;
+/// Bytes of a BLAKE3 hash, and of a salt.
+const HASH_BYTES: usize = 32;
+
+fn ended<T>() -> Decision<T> {
+    rejected(ErrorCode::Unauthenticated, "this session has ended: sign in again")
+}
+
+impl<V: View> Step<'_, V> {
+    fn lists_sessions(&self) -> bool {
+        self.context.machine_version >= VERSION_ACCOUNTS
+    }
+
+    pub(super) fn create_session(&mut self, create: &rpc::CreateSession) -> Decision<outcome::Result> {
+        let Ok(id) = create.session_id.as_ref().try_into() else {
+            return rejected(ErrorCode::Invalid, "a session id has 16 bytes");
+        };
+        if create.refresh_hash.len() != HASH_BYTES {
+            return rejected(ErrorCode::Invalid, "a refresh hash has 32 bytes");
+        }
+        if self.state.user(create.user_id)?.is_none() {
+            return rejected(ErrorCode::NotFound, "there is no such user");
+        }
+        if self.state.session(&create.session_id)?.is_some() {
+            return rejected(ErrorCode::IdConflict, "this session id is taken");
+        }
+        let mut session = Session {
+            user_id: create.user_id,
+            refresh_hash: create.refresh_hash.clone(),
+            device: create.device.chars().filter(|c| !c.is_control()).take(DEVICE_CHARS_MAX).collect(),
+            created_ms: self.context.log_time_ms,
+            ..Session::default()
+        };
+        if self.lists_sessions() {
+            if !matches!(create.family_hash.len(), 0 | HASH_BYTES) {
+                return rejected(ErrorCode::Invalid, "a family hash has 32 bytes");
+            }
+            session.family_hash = create.family_hash.clone();
+            self.make_room(create.user_id)?;
+            self.state.put_session_of(create.user_id, id);
+            self.forget_attempts(create.user_id, &create.known_session_id)?;
+        }
+        self.state.put_session(id, &session);
+        Ok(done())
+    }
+
+    /// Who signs in once more than she may have sessions loses the oldest.
+    fn make_room(&mut self, user_id: u64) -> Result<(), StoreError> {
+        let mut sessions = self.state.sessions_of(user_id, usize::MAX)?;
+        sessions.sort_by_key(|(id, session)| (session.created_ms.max(session.refreshed_ms), *id));
+        let surplus = (sessions.len() + 1).saturating_sub(SESSIONS_PER_USER_MAX);
+        for (id, session) in sessions.into_iter().take(surplus) {
+            self.end(&id, session)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, id: &[u8; 16], mut session: Session) -> Result<(), StoreError> {
+        let user_id = session.user_id;
+        session.ended_ms = self.context.log_time_ms;
+        self.state.put_session(id, &session);
+        if self.lists_sessions() {
+            self.state.delete_session_of(user_id, id);
+        }
+        self.push_me(user_id, EventKind::MeSessionEnded(Bytes::copy_from_slice(id)))
+    }
+
+    pub(super) fn end_session(&mut self, by: u64, end: &rpc::EndSession) -> Decision<outcome::Result> {
+        let found = self.state.session(&end.session_id)?.filter(|session| session.user_id == by);
+        let (Some(session), Ok(id)) = (found, end.session_id.as_ref().try_into()) else {
+            return rejected(ErrorCode::NotFound, "you have no such session");
+        };
+        if session.ended_ms == 0 {
+            self.end(id, session)?;
+        }
+        Ok(done())
+    }
+
+    /// Ends every session of a user but this one.
+    pub(super) fn end_other_sessions(&mut self, by: u64, own: &Bytes) -> Decision<outcome::Result> {
+        self.needs_version_3()?;
+        for (id, session) in self.state.sessions_of(by, usize::MAX)? {
+            if id != own.as_ref() {
+                self.end(&id, session)?;
+            }
+        }
+        Ok(done())
+    }
+
+    pub(super) fn refresh_session(&mut self, asked: &rpc::RefreshSession) -> Decision<outcome::Result> {
+        self.needs_version_3()?;
+        let parts = [&asked.family_hash, &asked.refresh_hash, &asked.salt, &asked.next_hash];
+        let (true, Ok(id)) =
+            (parts.iter().all(|part| part.len() == HASH_BYTES), asked.session_id.as_ref().try_into())
+        else {
+            return rejected(ErrorCode::Invalid, "hashes and salts have 32 bytes, a session id 16");
+        };
+        let found = self.state.session(&asked.session_id)?.filter(|session| session.ended_ms == 0);
+        let Some(mut session) = found else { return ended() };
+        let (user_id, now_ms) = (session.user_id, self.context.log_time_ms);
+        let refreshed = |salt: Bytes, reused| {
+            Ok(outcome::Result::Refreshed(rpc::SessionRefreshed { salt, reused, user_id }))
+        };
+        // A session that is older than this rule takes the family of its first refresh.
+        let of_family = session.family_hash == asked.family_hash;
+        if session.refresh_hash == asked.refresh_hash && (of_family || session.family_hash.is_empty()) {
+            session.previous_hash = std::mem::replace(&mut session.refresh_hash, asked.next_hash.clone());
+            session.family_hash = asked.family_hash.clone();
+            session.salt = asked.salt.clone();
+            session.refreshed_ms = now_ms;
+            self.state.put_session(id, &session);
+            return refreshed(asked.salt.clone(), false);
+        }
+        // Who knows nothing that this session's holders know must not be able to end it.
+        if !of_family {
+            return ended();
+        }
+        if session.previous_hash == asked.refresh_hash
+            && now_ms <= session.refreshed_ms.saturating_add(PREVIOUS_SECRET_MS)
+        {
+            return refreshed(session.salt, false);
+        }
+        self.end(id, session)?;
+        refreshed(Bytes::new(), true)
+    }
+
+    /// The caller is who the gateway says, through a session that lasts.
+    pub(super) fn check_session(&self, command: &Command) -> Decision<()> {
+        match self.state.session(&command.session_id)? {
+            Some(session) if session.user_id == command.user_id && session.ended_ms == 0 => Ok(()),
+            _ => ended(),
+        }
+    }
+
+    /// With version 3 the sessions that last are listed by user; those that began before are added once.
+    pub(super) fn list_sessions(&mut self) -> Result<(), StoreError> {
+        for (id, session) in self.state.all_sessions()? {
+            if session.ended_ms == 0 {
+                self.state.put_session_of(session.user_id, &id);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn needs_version_3(&self) -> Result<(), Refusal> {
+        if self.context.machine_version >= VERSION_ACCOUNTS {
+            return Ok(());
+        }
+        rejected(
+            ErrorCode::Unsupported,
+            "this cluster does not know that command yet: not all of its replicas are upgraded",
+        )
+    }
+}

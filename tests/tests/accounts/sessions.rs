@@ -1,0 +1,111 @@
+//! A user's sessions: listed, ended one by one and all at once, on every gateway.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use quorate_proto::rest::ClaimAdmin;
+use quorate_tests::harness::TestCluster;
+
+use super::device::{Device, closed, try_sign_in};
+use super::start;
+
+const OLD: &str = "correct horse battery";
+const NEW: &str = "staple and another";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_session_is_out_on_every_gateway_within_two_seconds() -> anyhow::Result<()> {
+    let test = start("accounts-sessions", |spec| spec).await?;
+    let result = sessions(&test).await;
+    test.finish(result).await
+}
+
+async fn sessions(test: &TestCluster) -> anyhow::Result<()> {
+    let names = test.cluster.gateways();
+    let gateways =
+        names.iter().map(|name| test.cluster.gateway_address(name)).collect::<Result<Vec<_>, _>>()?;
+    let own = Device::sign_up(gateways[0], "ana", OLD).await?;
+    let stranger = Device::sign_up(gateways[0], "eve", OLD).await?;
+
+    // One by one.
+    let phone = Device::sign_in(gateways[1], "ana", OLD, "phone").await?;
+    let listed = own.sessions(gateways[2]).await?;
+    let shown: Vec<_> =
+        listed.iter().map(|each| (each.id.as_str(), each.device.as_str(), each.current)).collect();
+    ensure!(
+        shown
+            == [(own.grant.session.as_str(), "first", true), (phone.grant.session.as_str(), "phone", false)],
+        "{listed:?}"
+    );
+    ensure!(listed.iter().all(|each| each.created > 0 && each.refreshed >= each.created), "{listed:?}");
+    let path = format!("/api/v1/sessions/{}", phone.grant.session);
+    stranger.ask(gateways[0], "DELETE", &path).await?.expect(404)?;
+    let mut sockets = Vec::new();
+    for gateway in &gateways {
+        sockets.push(phone.connect(*gateway).await?);
+    }
+    let ended = Instant::now();
+    own.ask(gateways[0], "DELETE", &path).await?.expect(204)?;
+    for socket in &mut sockets {
+        ensure!(closed(socket).await? == 4403, "another close code");
+    }
+    println!("a revoked session's sockets on three gateways were closed after {:?}", ended.elapsed());
+    ensure!(ended.elapsed().as_secs_f64() < 2.0, "closed after {:?}", ended.elapsed());
+    for gateway in &gateways {
+        phone.is_out(*gateway).await?;
+        phone.try_refresh(*gateway).await?.expect(401)?;
+    }
+    own.ask(gateways[0], "DELETE", &path).await?.expect(204)?;
+
+    // All others at once; then by another password, which needs the old one.
+    let mut own_socket = own.connect(gateways[1]).await?;
+    for round in ["others", "password"] {
+        let mut others = Vec::new();
+        for gateway in &gateways {
+            let device = Device::sign_in(*gateway, "ana", OLD, round).await?;
+            let socket = device.connect(*gateway).await?;
+            others.push((device, socket));
+        }
+        let ended = Instant::now();
+        if round == "others" {
+            own.ask(gateways[2], "DELETE", "/api/v1/sessions").await?.expect(204)?;
+        } else {
+            own.set_password(gateways[0], "not my password", NEW).await?.expect(403)?;
+            own.set_password(gateways[0], OLD, "short").await?.expect(422)?;
+            own.set_password(gateways[2], OLD, NEW).await?.expect(204)?;
+            // Its answer was lost, and it is asked again.
+            own.set_password(gateways[0], OLD, NEW).await?.expect(204)?;
+        }
+        for (_, socket) in &mut others {
+            ensure!(closed(socket).await? == 4403, "another close code");
+        }
+        println!("all other sessions ({round}) were closed after {:?}", ended.elapsed());
+        for (device, _) in &others {
+            device.is_out(gateways[0]).await?;
+        }
+        ensure!(own.sessions(gateways[1]).await?.len() == 1, "her own stays");
+    }
+    own_socket.request(quorate_proto::frame::Request::Pong { n: 0 }).await.context("her own socket")?;
+    try_sign_in(gateways[1], "ana", OLD, "old", None).await?.expect(401)?;
+    Device::sign_in(gateways[1], "ana", NEW, "new").await?;
+    ensure!(stranger.sessions(gateways[0]).await?.len() == 1, "nobody else's is ended");
+
+    // The first admin, by an operator's secret.
+    ensure!(!own.grant.admin, "nobody is an admin by chance");
+    let secret = test.cluster.operate(&["admin", "offer", "--first"]).await?.trim().to_owned();
+    ensure!(secret.len() == 43, "a secret of 32 bytes: {} characters", secret.len());
+    let claim = |secret: &str| ClaimAdmin { secret: secret.to_owned() };
+    let wrong = stranger.give(gateways[0], "POST", "/api/v1/admin/claim", &claim("guess")).await?;
+    wrong.expect(403)?;
+    own.give(gateways[1], "POST", "/api/v1/admin/claim", &claim(&secret)).await?.expect(204)?;
+    stranger.give(gateways[2], "POST", "/api/v1/admin/claim", &claim(&secret)).await?.expect(403)?;
+    let again = Device::sign_in(gateways[0], "ana", NEW, "admin").await?;
+    ensure!(
+        again.grant.admin && !Device::sign_in(gateways[0], "eve", OLD, "x").await?.grant.admin,
+        "{again:?}"
+    );
+    ensure!(
+        test.cluster.operate(&["admin", "offer", "--first"]).await?.is_empty(),
+        "there is an admin already"
+    );
+    Ok(())
+}
