@@ -79,13 +79,10 @@ impl Thin {
         }
         let hello = Hello { token: token.to_owned(), ..Hello::default() };
         socket.say(Request::Hello(hello)).await?;
-        loop {
-            let text = socket.next().await?;
-            let frame: ServerFrame = serde_json::from_slice(text)?;
-            match frame.body {
-                Body::Welcome(_) => return Ok(socket),
-                other => bail!("instead of welcome: {other:?}"),
-            }
+        let frame: ServerFrame = serde_json::from_slice(socket.next().await?)?;
+        match frame.body {
+            Body::Welcome(_) => Ok(socket),
+            other => bail!("instead of welcome: {other:?}"),
         }
     }
 
