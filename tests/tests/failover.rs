@@ -152,17 +152,14 @@ async fn kill_sets(test: &TestCluster, count: usize) -> anyhow::Result<()> {
         revive(test, set).await?;
     }
     for (round, set) in sets(3).iter().cycle().skip(skip).take(count).enumerate() {
+        let told = pauses_told(&scene);
         for id in set {
             test.cluster.kill(&Member::Replica(*id)).await?;
             // If it led, the others are in the middle of an election when the next one dies, or have just had it.
             tokio::time::sleep(Duration::from_millis(17 * (round as u64 % 10))).await;
         }
         let killed = test.recorder.mark(format!("killed {set:?}: no majority lives"));
-        wait_until("everybody to be told that writes wait", REFUSAL_WAIT, || async {
-            let pauses = scene.people.iter().filter(|person| person.tally().write_pauses > 0).count();
-            if pauses == PEOPLE { Ok(()) } else { Err(format!("{pauses} of {PEOPLE} were")) }
-        })
-        .await?;
+        told_since(&scene, &told).await?;
         // What was sent before the kill may be committed: its ack may come after it. What was sent later can have none.
         tokio::time::sleep(Duration::from_millis(500)).await;
         let acks = test.recorder.acks_of_sends_since(killed);
@@ -191,7 +188,40 @@ async fn kill_sets(test: &TestCluster, count: usize) -> anyhow::Result<()> {
         let back = test.recorder.now();
         acks_since(test, back, "after the majority's return").await?;
     }
+    // Nobody writes and the leader lives on: no command finds out that a majority is gone.
+    scene.settle().await?;
+    let told = pauses_told(&scene);
+    let (leading, _) = leader(test).await?;
+    let quiet: Vec<u16> = (1..=5).filter(|id| *id != leading).take(3).collect();
+    for id in &quiet {
+        test.cluster.kill(&Member::Replica(*id)).await?;
+    }
+    test.recorder.mark(format!("killed {quiet:?} while nobody writes: no majority lives"));
+    told_since(&scene, &told).await?;
+    for id in &quiet {
+        test.cluster.start_member(&Member::Replica(*id))?;
+    }
+    scene.talk().await;
+    let back = test.recorder.now();
+    acks_since(test, back, "after the quiet majority's return").await?;
+    for id in &quiet {
+        caught_up(test, *id).await?;
+    }
     close(test, scene).await
+}
+
+/// How often each of them was told that writes wait.
+fn pauses_told(scene: &Scene) -> Vec<u64> {
+    scene.people.iter().map(|person| person.tally().write_pauses).collect()
+}
+
+async fn told_since(scene: &Scene, before: &[u64]) -> anyhow::Result<()> {
+    wait_until("everybody to be told that writes wait", REFUSAL_WAIT, || async {
+        let told = pauses_told(scene).iter().zip(before).filter(|(now, before)| now > before).count();
+        if told == PEOPLE { Ok(()) } else { Err(format!("{told} of {PEOPLE} were")) }
+    })
+    .await?;
+    Ok(())
 }
 
 async fn revive(test: &TestCluster, set: &[u16]) -> anyhow::Result<()> {

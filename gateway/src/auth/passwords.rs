@@ -1,12 +1,13 @@
 //! Password hashes: argon2id on a bounded pool, so that a storm of sign-ins cannot starve the sockets.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
 
@@ -28,11 +29,13 @@ pub enum PasswordError {
     Failed,
 }
 
-/// The pool.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The pool: threads of its own, because each thread's allocator keeps the memory of its hashes. tokio's blocking threads
+/// come and go by the hundred, and a gateway that had seen some hundred sign-ins would stand at half a gigabyte.
 #[derive(Debug)]
 pub struct Passwords {
-    places: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    jobs: SyncSender<Job>,
     /// Compared against for a name that nobody has, so that it takes as long.
     dummy: String,
     metrics: Arc<Metrics>,
@@ -45,38 +48,34 @@ fn argon2() -> Argon2<'static> {
 }
 
 impl Passwords {
-    /// A pool of so many places.
+    /// A pool of so many threads, which end with it.
+    ///
+    /// # Panics
+    /// When the system gives no thread, which is at the start of the process.
     pub fn new(concurrency: usize, metrics: Arc<Metrics>) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(concurrency)),
-            waiting: AtomicUsize::new(0),
-            dummy: hash_now("nobody's password", &[7; 16]).unwrap_or_default(),
-            metrics,
+        let (jobs, queue) = sync_channel(WAITING_MAX);
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..concurrency.max(1) {
+            let queue = Arc::clone(&queue);
+            let thread = std::thread::Builder::new().name("password".into());
+            thread.spawn(move || work_through(&queue)).expect("the process may have threads");
         }
+        Self { jobs, dummy: hash_now("nobody's password", &[7; 16]).unwrap_or_default(), metrics }
     }
 
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        struct Waiting<'a>(&'a AtomicUsize);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
+        let (answer, result) = oneshot::channel();
+        let job = move || {
+            // Nobody waits for it any more: the next in the queue does.
+            if !answer.is_closed() {
+                let _ = answer.send(work());
             }
-        }
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
-        if before >= WAITING_MAX {
-            return Err(PasswordError::Overloaded);
-        }
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| PasswordError::Failed)?;
+        };
+        self.jobs.try_send(Box::new(job)).map_err(|_| PasswordError::Overloaded)?;
         self.metrics.password_hashes.inc();
-        let result = tokio::task::spawn_blocking(move || {
-            // Held until the work ends, even when nobody waits for it any more.
-            let _place = place;
-            work()
-        });
         result.await.map_err(|_| PasswordError::Failed)
     }
 
@@ -105,6 +104,16 @@ impl Passwords {
     }
 }
 
+/// One thread's life: until the pool is dropped.
+fn work_through(queue: &Mutex<Receiver<Job>>) {
+    loop {
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        // A job that panics fails alone: who waits for it is told by its channel.
+        let _ = catch_unwind(AssertUnwindSafe(job));
+    }
+}
+
 fn hash_now(password: &str, salt: &[u8; 16]) -> Option<String> {
     let salt = SaltString::encode_b64(salt).ok()?;
     argon2().hash_password(password.as_bytes(), &salt).ok().map(|hash| hash.to_string())
@@ -130,14 +139,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_queue_has_a_bound() {
+    async fn the_queue_has_a_bound_and_outlives_a_panic() {
         let passwords = Passwords::new(1, Arc::new(Metrics::default()));
-        passwords.waiting.store(WAITING_MAX, Ordering::Relaxed);
+        let (started, busy) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let blocker = move || {
+            started.send(()).unwrap();
+            let _ = released.recv();
+            panic!("on purpose");
+        };
+        passwords.jobs.try_send(Box::new(blocker)).unwrap();
+        busy.recv().unwrap();
+        for _ in 0..WAITING_MAX {
+            passwords.jobs.try_send(Box::new(|| ())).unwrap();
+        }
         assert_eq!(passwords.hash("x".into(), [1; 16]).await, Err(PasswordError::Overloaded));
-        assert_eq!(
-            passwords.waiting.load(Ordering::Relaxed),
-            WAITING_MAX,
-            "the place in the queue is given back"
-        );
+        release.send(()).unwrap();
+        let served = async {
+            loop {
+                match passwords.hash("x".into(), [1; 16]).await {
+                    Err(PasswordError::Overloaded) => tokio::task::yield_now().await,
+                    other => break other,
+                }
+            }
+        };
+        assert!(served.await.unwrap().starts_with("$argon2id$"));
     }
 }

@@ -29,6 +29,8 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 const ANSWER_WAIT: Duration = Duration::from_millis(1_000);
 /// A stream silent for this long is left when the feed names a new leader.
 const DOUBT_WAIT: Duration = Duration::from_millis(100);
+/// A leader from whom nothing was heard for this long, because nobody writes, is asked whether a quorum still follows it.
+const QUIET_WAIT: Duration = Duration::from_millis(1_000);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(25);
 
@@ -58,6 +60,8 @@ struct Actor {
     link: Option<Link>,
     connecting: Option<BoxFuture<'static, Result<Link, String>>>,
     proving: Option<BoxFuture<'static, bool>>,
+    /// The question to a quiet leader.
+    checking: Option<BoxFuture<'static, bool>>,
     /// Failed attempts in a row.
     attempts: u32,
     /// The replica that was given up last.
@@ -79,6 +83,7 @@ pub(super) async fn run(parts: Parts) {
         path: WritePath::new(now),
         link: None,
         proving: None,
+        checking: None,
         attempts: 0,
         left: None,
         leader_id: None,
@@ -113,6 +118,7 @@ pub(super) async fn run(parts: Parts) {
             }
             opened = optional(&mut actor.connecting) => actor.opened(opened),
             proven = optional(&mut actor.proving) => actor.proved(proven),
+            followed = optional(&mut actor.checking) => actor.checked(followed),
             _ = tick.tick() => actor.tick(Instant::now()),
         }
     }
@@ -218,6 +224,7 @@ impl Actor {
             self.attempts = if self.path.is_proven() { 0 } else { self.attempts.saturating_add(1) };
         }
         self.proving = None;
+        self.checking = None;
         self.leader_id = None;
         self.replicas.set_leader(None);
         self.path.doubted(Instant::now());
@@ -270,6 +277,16 @@ impl Actor {
         }
     }
 
+    /// Commands under way find out by themselves.
+    fn checked(&mut self, followed: bool) {
+        self.checking = None;
+        if followed {
+            self.last_answer = Instant::now();
+        } else if !self.pending.has_unanswered() {
+            self.leave("no quorum follows the quiet leader", None);
+        }
+    }
+
     fn publish_up(&mut self) {
         self.proving = None;
         self.attempts = 0;
@@ -290,6 +307,14 @@ impl Actor {
         let silent = now.saturating_duration_since(self.last_answer);
         if self.link.is_some() && self.pending.has_unanswered() && silent >= ANSWER_WAIT {
             self.leave("no answer", None);
+        }
+        if let Some(link) = &self.link
+            && self.path.is_proven()
+            && self.checking.is_none()
+            && !self.pending.has_unanswered()
+            && silent >= QUIET_WAIT
+        {
+            self.checking = Some(find::check(Arc::clone(&self.replicas), link.replica));
         }
         // The feed hears of a new leader before a paused one is given up.
         if let Some(link) = &self.link

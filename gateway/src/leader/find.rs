@@ -96,17 +96,11 @@ pub(super) fn proof(replicas: Arc<Replicas>, replica: usize) -> BoxFuture<'stati
     Box::pin(async move {
         let mut refusals = 0;
         loop {
-            let request = ReadRequest {
-                linearizable: true,
-                query: Some(read_request::Query::Keys(KeysQuery {})),
-                ..ReadRequest::default()
-            };
-            let mut client = replicas.reads(replica);
-            match timeout(PROOF_WAIT, client.read(request)).await {
-                Ok(Ok(_)) => return true,
-                Ok(Err(_)) => refusals += 1,
+            match ask(&replicas, replica).await {
+                Answer::Followed => return true,
+                Answer::Refused => refusals += 1,
                 // It may lead and wait for a quorum.
-                Err(_) => refusals = 0,
+                Answer::Silence => refusals = 0,
             }
             if refusals == PROOF_REFUSALS_MAX {
                 return false;
@@ -114,4 +108,30 @@ pub(super) fn proof(replicas: Arc<Replicas>, replica: usize) -> BoxFuture<'stati
             sleep(PROOF_INTERVAL).await;
         }
     })
+}
+
+/// Asks once whether a quorum still follows the replica that was proven to lead. False after one refusal or
+/// [`PROOF_WAIT`] of silence.
+pub(super) fn check(replicas: Arc<Replicas>, replica: usize) -> BoxFuture<'static, bool> {
+    Box::pin(async move { matches!(ask(&replicas, replica).await, Answer::Followed) })
+}
+
+enum Answer {
+    Followed,
+    Refused,
+    Silence,
+}
+
+/// A linearizable read of next to nothing, which only a leader that a quorum follows can answer.
+async fn ask(replicas: &Replicas, replica: usize) -> Answer {
+    let request = ReadRequest {
+        linearizable: true,
+        query: Some(read_request::Query::Keys(KeysQuery {})),
+        ..ReadRequest::default()
+    };
+    match timeout(PROOF_WAIT, replicas.reads(replica).read(request)).await {
+        Ok(Ok(_)) => Answer::Followed,
+        Ok(Err(_)) => Answer::Refused,
+        Err(_) => Answer::Silence,
+    }
 }

@@ -50,7 +50,7 @@ struct Guest {
 }
 
 enum Entered {
-    Welcome(Socket),
+    Welcome(Box<Socket>),
     /// Come again after so many ms.
     Later(u64),
 }
@@ -66,27 +66,25 @@ impl Guest {
         let resumes = resume.is_some();
         let hello = Hello { token: self.token.clone(), resume, ..Hello::default() };
         socket.request(Request::Hello(hello)).await?;
-        loop {
-            match socket.next().await {
-                Received::Frame(frame) => match frame.body {
-                    Body::Welcome(welcome) => {
-                        ensure!(!resumes || welcome.resumed, "not resumed from {}", self.position);
-                        if !resumes {
-                            self.cluster = welcome.cluster;
-                            self.position = welcome.index;
-                            let mine = welcome.conversations.iter().find(|each| each.id == self.room);
-                            self.version = mine.context("the room is missing")?.version;
-                        }
-                        self.edge = self.position;
-                        return Ok(Entered::Welcome(socket));
+        match socket.next().await {
+            Received::Frame(frame) => match frame.body {
+                Body::Welcome(welcome) => {
+                    ensure!(!resumes || welcome.resumed, "not resumed from {}", self.position);
+                    if !resumes {
+                        self.cluster = welcome.cluster;
+                        self.position = welcome.index;
+                        let mine = welcome.conversations.iter().find(|each| each.id == self.room);
+                        self.version = mine.context("the room is missing")?.version;
                     }
-                    Body::Bye { code: 4105, retry_ms, .. } => {
-                        return Ok(Entered::Later(retry_ms.context("a 4105 without a time")?));
-                    }
-                    other => bail!("instead of welcome: {other:?}"),
-                },
-                Received::Closed(farewell) => bail!("closed: {farewell:?}"),
-            }
+                    self.edge = self.position;
+                    Ok(Entered::Welcome(Box::new(socket)))
+                }
+                Body::Bye { code: 4105, retry_ms, .. } => {
+                    Ok(Entered::Later(retry_ms.context("a 4105 without a time")?))
+                }
+                other => bail!("instead of welcome: {other:?}"),
+            },
+            Received::Closed(farewell) => bail!("closed: {farewell:?}"),
         }
     }
 
@@ -144,7 +142,7 @@ async fn live(
         let _place = places.acquire().await?;
         loop {
             match guest.enter(first).await? {
-                Entered::Welcome(socket) => break socket,
+                Entered::Welcome(socket) => break *socket,
                 Entered::Later(wait_ms) => tokio::time::sleep(Duration::from_millis(wait_ms)).await,
             }
         }
@@ -160,7 +158,7 @@ async fn live(
     let mut socket = loop {
         let at = others[(place + later + usize::try_from(failures)?) % others.len()];
         match guest.enter(at).await {
-            Ok(Entered::Welcome(socket)) => break socket,
+            Ok(Entered::Welcome(socket)) => break *socket,
             Ok(Entered::Later(wait_ms)) => {
                 later += 1;
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
@@ -347,7 +345,7 @@ async fn storm(test: &TestCluster, sessions: usize) -> anyhow::Result<()> {
         p99(&after),
     );
     ensure!(later > 0, "everybody was admitted at once: this was no storm");
-    ensure!(during.len() > 0 && calm.len() > 0, "nobody wrote meanwhile");
+    ensure!(!during.is_empty() && !calm.is_empty(), "nobody wrote meanwhile");
     ensure!(all_back <= BACK_WITHIN, "all were back only after {all_back:?}");
     let most = LATENCY_FLOOR.max(2 * p99(&calm));
     ensure!(p99(&during) <= most, "the others waited {:?} for their messages", p99(&during));
