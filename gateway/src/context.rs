@@ -48,6 +48,8 @@ pub struct Gateway {
     pub started: Instant,
     /// Sockets in all.
     pub sockets: AtomicUsize,
+    /// Requests that are being answered.
+    pub calls_open: AtomicUsize,
     /// Whether it is about to end.
     pub drain: watch::Receiver<DrainPhase>,
 }
@@ -105,6 +107,7 @@ impl Gateway {
             admission: Mutex::new(Admission::new(config.sessions_per_second)),
             started: Instant::now(),
             sockets: AtomicUsize::new(0),
+            calls_open: AtomicUsize::new(0),
             drain,
             config,
         });

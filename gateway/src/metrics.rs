@@ -76,6 +76,8 @@ pub struct Metrics {
     pub password_hashes: Counter,
     /// HTTP answers by status class, such as `2xx`.
     pub http_answers: Family<Kind, Counter>,
+    /// Connections refused before any request, by reason.
+    pub refused_connections: Family<Kind, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -115,6 +117,7 @@ impl Default for Metrics {
             reads: Family::default(),
             password_hashes: Counter::default(),
             http_answers: Family::default(),
+            refused_connections: Family::default(),
         };
         metrics.register();
         metrics
@@ -160,6 +163,8 @@ impl Metrics {
         r.register("reads", "Reads by result", self.reads.clone());
         r.register("password_hashes", "Passwords hashed", self.password_hashes.clone());
         r.register("http_answers", "HTTP answers by status class", self.http_answers.clone());
+        let refused = self.refused_connections.clone();
+        r.register("refused_connections", "Connections refused before any request, by reason", refused);
     }
 
     /// Counts one of a kind.

@@ -261,7 +261,7 @@ async fn every_http_answer_says_what_is_wrong_and_carries_the_security_headers()
         ] {
             assert!(lower.contains(header), "{status} lacks {header}: {answer}");
         }
-        if status.starts_with('4') {
+        if status.starts_with(['4', '5']) {
             assert!(lower.contains("content-type: application/problem+json"), "{answer}");
         }
     }

@@ -8,8 +8,8 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 pub const TEXT_BYTES_MAX: usize = 12 * 1024;
 /// Largest value of the state's store, runs of messages (64 KiB) apart.
 pub const STORED_VALUE_BYTES_MAX: usize = 32 * 1024;
-/// A socket says `hello` within this, or is closed with 4408.
-pub const HELLO_WAIT_MS: u64 = 10_000;
+/// A socket says `hello` within this, or is closed with 4408: gone within ten seconds, the second of its farewell included.
+pub const HELLO_WAIT_MS: u64 = 9_000;
 /// Interval of the server's pings.
 pub const PING_INTERVAL_MS: u64 = 25_000;
 /// A ping unanswered for this long closes the socket with 4103.

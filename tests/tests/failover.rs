@@ -192,7 +192,7 @@ async fn kill_sets(test: &TestCluster, count: usize) -> anyhow::Result<()> {
     scene.settle().await?;
     let told = pauses_told(&scene);
     let (leading, _) = leader(test).await?;
-    let quiet: Vec<u16> = (1..=5).filter(|id| *id != leading).take(3).collect();
+    let quiet: Vec<u16> = (1..=test.cluster.replicas()).filter(|id| *id != leading).take(3).collect();
     for id in &quiet {
         test.cluster.kill(&Member::Replica(*id)).await?;
     }

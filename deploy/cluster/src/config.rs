@@ -131,12 +131,14 @@ fn haproxy(spec: &Spec, layout: &Layout, plan: PortPlan) -> Result<String> {
         true => Some(Authority::open(layout.tls())?.edge()?),
         false => None,
     };
-    let to_browsers = edge
-        .as_ref()
-        .map_or_else(String::new, |edge| format!(" ssl crt {} alpn http/1.1", edge.balancer_file.display()));
+    let to_browsers = edge.as_ref().map_or_else(String::new, |edge| {
+        format!(" ssl crt '{}' alpn http/1.1", edge.balancer_file.display())
+    });
     let to_gateways = edge.as_ref().map_or_else(String::new, |edge| {
         let ca_file = edge.ca_file.display();
-        format!(" ssl verify required ca-file {ca_file} sni str(localhost) check-sni localhost alpn http/1.1")
+        format!(
+            " ssl verify required ca-file '{ca_file}' sni str(localhost) check-sni localhost alpn http/1.1"
+        )
     });
     let lines = |suffix: &str| -> String {
         let line = |place: u16| {

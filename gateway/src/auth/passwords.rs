@@ -141,8 +141,8 @@ mod tests {
     #[tokio::test]
     async fn the_queue_has_a_bound_and_outlives_a_panic() {
         let passwords = Passwords::new(1, Arc::new(Metrics::default()));
-        let (started, busy) = std::sync::mpsc::channel();
-        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (started, busy) = sync_channel(1);
+        let (release, released) = sync_channel::<()>(1);
         let blocker = move || {
             started.send(()).unwrap();
             let _ = released.recv();

@@ -110,10 +110,16 @@ pub(super) fn proof(replicas: Arc<Replicas>, replica: usize) -> BoxFuture<'stati
     })
 }
 
-/// Asks once whether a quorum still follows the replica that was proven to lead. False after one refusal or
-/// [`PROOF_WAIT`] of silence.
+/// Whether a quorum still follows the replica that was proven to lead. False when it failed to show so twice in a row: one
+/// question may be lost with a connection that a busy machine let go.
 pub(super) fn check(replicas: Arc<Replicas>, replica: usize) -> BoxFuture<'static, bool> {
-    Box::pin(async move { matches!(ask(&replicas, replica).await, Answer::Followed) })
+    Box::pin(async move {
+        if matches!(ask(&replicas, replica).await, Answer::Followed) {
+            return true;
+        }
+        sleep(PROOF_INTERVAL).await;
+        matches!(ask(&replicas, replica).await, Answer::Followed)
+    })
 }
 
 enum Answer {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quorate_proto::frame::WriteState;
@@ -134,4 +136,40 @@ async fn a_stream_opened_at_a_replica_that_no_longer_leads_is_left_without_any_c
     let status = timeout(WAIT, write.wait_for(|status| status.state == WriteState::Up)).await;
     assert_eq!(status.expect("up without a command").unwrap().leader, Some(2));
     assert!(a.commands().is_empty() && b.commands().is_empty());
+}
+
+/// A lone leader keeps its streams open, so nothing but a question finds out that the others are gone.
+#[tokio::test]
+async fn a_quiet_leader_whose_quorum_is_gone_is_noticed_and_one_lost_question_is_not() {
+    let (a, _) = Fake::start(1).await;
+    let answered = || Box::new(|_| Ok(quorate_proto::rpc::ReadResponse::default()));
+    a.set(|state| {
+        state.role = "leader";
+        state.read = answered();
+    });
+    let (client, _feed) = client(&[&a]);
+    let mut write = client.write();
+    timeout(WAIT, write.wait_for(|status| status.state == WriteState::Up)).await.expect("up").unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    a.set(|state| {
+        state.read = Box::new(move |_| match counted.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(tonic::Status::unavailable("the connection was let go")),
+            _ => Ok(quorate_proto::rpc::ReadResponse::default()),
+        });
+    });
+    timeout(WAIT, async {
+        while asked.load(Ordering::Relaxed) < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert_eq!(write.borrow().state, WriteState::Up);
+        }
+    })
+    .await
+    .expect("three questions in time");
+    a.set(|state| state.read = Box::new(|_| Err(tonic::Status::unavailable("no quorum"))));
+    let status = timeout(WAIT, write.wait_for(|status| status.state == WriteState::NoQuorum)).await;
+    assert!(status.expect("no quorum is noticed without a command").is_ok());
+    a.set(|state| state.read = answered());
+    timeout(WAIT, write.wait_for(|status| status.state == WriteState::Up)).await.expect("up again").unwrap();
+    assert!(a.commands().is_empty());
 }

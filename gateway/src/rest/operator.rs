@@ -4,11 +4,15 @@ use std::time::Instant;
 
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use quorate_proto::error::{ErrorCode, WireError};
 use serde_json::json;
 use warp::reply::Response;
 
 use super::{Answer, Call, json as reply};
 use crate::server::DrainPhase;
+
+/// What a probe is told to wait, ms.
+const READY_RETRY_MS: u64 = 1_000;
 
 /// The process lives: nothing else is asked.
 pub(super) async fn health(_: Call) -> Answer {
@@ -24,7 +28,7 @@ pub(super) async fn ready(call: Call) -> Answer {
     } else {
         return Ok(reply(StatusCode::OK, &json!({"ready": true})));
     };
-    Ok(reply(StatusCode::SERVICE_UNAVAILABLE, &json!({"ready": false, "reason": reason})))
+    Err(WireError::new(ErrorCode::Unavailable, reason).retry_after(READY_RETRY_MS).into())
 }
 
 pub(super) async fn status(call: Call) -> Answer {

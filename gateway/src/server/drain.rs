@@ -87,6 +87,7 @@ impl Signals {
 pub(super) async fn finish(gateway: &Gateway, drain: &watch::Sender<DrainPhase>, tasks: &TaskTracker) {
     drain.send_replace(DrainPhase::Draining);
     let sockets = || gateway.sockets.load(Ordering::Relaxed);
+    let calls = || gateway.calls_open.load(Ordering::Relaxed);
     let until = Instant::now() + Duration::from_millis(gateway.config.drain_spread_ms) + MOVE_WAIT;
     while sockets() > 0 && Instant::now() < until {
         sleep(POLL).await;
@@ -94,15 +95,15 @@ pub(super) async fn finish(gateway: &Gateway, drain: &watch::Sender<DrainPhase>,
     tracing::info!(sockets = sockets(), "closing what is left");
     drain.send_replace(DrainPhase::Ending);
     tasks.close();
-    // Keep-alive connections without a request end by themselves within the header's time-out.
+    // Keep-alive connections without a request end with the process.
     if timeout(END_WAIT, async {
-        while sockets() > 0 {
+        while sockets() > 0 || calls() > 0 {
             sleep(POLL).await;
         }
     })
     .await
     .is_err()
     {
-        tracing::warn!(sockets = sockets(), "sockets left behind");
+        tracing::warn!(sockets = sockets(), calls = calls(), "sockets or requests left behind");
     }
 }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::StatusCode;
+use hyper::header::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -18,6 +19,10 @@ use super::http::raw_problem;
 const STALL_WAIT: Duration = Duration::from_secs(15);
 /// How an answer begins that refuses a request.
 const REFUSAL: &[u8] = b"HTTP/1.1 4";
+/// How the answer begins after which the connection is a socket.
+const UPGRADED: &[u8] = b"HTTP/1.1 101 ";
+/// How a head ends, and what no JSON has in it: there line breaks are escaped.
+const HEAD_END: &[u8] = b"\r\n\r\n";
 /// In every answer of ours, in none of hyper's own.
 const OURS: &[u8] = b"\r\nx-content-type-options: ";
 
@@ -30,21 +35,41 @@ pub(super) struct Guarded<S> {
     stalled: Option<Pin<Box<Sleep>>>,
     /// What is left of an answer put in the place of hyper's.
     pending: Vec<u8>,
+    strict_transport: Option<HeaderValue>,
+    /// From here on people's frames are written, and hyper says nothing more.
+    upgraded: bool,
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner, stall_wait: STALL_WAIT, stalled: None, pending: Vec::new() }
+    /// With what `Strict-Transport-Security` says, if anything.
+    pub(super) fn new(inner: S, strict_transport: Option<HeaderValue>) -> Self {
+        let pending = Vec::new();
+        Self { inner, stall_wait: STALL_WAIT, stalled: None, pending, strict_transport, upgraded: false }
+    }
+
+    /// Our answer in the place of hyper's own, if these bytes are one: then they are not written.
+    fn replaces(&mut self, bytes: &[u8]) -> bool {
+        if self.upgraded {
+            return false;
+        }
+        self.upgraded = bytes.starts_with(UPGRADED);
+        let Some(status) = of_hyper(bytes) else { return false };
+        self.pending = raw_problem(status, self.strict_transport.as_ref());
+        true
     }
 }
 
-/// The status of an answer that is hyper's own: a head alone, which lacks what ours have. A frame of a socket begins with
-/// a byte above 127.
+/// The status of an answer that is hyper's own: a whole head and nothing else, which lacks what ours have. A write may also
+/// begin in the middle of a body, with what somebody wrote: hence the whole status line and the end.
 fn of_hyper(bytes: &[u8]) -> Option<StatusCode> {
-    if !bytes.starts_with(REFUSAL) || bytes.windows(OURS.len()).any(|window| window == OURS) {
+    if !bytes.starts_with(REFUSAL) || !bytes.ends_with(HEAD_END) {
         return None;
     }
-    StatusCode::from_bytes(bytes.get(9..12)?).ok()
+    let status = StatusCode::from_bytes(bytes.get(9..12)?).ok()?;
+    let line = format!(" {}\r\n", status.canonical_reason()?);
+    let is_whole_line = bytes.get(12..)?.starts_with(line.as_bytes());
+    let is_ours = || bytes.windows(OURS.len()).any(|window| window == OURS);
+    (is_whole_line && !is_ours()).then_some(status)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
@@ -83,8 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_pending(cx))?;
-        if let Some(status) = of_hyper(from) {
-            this.pending = raw_problem(status);
+        if this.replaces(from) {
             return Poll::Ready(Ok(from.len()));
         }
         let polled = Pin::new(&mut this.inner).poll_write(cx, from);
@@ -98,8 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_pending(cx))?;
-        if let Some(status) = from.first().and_then(|first| of_hyper(first)) {
-            this.pending = raw_problem(status);
+        if from.first().is_some_and(|first| this.replaces(first)) {
             return Poll::Ready(Ok(from.iter().map(|part| part.len()).sum()));
         }
         let polled = Pin::new(&mut this.inner).poll_write_vectored(cx, from);
@@ -120,7 +143,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_pending(cx))?;
-        Pin::new(&mut this.inner).poll_shutdown(cx)
+        let polled = Pin::new(&mut this.inner).poll_shutdown(cx);
+        this.watched(cx, polled)
     }
 }
 
@@ -133,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_of_hypers_own_is_said_in_our_words() {
         let (near, mut far) = tokio::io::duplex(64 * 1024);
-        let mut near = Guarded::new(near);
+        let mut near = Guarded::new(near, Some(HeaderValue::from_static("max-age=1")));
         near.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
             .await
             .unwrap();
@@ -143,6 +167,7 @@ mod tests {
         far.read_to_string(&mut text).await.unwrap();
         assert!(text.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{text}");
         assert!(text.contains("x-content-type-options: nosniff\r\n"), "{text}");
+        assert!(text.contains("strict-transport-security: max-age=1\r\n"), "{text}");
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{text}");
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
@@ -155,16 +180,42 @@ mod tests {
             &b"HTTP/1.1 404 Not Found\r\nx-content-type-options: nosniff\r\n\r\n"[..],
             b"HTTP/1.1 200 OK\r\n\r\n",
             b"\x81\x0cHTTP/1.1 400 ",
+            b"HTTP/1.1 404 Not Found, she said",
+            b"HTTP/1.1 404 Not Found\r\nwithout an end",
+            b"HTTP/1.1 404 nonsense\r\n\r\n",
             b"",
         ] {
             assert_eq!(of_hyper(bytes), None);
         }
     }
 
+    /// A slow reader's stream is written in pieces, and a piece may begin anywhere.
+    #[tokio::test]
+    async fn what_people_wrote_goes_through_a_slow_reader_as_it_is() {
+        let (near, mut far) = tokio::io::duplex(7);
+        let mut near = Guarded::new(near, None);
+        let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+        let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec();
+        bytes.extend(answer.repeat(50));
+        let expected = bytes.clone();
+        let writing = tokio::spawn(async move {
+            // Each piece begins as hyper's own answer does.
+            near.write_all(&bytes[..36]).await.unwrap();
+            for piece in bytes[36..].chunks(answer.len()) {
+                near.write_all(piece).await.unwrap();
+            }
+            near.shutdown().await.unwrap();
+        });
+        let mut read = Vec::new();
+        far.read_to_end(&mut read).await.unwrap();
+        writing.await.unwrap();
+        assert_eq!(String::from_utf8(read).unwrap(), String::from_utf8(expected).unwrap());
+    }
+
     #[tokio::test]
     async fn a_reader_that_takes_nothing_is_let_go() {
         let (near, _far) = tokio::io::duplex(16);
-        let mut near = Guarded { stall_wait: Duration::from_millis(50), ..Guarded::new(near) };
+        let mut near = Guarded { stall_wait: Duration::from_millis(50), ..Guarded::new(near, None) };
         let error = near.write_all(&[0x81; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

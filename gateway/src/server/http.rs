@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use quorate_proto::error::{ErrorCode, WireError};
 use tokio::time::timeout;
@@ -58,12 +59,28 @@ pub(super) type StrangerSlot = Mutex<Option<Stranger>>;
 
 /// Answers requests.
 pub(super) struct Routes {
-    gateway: Arc<Gateway>,
+    pub(super) gateway: Arc<Gateway>,
     origins: Arc<OriginPolicy>,
     strangers: Arc<Strangers>,
     rest: BoxedFilter<(WarpResponse,)>,
     /// What `Strict-Transport-Security` says, if browsers come by TLS, here or at a balancer.
-    strict_transport: Option<HeaderValue>,
+    pub(super) strict_transport: Option<HeaderValue>,
+}
+
+/// Counts a request for as long as it is answered.
+struct Open<'a>(&'a Gateway);
+
+impl<'a> Open<'a> {
+    fn new(gateway: &'a Gateway) -> Self {
+        gateway.calls_open.fetch_add(1, Ordering::Relaxed);
+        Self(gateway)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.calls_open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Routes {
@@ -85,6 +102,7 @@ impl Routes {
         stranger: &StrangerSlot,
         tasks: &TaskTracker,
     ) -> Result<Response<AnswerBody>, Infallible> {
+        let _open = Open::new(&self.gateway);
         let begun = Instant::now();
         let method = method_name(request.method());
         let mut response = if header_bytes(&request) > HEADER_BYTES_MAX {
@@ -119,7 +137,7 @@ impl Routes {
         stranger: &StrangerSlot,
         tasks: &TaskTracker,
     ) -> Response<AnswerBody> {
-        let place = match self.strangers.forwarded(peer, request.headers()) {
+        let place = |headers: &HeaderMap| match self.strangers.forwarded(peer, headers) {
             Ok(Some(place)) => Ok(Some(place)),
             // Whoever came without a balancer has had a place since the connection was made.
             Ok(None) => Ok(stranger.lock().expect("no holder of this lock panics").take()),
@@ -227,7 +245,7 @@ fn problem(status: StatusCode, code: ErrorCode, message: &str) -> Response<Answe
 }
 
 /// An answer that hyper gives by itself, to what is no HTTP or too long to be looked at: in the words of all others.
-pub(super) fn raw_problem(status: StatusCode) -> Vec<u8> {
+pub(super) fn raw_problem(status: StatusCode, strict_transport: Option<&HeaderValue>) -> Vec<u8> {
     let code = match status {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE | StatusCode::URI_TOO_LONG => ErrorCode::TooLarge,
         _ => ErrorCode::Malformed,
@@ -243,6 +261,9 @@ pub(super) fn raw_problem(status: StatusCode) -> Vec<u8> {
     );
     for (name, value) in SECURITY_HEADERS {
         text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if let Some(value) = strict_transport.and_then(|value| value.to_str().ok()) {
+        text.push_str(&format!("strict-transport-security: {value}\r\n"));
     }
     text.push_str("\r\n");
     text.push_str(&body);

@@ -33,6 +33,7 @@ pub use origin::OriginPolicy;
 pub use strangers::Stranger;
 
 use crate::context::Gateway;
+use crate::metrics::Metrics;
 use guard::Guarded;
 use strangers::Strangers;
 
@@ -43,8 +44,6 @@ const HEADER_WAIT: Duration = Duration::from_secs(5);
 const READ_BUFFER_BYTES_MAX: usize = 2 * http::HEADER_BYTES_MAX;
 /// A TLS handshake is complete within this, or the connection is closed.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
-/// TLS handshakes at the same time, each half a millisecond of a core; more wait, within [`HANDSHAKE_WAIT`].
-const HANDSHAKES_MAX: usize = 256;
 /// Connections that are no socket yet, above the sockets of the configuration.
 const SPARE_CONNECTIONS: usize = 1_024;
 /// After a failed accept (out of file descriptors) the loop waits this long instead of spinning.
@@ -64,7 +63,6 @@ pub(crate) async fn serve(
         routes: http::Routes::new(Arc::clone(&gateway), Arc::clone(&strangers)),
         strangers,
         certificate,
-        handshakes: Semaphore::new(HANDSHAKES_MAX),
     });
     let places = Arc::new(Semaphore::new(gateway.config.sockets_max.saturating_add(SPARE_CONNECTIONS)));
     let tasks = TaskTracker::new();
@@ -122,29 +120,37 @@ struct Door {
     strangers: Arc<Strangers>,
     /// Without one the door speaks plain HTTP: for loopback, and for a balancer that ends TLS.
     certificate: Option<EdgeCertificate>,
-    handshakes: Semaphore,
 }
 
 impl Door {
     async fn connection(&self, stream: TcpStream, peer: SocketAddr, tasks: TaskTracker) {
         let Ok(stranger) = self.strangers.connected(peer.ip()) else {
             tracing::debug!(%peer, "too many connections of this address that did not say who they are");
-            return;
+            return self.refused("strangers");
         };
         // An ack must not wait for the next one to fill a packet.
         let _ = stream.set_nodelay(true);
         let Some(certificate) = &self.certificate else {
             return self.http(stream, peer, stranger, tasks).await;
         };
-        let handshake = async {
-            let _place = self.handshakes.acquire().await;
-            certificate.accept(stream).await
-        };
-        match timeout(HANDSHAKE_WAIT, handshake).await {
+        // No bound of its own: one that is held while the peer is waited for could be taken up by the silent. A stranger's
+        // place and the bound of connections hold here too.
+        match timeout(HANDSHAKE_WAIT, certificate.accept(stream)).await {
             Ok(Ok(stream)) => self.http(stream, peer, stranger, tasks).await,
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "a TLS handshake failed");
+                self.refused("handshake_failed");
+            }
+            Err(_) => {
+                tracing::debug!(%peer, "no TLS handshake in time");
+                self.refused("handshake_slow");
+            }
         }
+    }
+
+    /// Counted, not logged: a line for each would fill a disk at a stranger's will.
+    fn refused(&self, reason: &str) {
+        Metrics::count(&self.routes.gateway.metrics.refused_connections, reason);
     }
 
     async fn http<S>(&self, stream: S, peer: SocketAddr, stranger: Option<Stranger>, tasks: TaskTracker)
@@ -162,7 +168,10 @@ impl Door {
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_WAIT)
             .max_buf_size(READ_BUFFER_BYTES_MAX)
-            .serve_connection(TokioIo::new(Guarded::new(stream)), service)
+            .serve_connection(
+                TokioIo::new(Guarded::new(stream, self.routes.strict_transport.clone())),
+                service,
+            )
             .with_upgrades()
             .await;
         if let Err(error) = served {

@@ -4,7 +4,7 @@
 //! balancer's word on the address counts, and only a balancer's that the configuration names.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use hyper::header::HeaderMap;
@@ -71,7 +71,7 @@ impl Strangers {
         }
         // The last entry is the balancer's own; what stands before it the client may have written.
         let named = headers.get_all(FORWARDED).iter().next_back().and_then(|value| value.to_str().ok());
-        named.and_then(|value| value.rsplit(',').next()?.trim().parse().ok()).unwrap_or(peer)
+        named.and_then(|value| address(value.rsplit(',').next()?.trim())).unwrap_or(peer)
     }
 
     fn trusts(&self, peer: IpAddr) -> bool {
@@ -100,6 +100,11 @@ impl Drop for Stranger {
             }
         }
     }
+}
+
+/// An address as balancers write it: some add the port.
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|both| both.ip()))
 }
 
 /// One household has one address of version 4, and 2^64 of version 6.
@@ -159,6 +164,8 @@ mod tests {
         assert_eq!(strangers.client(balancer, &headers), ip("192.0.2.1"), "the last word is the balancer's");
         assert_eq!(strangers.client(other, &headers), other, "anybody can write a header");
         assert_eq!(strangers.client(balancer, &forwarded("nonsense")), balancer);
+        assert_eq!(strangers.client(balancer, &forwarded("192.0.2.1:4711")), ip("192.0.2.1"));
+        assert_eq!(strangers.client(balancer, &forwarded("[2001:db8::1]:4711")), ip("2001:db8::1"));
         let _first = strangers.forwarded(balancer, &headers).unwrap().unwrap();
         assert_eq!(strangers.forwarded(balancer, &headers).unwrap_err(), TooMany);
         assert!(strangers.forwarded(balancer, &HeaderMap::new()).unwrap().is_none());

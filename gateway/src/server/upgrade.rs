@@ -132,19 +132,21 @@ fn check(method: &Method, headers: &HeaderMap, origins: &OriginPolicy) -> Result
     })
 }
 
-/// Answers the request; when it is a handshake the socket is served by a task of its own.
+/// Answers the request; when it is a handshake the socket is served by a task of its own, which has the place that is
+/// asked for then: a connection whose request is no handshake keeps its own.
 pub(super) fn upgrade(
     gateway: &Arc<Gateway>,
     origins: &OriginPolicy,
     socket: Socket,
     mut request: Request<Incoming>,
-    place: Result<Option<Stranger>, TooMany>,
+    place: impl FnOnce(&HeaderMap) -> Result<Option<Stranger>, TooMany>,
     tasks: &TaskTracker,
 ) -> Result<Response<Empty<Bytes>>, Refused> {
     let handshake = check(request.method(), request.headers(), origins)?;
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return Err(Refused::NotWebSocket("this connection cannot be upgraded"));
     };
+    let place = place(request.headers());
     let mut response = Response::new(Empty::new());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

@@ -45,6 +45,8 @@ const FLUSH_FRAMES_MAX: usize = 64;
 const FLUSH_BYTES_MAX: usize = 64 << 10;
 /// The last words of a session get this long.
 const FAREWELL_WAIT: Duration = Duration::from_secs(1);
+/// The same for a socket that never said `hello`: with its wait it is gone within ten seconds.
+const MUTE_FAREWELL_WAIT: Duration = Duration::from_millis(500);
 /// Bytes discarded after a close, so that the other end reads the close before a reset.
 const LINGER_BYTES_MAX: usize = 2 << 20;
 /// Commands under way when the gateway ends get this long.
@@ -665,7 +667,8 @@ async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
     .await;
     // What the other end still sends is read and thrown away: closing with unread bytes resets the connection, and the
     // close frame might be lost with it.
-    let _ = timeout(FAREWELL_WAIT, async {
+    let is_mute = u16::from(code) == CloseCode::NoHello as u16;
+    let _ = timeout(if is_mute { MUTE_FAREWELL_WAIT } else { FAREWELL_WAIT }, async {
         if readable {
             // Until the other end's close frame; then the connection is ours to close.
             while let Some(Ok(_)) = ws.next().await {}

@@ -177,6 +177,8 @@ async fn an_address_has_so_many_places_for_those_who_did_not_say_who_they_are() 
     let gateway = Gateway::start(|config| {
         config.strangers_per_address_max = 3;
         config.trusted_balancers.clear();
+        // Nobody's place is freed by time.
+        config.hello_wait_ms = 60_000;
     })
     .await;
     let mut first = gateway.socket().await;
@@ -197,9 +199,38 @@ async fn an_address_has_so_many_places_for_those_who_did_not_say_who_they_are() 
     }
 }
 
+/// A request that is no handshake is answered and its connection kept open: it keeps its place.
+#[tokio::test]
+async fn a_request_that_is_no_handshake_gives_no_place_away() {
+    let gateway = Gateway::start(|config| {
+        config.strangers_per_address_max = 1;
+        config.trusted_balancers.clear();
+        config.hello_wait_ms = 60_000;
+    })
+    .await;
+    let mut first = TcpStream::connect(gateway.address).await.unwrap();
+    first.write_all(b"GET /ws HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 1024];
+    let read = timeout(WAIT, first.read(&mut answer)).await.expect("answered").unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 400 "));
+    let mut second = TcpStream::connect(gateway.address).await.unwrap();
+    let ended = timeout(WAIT, second.read(&mut [0; 1])).await.expect("closed at once");
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    drop(first);
+    let deadline = tokio::time::Instant::now() + WAIT;
+    while gateway.dial(&[]).await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline, "no room after the first has left");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn behind_a_trusted_balancer_the_address_that_it_names_counts() {
-    let gateway = Gateway::start(|config| config.strangers_per_address_max = 2).await;
+    let gateway = Gateway::start(|config| {
+        config.strangers_per_address_max = 2;
+        config.hello_wait_ms = 60_000;
+    })
+    .await;
     let dial = async |from: &str| gateway.dial(&[("x-forwarded-for", from)]).await.unwrap();
     let (_one, _two) = (dial("192.0.2.1").await, dial("198.51.100.1, 192.0.2.1").await);
     let mut third = dial("192.0.2.1").await;

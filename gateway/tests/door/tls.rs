@@ -98,11 +98,20 @@ fn client_hello(version: u8) -> Vec<u8> {
     let mut hello = vec![3, version];
     hello.extend([7; 32]);
     hello.push(0);
-    // Ciphers that servers of that time spoke, and one that this one does.
-    let ciphers = [0xc0, 0x2f, 0xc0, 0x13, 0xc0, 0x09, 0x00, 0x2f, 0x00, 0x35, 0x00, 0x0a];
+    // Ciphers that servers of that time spoke, and two that this one does.
+    let ciphers = [0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x13, 0xc0, 0x09, 0x00, 0x2f, 0x00, 0x35, 0x00, 0x0a];
     hello.extend(u16::try_from(ciphers.len()).unwrap().to_be_bytes());
     hello.extend(ciphers);
     hello.extend([1, 0]);
+    // What a client of TLS 1.2 needs beside: signature algorithms, groups, point formats.
+    let extensions: [&[u8]; 3] = [
+        &[0x00, 0x0d, 0, 8, 0, 6, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01],
+        &[0x00, 0x0a, 0, 6, 0, 4, 0x00, 0x1d, 0x00, 0x17],
+        &[0x00, 0x0b, 0, 2, 1, 0],
+    ];
+    let extensions = extensions.concat();
+    hello.extend(u16::try_from(extensions.len()).unwrap().to_be_bytes());
+    hello.extend(extensions);
     let mut message = vec![1, 0];
     message.extend(u16::try_from(hello.len()).unwrap().to_be_bytes());
     message.extend(hello);
@@ -121,9 +130,25 @@ async fn old_protocols_are_refused_and_a_silent_handshake_is_ended() {
         stream.write_all(&client_hello(version)).await.unwrap();
         let mut answer = Vec::new();
         let _ = timeout(WAIT, stream.read_to_end(&mut answer)).await.expect("refused in time");
-        // Nothing, or one fatal alert; never a handshake that goes on.
-        assert!(answer.is_empty() || (answer[0] == 21 && answer[5] == 2), "{what}: {answer:x?}");
+        // One fatal alert, which says that it is about the version.
+        assert!(answer.len() >= 7 && answer[0] == 21 && answer[5..7] == [2, 70], "{what}: {answer:x?}");
     }
+    // The same words for TLS 1.2 are taken.
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(&client_hello(3)).await.unwrap();
+    let mut first = [0; 1];
+    timeout(WAIT, stream.read_exact(&mut first)).await.expect("an answer in time").unwrap();
+    assert_eq!(first, [22], "the handshake goes on");
+    // The silent hold nobody up.
+    let mut mute = Vec::new();
+    for _ in 0..300 {
+        mute.push(TcpStream::connect(gateway.address).await.unwrap());
+    }
+    assert!(
+        shake(&gateway, dir.path(), &[&rustls::version::TLS13]).await.is_ok(),
+        "others come in beside 300"
+    );
+    drop(mute);
     let mut silent = TcpStream::connect(gateway.address).await.unwrap();
     let mut answer = Vec::new();
     let _ = timeout(WAIT, silent.read_to_end(&mut answer)).await.expect("ended within the handshake's time");
