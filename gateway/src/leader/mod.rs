@@ -46,8 +46,8 @@ pub enum SubmitError {
     /// Perhaps applied: ask again with the same command id.
     #[error("no leader answered in time")]
     Unavailable,
-    /// Surely not applied, and trying again would not help: a defect.
-    #[error("a replica could not read the command")]
+    /// Surely not applied, and trying again would not help: not all replicas know such a command yet.
+    #[error("the leader does not propose such a command")]
     Malformed,
 }
 

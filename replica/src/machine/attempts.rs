@@ -57,7 +57,6 @@ impl<V: View> Step<'_, V> {
         command: &Command,
         asked: &rpc::CountAttempt,
     ) -> Decision<outcome::Result> {
-        self.needs_version_3()?;
         let (now_ms, command_id) = (self.context.log_time_ms, &command.command_id);
         let device = if command.user_id == 0 {
             self.known_device(asked)?

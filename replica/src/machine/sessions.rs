@@ -9,7 +9,7 @@ use quorate_proto::limits::{PREVIOUS_SECRET_MS, SESSIONS_PER_USER_MAX};
 use quorate_proto::rpc::{self, Command, outcome};
 
 use super::records::{EventKind, Session};
-use super::{Decision, Refusal, Step, Tables as _, VERSION_ACCOUNTS, done, rejected};
+use super::{Decision, Step, Tables as _, VERSION_ACCOUNTS, done, rejected};
 use crate::store::{StoreError, View};
 
 /// Longest name of a device kept.
@@ -93,7 +93,6 @@ impl<V: View> Step<'_, V> {
 
     /// Ends every session of a user but this one.
     pub(super) fn end_other_sessions(&mut self, by: u64, own: &Bytes) -> Decision<outcome::Result> {
-        self.needs_version_3()?;
         for (id, session) in self.state.sessions_of(by, usize::MAX)? {
             if id != own.as_ref() {
                 self.end(&id, session)?;
@@ -103,7 +102,6 @@ impl<V: View> Step<'_, V> {
     }
 
     pub(super) fn refresh_session(&mut self, asked: &rpc::RefreshSession) -> Decision<outcome::Result> {
-        self.needs_version_3()?;
         let parts = [&asked.family_hash, &asked.refresh_hash, &asked.salt, &asked.next_hash];
         let (true, Ok(id)) =
             (parts.iter().all(|part| part.len() == HASH_BYTES), asked.session_id.as_ref().try_into())
@@ -155,15 +153,5 @@ impl<V: View> Step<'_, V> {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn needs_version_3(&self) -> Result<(), Refusal> {
-        if self.context.machine_version >= VERSION_ACCOUNTS {
-            return Ok(());
-        }
-        rejected(
-            ErrorCode::Unsupported,
-            "this cluster does not know that command yet: not all of its replicas are upgraded",
-        )
     }
 }
