@@ -53,7 +53,8 @@ impl<V: View> Step<'_, V> {
         }
         user.password_phc.clone_from(&set.password_phc);
         self.state.put_user(by, &user);
-        self.forget_attempts(by, session_id)?;
+        let counter = self.counter_of_session(session_id)?;
+        self.forget_attempts(counter);
         self.end_other_sessions(by, session_id)
     }
 
@@ -131,6 +132,6 @@ fn check_phc(phc: &str) -> Decision<()> {
 }
 
 /// What a gateway names a PHC string by.
-fn phc_mark(phc: &str) -> Bytes {
+pub(super) fn phc_mark(phc: &str) -> Bytes {
     Bytes::copy_from_slice(&blake3::hash(phc.as_bytes()).as_bytes()[..16])
 }
