@@ -691,3 +691,7 @@ async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
     })
     .await;
 }
+
+#[cfg(test)]
+#[path = "socket_tests.rs"]
+mod tests;
