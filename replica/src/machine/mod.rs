@@ -299,4 +299,6 @@ fn done() -> outcome::Result {
 #[cfg(test)]
 mod account_tests;
 #[cfg(test)]
+mod authorization_tests;
+#[cfg(test)]
 mod tests;
