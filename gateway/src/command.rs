@@ -147,7 +147,10 @@ pub fn submit_error(error: SubmitError) -> WireError {
             let message = "no leader answered in time: send it again under the same id";
             WireError::new(ErrorCode::Unavailable, message).retry_after(RETRY_MS)
         }
-        SubmitError::Malformed => WireError::new(ErrorCode::Internal, "a replica could not read the command"),
+        SubmitError::Malformed => {
+            let message = "this cluster does not know that command yet: not all of its replicas are upgraded";
+            WireError::new(ErrorCode::Unsupported, message)
+        }
     }
 }
 

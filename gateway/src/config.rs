@@ -23,6 +23,9 @@ const DRAIN_SPREAD_MS: u64 = 1_000;
 const STRICT_TRANSPORT_SECONDS: u64 = 63_072_000;
 /// Default of [`Config::strangers_per_address_max`]: more than a browser's six connections for each of forty people.
 const STRANGERS_PER_ADDRESS_MAX: usize = 256;
+/// Default of [`Config::account_calls_per_minute`]: some five hundred people behind one address, each of whose pages refreshes
+/// every ten minutes; over three gateways all day and night it adds less than a fifth of the sign-ups that replicas remember.
+const ACCOUNT_CALLS_PER_MINUTE: u32 = 60;
 /// Default of [`Config::sessions_per_second`]: 2,000 sessions of a gateway that is gone are back on two others within 4 s,
 /// and a core has half of its time left for those that are there.
 const SESSIONS_PER_SECOND: u32 = 250;
@@ -65,6 +68,9 @@ pub struct Config {
     /// Connections of one address that have not said who they are: no request yet, or a socket without `hello`; 0 for no
     /// limit. An office behind one address signs in by and by, and what is signed in does not count.
     pub strangers_per_address_max: usize,
+    /// Sign-ups, sign-ins, refreshes and changes of a password from one address in a minute, all at once if need be; 0 for no
+    /// limit. What comes from a trusted balancer's own machine is not limited.
+    pub account_calls_per_minute: u32,
     /// Balancers whose `X-Forwarded-For` is believed. A connection from one of them that names nobody is not limited.
     pub trusted_balancers: Vec<IpAddr>,
     /// One line in the log for each HTTP answer: method, route, status, ms, bytes, user id. Probes are left out.
@@ -110,6 +116,7 @@ impl Default for Config {
             sockets_max: SOCKETS_MAX,
             sockets_per_user_max: SOCKETS_PER_USER_MAX,
             strangers_per_address_max: STRANGERS_PER_ADDRESS_MAX,
+            account_calls_per_minute: ACCOUNT_CALLS_PER_MINUTE,
             trusted_balancers: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
             access_log: true,
             tls_certificate_file: None,

@@ -14,7 +14,7 @@ use crate::leader::LeaderClient;
 use crate::metrics::Metrics;
 use crate::reads::Reader;
 use crate::replicas::Replicas;
-use crate::rest::Calls;
+use crate::rest::{Addresses, Calls};
 use crate::server::DrainPhase;
 use crate::session::admission::Admission;
 use crate::session::users::Users;
@@ -42,6 +42,8 @@ pub struct Gateway {
     pub users: Arc<Users>,
     /// Calls per user.
     pub calls: Calls,
+    /// Sign-ups, sign-ins and the like per address.
+    pub addresses: Addresses,
     /// How many sessions begin at a time.
     pub admission: Mutex<Admission>,
     /// When it was started.
@@ -93,6 +95,7 @@ impl Gateway {
         let accounts =
             Accounts::new(reader.clone(), leader.clone(), config.argon2_concurrency, Arc::clone(&metrics));
         let calls = Calls::new(&config.limits);
+        let addresses = Addresses::new(config.account_calls_per_minute);
         let users = Users::new(&config.limits, config.sockets_per_user_max);
         let gateway = Arc::new(Self {
             metrics,
@@ -104,6 +107,7 @@ impl Gateway {
             accounts,
             users,
             calls,
+            addresses,
             admission: Mutex::new(Admission::new(config.sessions_per_second)),
             started: Instant::now(),
             sockets: AtomicUsize::new(0),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use quorate_proto::error::ErrorCode;
 use quorate_proto::rpc::{
     ReadRequest, ReadResponse, Rejected, TokenRequest, TokenResponse, read_request, read_response,
 };
@@ -62,11 +63,24 @@ impl Reader {
         self.replicas.known_index()
     }
 
-    /// Reads from the replica of the feed (or the leader, if it must be the newest state), else from others.
+    /// Reads from the replica of the feed (or the leader, if it must be the newest state), else from others. That a session has
+    /// ended is believed only of a replica that is sure: one that lags does not know a young session yet.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub async fn read(&self, request: ReadRequest) -> Result<ReadResponse, ReadError> {
+        let sure = (!request.linearizable).then(|| ReadRequest { linearizable: true, ..request.clone() });
+        match (self.read_once(request).await, sure) {
+            (Err(ReadError::Rejected(rejected)), Some(sure))
+                if ErrorCode::from_word(&rejected.code) == ErrorCode::Unauthenticated =>
+            {
+                self.read_once(sure).await
+            }
+            (result, _) => result,
+        }
+    }
+
+    async fn read_once(&self, request: ReadRequest) -> Result<ReadResponse, ReadError> {
         // Any replica serves a linearizable read; the leader need not ask another for it.
         let first = if request.linearizable { self.replicas.leader() } else { None };
         self.read_at(first.unwrap_or_else(|| self.replicas.preferred()), request).await
@@ -167,5 +181,52 @@ pub fn request(min_index: u64, user_id: u64, session_id: &[u8], query: read_requ
         user_id,
         session_id: session_id.to_vec().into(),
         query: Some(query),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_proto::rpc::SessionsQuery;
+
+    use super::*;
+    use crate::testing::{Fake, tier};
+
+    #[tokio::test]
+    async fn that_a_session_has_ended_is_believed_only_of_a_replica_that_is_sure() {
+        let (fake, _feeds) = Fake::start(1).await;
+        let (_, reader, _) = tier(&[&fake]);
+        let asked = || request(0, 1, &[7; 16], read_request::Query::Sessions(SessionsQuery {}));
+        let answer = |code: Option<&'static str>| {
+            let result = match code {
+                Some(code) => {
+                    read_response::Result::Rejected(Rejected { code: code.to_owned(), ..Rejected::default() })
+                }
+                None => read_response::Result::Sessions(Default::default()),
+            };
+            Ok(ReadResponse { result: Some(result), ..ReadResponse::default() })
+        };
+        let lagging = move |sure: fn() -> Result<Option<&'static str>, Status>| {
+            move |asked: ReadRequest| match asked.linearizable {
+                true => sure().and_then(answer),
+                false => answer(Some("unauthenticated")),
+            }
+        };
+        fake.set(|state| state.read = Box::new(lagging(|| Ok(None))));
+        assert!(reader.read(asked()).await.is_ok(), "it was signed in a moment ago, elsewhere");
+        fake.set(|state| state.read = Box::new(lagging(|| Ok(Some("unauthenticated")))));
+        let refused = reader.read(asked()).await;
+        assert!(
+            matches!(&refused, Err(ReadError::Rejected(it)) if it.code == "unauthenticated"),
+            "{refused:?}"
+        );
+        fake.set(|state| state.read = Box::new(lagging(|| Err(Status::unavailable("no leader")))));
+        let unsure = reader.read(asked()).await;
+        assert!(
+            matches!(&unsure, Err(ReadError::Unreachable(_))),
+            "nobody is signed out on a guess: {unsure:?}"
+        );
+        fake.set(|state| state.read = Box::new(move |_| answer(Some("not_found"))));
+        let other = reader.read(asked()).await;
+        assert!(matches!(&other, Err(ReadError::Rejected(it)) if it.code == "not_found"), "{other:?}");
     }
 }

@@ -230,6 +230,7 @@ async fn every_http_answer_says_what_is_wrong_and_carries_the_security_headers()
     let json = "content-type: application/json\r\n";
     let body = r#"{"name":"ana","password":"long enough"}"#;
     let long = format!(r#"{{"name":"{}"}}"#, "a".repeat(20_000));
+    let own = format!("origin: http://{}\r\n", gateway.address);
     let answers = [
         (gateway.get("/healthz").await, "200"),
         (gateway.get("/").await, "200"),
@@ -246,7 +247,18 @@ async fn every_http_answer_says_what_is_wrong_and_carries_the_security_headers()
         (gateway.post("/api/v1/accounts", json, r#"{"name":"ana","password":"short"}"#).await, "422"),
         (gateway.post("/api/v1/accounts", &format!("{json}idempotency-key: 7\r\n"), body).await, "400"),
         (gateway.post("/api/v1/sessions/refresh", "", "").await, "401"),
-        (gateway.post("/api/v1/sessions/refresh", "cookie: quorate_refresh=x\r\n", "").await, "401"),
+        (
+            gateway
+                .post("/api/v1/sessions/refresh", &format!("{own}cookie: quorate_refresh=x\r\n"), "")
+                .await,
+            "401",
+        ),
+        // A cookie counts for pages of our own only, and no browser leaves out where it comes from.
+        (gateway.post("/api/v1/sessions/refresh", "cookie: quorate_refresh=x\r\n", "").await, "403"),
+        (
+            gateway.post("/api/v1/sessions", &format!("{json}cookie: quorate_refresh=x\r\n"), body).await,
+            "403",
+        ),
     ];
     for (answer, status) in answers {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {answer}");

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::frame::WriteState;
 use quorate_proto::ids::ClientMessageId;
@@ -92,6 +93,16 @@ pub fn read_only() -> WireError {
     WireError::new(ErrorCode::Unavailable, message).retry_after(BUSY_RETRY_MS)
 }
 
+/// By what a replica knows a device again: the session that it holds a secret of, and the family's hash.
+fn device_of(known: &RefreshSecret) -> (Bytes, Bytes) {
+    (known.session().as_bytes().to_vec().into(), known.family_hash().to_vec().into())
+}
+
+/// What names the PHC string that a password was compared with.
+fn phc_mark(phc: &str) -> Bytes {
+    Bytes::copy_from_slice(&blake3::hash(phc.as_bytes()).as_bytes()[..16])
+}
+
 fn throttled(wait_ms: u64) -> WireError {
     let message = format!("too many attempts: try again in {} s", wait_ms.div_ceil(1_000));
     WireError::new(ErrorCode::RateLimited, message).retry_after(wait_ms)
@@ -129,7 +140,10 @@ impl Accounts {
             Some(title) => text::canonical_title(title).map_err(|error| invalid(&error))?,
         };
         let salt = clock::secret().map_err(|_| internal("no randomness for a salt"))?;
-        let password_phc = self.passwords.hash(asked.password.clone(), salt).await.map_err(password_error)?;
+        let place = self.passwords.place().map_err(password_error)?;
+        let password_phc =
+            self.passwords.hash(&place, asked.password.clone(), salt).await.map_err(password_error)?;
+        let mut password_mark = phc_mark(&password_phc);
         let command = Command {
             user_id: 0,
             session_id: Vec::new().into(),
@@ -147,15 +161,17 @@ impl Accounts {
             // its own salt. Only who knows the first one's password gets a session.
             let found = self.credentials(&name).await?;
             self.count(&found, None).await?;
+            password_mark = phc_mark(&found.password_phc);
             let phc = Some(found.password_phc);
-            if !self.passwords.verify(asked.password, phc).await.map_err(password_error)? {
+            if !self.passwords.verify(&place, asked.password, phc).await.map_err(password_error)? {
                 return Err(wrong_credentials());
             }
         }
+        drop(place);
         let Some(outcome::Result::User(user)) = outcome.result else {
             return Err(internal("a replica answered something else"));
         };
-        self.begin(user.user_id, asked.device, None).await
+        self.begin(user.user_id, asked.device, password_mark, None).await
     }
 
     /// A session for somebody who knows the password. A cookie of an earlier session of hers, ended or not, says that this
@@ -169,16 +185,19 @@ impl Accounts {
             .unwrap_or_else(|_| asked.name.chars().take(NAME_CHARS_MAX).collect());
         let known = cookie.and_then(RefreshSecret::parse);
         let found = self.credentials(&name).await?;
+        let place = self.passwords.place().map_err(password_error)?;
         self.count(&found, known.as_ref()).await?;
+        let password_mark = phc_mark(&found.password_phc);
         let phc = (found.user_id != 0).then_some(found.password_phc);
         let fits = text::check_password(&asked.password).is_ok();
         let password = if fits { asked.password } else { String::new() };
-        let right = self.passwords.verify(password, phc).await.map_err(password_error)?;
+        let right = self.passwords.verify(&place, password, phc).await.map_err(password_error)?;
+        drop(place);
         if !(right && fits) {
             tracing::info!(user = found.user_id, "a sign-in was refused");
             return Err(wrong_credentials());
         }
-        self.begin(found.user_id, asked.device, known).await
+        self.begin(found.user_id, asked.device, password_mark, known).await
     }
 
     /// Counts an attempt, or refuses it.
@@ -189,8 +208,7 @@ impl Accounts {
             ..CountAttempt::default()
         };
         if let Some(known) = known {
-            count.known_session_id = known.session().as_bytes().to_vec().into();
-            count.known_family_hash = known.family_hash().to_vec().into();
+            (count.known_session_id, count.known_family_hash) = device_of(known);
         }
         self.submit_count(&Command {
             command_id: clock::command_id().as_bytes().to_vec().into(),
@@ -236,6 +254,7 @@ impl Accounts {
         &self,
         user_id: u64,
         device: Option<String>,
+        password_mark: Bytes,
         known: Option<RefreshSecret>,
     ) -> Result<Grant, WireError> {
         let session = Uuid::from_bytes(clock::secret::<16>().map_err(no_randomness)?);
@@ -243,7 +262,7 @@ impl Accounts {
         let secret = RefreshSecret::new(session, family, clock::secret().map_err(no_randomness)?);
         let device: String =
             device.unwrap_or_default().chars().filter(|c| !c.is_control()).take(DEVICE_CHARS_MAX).collect();
-        let known = known.map(|known| known.session().as_bytes().to_vec()).unwrap_or_default();
+        let (known_session_id, known_family_hash) = known.as_ref().map(device_of).unwrap_or_default();
         let command = Command {
             user_id,
             session_id: Vec::new().into(),
@@ -255,7 +274,9 @@ impl Accounts {
                 refresh_hash: secret.hash().to_vec().into(),
                 device,
                 family_hash: secret.family_hash().to_vec().into(),
-                known_session_id: known.into(),
+                known_session_id,
+                known_family_hash,
+                password_mark,
             })),
         };
         let outcome = self.submit(&command).await?;
@@ -318,12 +339,12 @@ impl Accounts {
             action: Some(action),
             ..Command::default()
         };
-        let outcome = match tokio::time::timeout(REFRESH_WAIT, self.leader.submit(&command)).await {
-            Ok(Ok(outcome)) => outcome,
+        let outcome = match self.leader.submit_within(&command, REFRESH_WAIT).await {
+            Ok(outcome) => outcome,
             // A leader of the version before: it keeps one secret for ever.
-            Ok(Err(SubmitError::Malformed)) => return self.token(&secret, index, false).await,
+            Err(SubmitError::Malformed) => return self.token(&secret, index, false).await,
             // Perhaps it is applied later: then the present secret is the one before, and still good for a while.
-            Ok(Err(_)) | Err(_) => return self.reading_token(&secret).await,
+            Err(_) => return self.reading_token(&secret).await,
         };
         let session = secret.session();
         match outcome.result {
@@ -344,6 +365,8 @@ impl Accounts {
             Some(outcome::Result::Rejected(rejected)) => match convert::rejected(&rejected).code {
                 ErrorCode::Unsupported => self.token(&secret, index, false).await,
                 ErrorCode::Unauthenticated => Err(signed_out()),
+                // Another window was faster: the browser has the newest cookie, or will in a moment.
+                ErrorCode::Unavailable => Err(convert::rejected(&rejected).retry_after(BUSY_RETRY_MS)),
                 _ => Err(convert::rejected(&rejected)),
             },
             _ => Err(internal("a replica answered something else")),
@@ -358,6 +381,11 @@ impl Accounts {
             match self.token(secret, min_index, true).await {
                 Ok(grant) => return Ok(grant),
                 Err(error) => missing = error,
+            }
+            // Said by a replica that is as new as anybody here knows: an older one, which has not heard of the end of the session,
+            // is not asked.
+            if missing.code == ErrorCode::Unauthenticated {
+                break;
             }
         }
         match missing.code {
@@ -421,24 +449,30 @@ impl Accounts {
         let Some(read_response::Result::Password(found)) = response.result else {
             return Err(internal("a replica answered something else"));
         };
+        let place = self.passwords.place().map_err(password_error)?;
         // Counted for this session alone: no stranger can keep her from it.
         let count = CountAttempt { user_id: identity.user_id, ..CountAttempt::default() };
         let id = ClientMessageId(clock::command_id());
         self.submit_count(&by(identity, id, 0, command::Action::CountAttempt(count))).await?;
         let present = Some(found.password_phc.clone());
-        let right = self.passwords.verify(asked.password, present.clone()).await.map_err(password_error)?;
+        let right =
+            self.passwords.verify(&place, asked.password, present.clone()).await.map_err(password_error)?;
         if !right {
             // Asked again after its answer was lost, it is done already.
             let new = asked.new_password.clone();
-            return match self.passwords.verify(new, present).await.map_err(password_error)? {
+            return match self.passwords.verify(&place, new, present).await.map_err(password_error)? {
                 true => Ok(()),
                 false => Err(WireError::new(ErrorCode::Forbidden, "the present password is another")),
             };
         }
         let salt = clock::secret().map_err(no_randomness)?;
         let set = SetPassword {
-            password_phc: self.passwords.hash(asked.new_password, salt).await.map_err(password_error)?,
-            replaces: blake3::hash(found.password_phc.as_bytes()).as_bytes()[..16].to_vec().into(),
+            password_phc: self
+                .passwords
+                .hash(&place, asked.new_password, salt)
+                .await
+                .map_err(password_error)?,
+            replaces: phc_mark(&found.password_phc),
         };
         self.command(identity, key, command::Action::SetPassword(set)).await
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::metrics::Metrics;
 
@@ -36,10 +36,16 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 pub struct Passwords {
     jobs: SyncSender<Job>,
+    places: Arc<Semaphore>,
     /// Compared against for a name that nobody has, so that it takes as long.
     dummy: String,
     metrics: Arc<Metrics>,
 }
+
+/// A place in the pool, for one hash after the other: who has one is not told that too many wait. A hash that is under way keeps
+/// it, also when nobody waits for it any more.
+#[derive(Debug)]
+pub struct Place(Arc<OwnedSemaphorePermit>);
 
 fn argon2() -> Argon2<'static> {
     let params =
@@ -53,22 +59,38 @@ impl Passwords {
     /// # Panics
     /// When the system gives no thread, which is at the start of the process.
     pub fn new(concurrency: usize, metrics: Arc<Metrics>) -> Self {
-        let (jobs, queue) = sync_channel(WAITING_MAX);
+        let concurrency = concurrency.max(1);
+        let places = WAITING_MAX.saturating_add(concurrency);
+        // Each job has a place, so the queue is never full.
+        let (jobs, queue) = sync_channel(places);
         let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..concurrency.max(1) {
+        for _ in 0..concurrency {
             let queue = Arc::clone(&queue);
             let thread = std::thread::Builder::new().name("password".into());
             thread.spawn(move || work_through(&queue)).expect("the process may have threads");
         }
-        Self { jobs, dummy: hash_now("nobody's password", &[7; 16]).unwrap_or_default(), metrics }
+        let dummy = hash_now("nobody's password", &[7; 16]).unwrap_or_default();
+        Self { jobs, places: Arc::new(Semaphore::new(places)), dummy, metrics }
+    }
+
+    /// A place, taken before an attempt is counted: an attempt whose password nobody has time to look at costs nothing.
+    ///
+    /// # Errors
+    /// [`PasswordError::Overloaded`].
+    pub fn place(&self) -> Result<Place, PasswordError> {
+        let permit = Arc::clone(&self.places).try_acquire_owned();
+        permit.map(|permit| Place(Arc::new(permit))).map_err(|_| PasswordError::Overloaded)
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        place: &Place,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
         let (answer, result) = oneshot::channel();
+        let held = Arc::clone(&place.0);
         let job = move || {
+            let _held = held;
             // Nobody waits for it any more: the next in the queue does.
             if !answer.is_closed() {
                 let _ = answer.send(work());
@@ -82,20 +104,30 @@ impl Passwords {
     /// The PHC string of a password.
     ///
     /// # Errors
-    /// [`PasswordError`].
-    pub async fn hash(&self, password: String, salt: [u8; 16]) -> Result<String, PasswordError> {
-        self.run(move || hash_now(&password, &salt)).await?.ok_or(PasswordError::Failed)
+    /// [`PasswordError::Failed`].
+    pub async fn hash(
+        &self,
+        place: &Place,
+        password: String,
+        salt: [u8; 16],
+    ) -> Result<String, PasswordError> {
+        self.run(place, move || hash_now(&password, &salt)).await?.ok_or(PasswordError::Failed)
     }
 
     /// Whether a password is right. Without a PHC string the answer is no, after the same time.
     ///
     /// # Errors
-    /// [`PasswordError::Overloaded`] or [`PasswordError::Failed`].
-    pub async fn verify(&self, password: String, phc: Option<String>) -> Result<bool, PasswordError> {
+    /// [`PasswordError::Failed`].
+    pub async fn verify(
+        &self,
+        place: &Place,
+        password: String,
+        phc: Option<String>,
+    ) -> Result<bool, PasswordError> {
         let known = phc.is_some();
         let phc = phc.unwrap_or_else(|| self.dummy.clone());
         let right = self
-            .run(move || {
+            .run(place, move || {
                 PasswordHash::new(&phc)
                     .is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok())
             })
@@ -126,43 +158,45 @@ mod tests {
     #[tokio::test]
     async fn a_password_verifies_and_another_does_not() {
         let passwords = Passwords::new(1, Arc::new(Metrics::default()));
-        let phc = passwords.hash("correct horse".into(), [1; 16]).await.unwrap();
+        let place = &passwords.place().unwrap();
+        let phc = passwords.hash(place, "correct horse".into(), [1; 16]).await.unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
-        assert_eq!(passwords.verify("correct horse".into(), Some(phc.clone())).await, Ok(true));
-        assert_eq!(passwords.verify("wrong horse".into(), Some(phc)).await, Ok(false));
-        assert_eq!(
-            passwords.verify("nobody's password".into(), None).await,
-            Ok(false),
-            "the dummy opens nothing"
-        );
-        assert_eq!(passwords.verify("x".into(), Some("no phc".into())).await, Ok(false));
+        let verify = |password: &str, phc: Option<&str>| {
+            passwords.verify(place, password.to_owned(), phc.map(str::to_owned))
+        };
+        assert_eq!(verify("correct horse", Some(&phc)).await, Ok(true));
+        assert_eq!(verify("wrong horse", Some(&phc)).await, Ok(false));
+        assert_eq!(verify("nobody's password", None).await, Ok(false), "the dummy opens nothing");
+        assert_eq!(verify("x", Some("no phc")).await, Ok(false));
     }
 
     #[tokio::test]
-    async fn the_queue_has_a_bound_and_outlives_a_panic() {
+    async fn places_are_bounded_kept_to_the_end_and_survive_a_panic() {
         let passwords = Passwords::new(1, Arc::new(Metrics::default()));
         let (started, busy) = sync_channel(1);
         let (release, released) = sync_channel::<()>(1);
-        let blocker = move || {
+        let first = passwords.place().unwrap();
+        let blocked = passwords.run(&first, move || {
             started.send(()).unwrap();
             let _ = released.recv();
             panic!("on purpose");
-        };
-        passwords.jobs.try_send(Box::new(blocker)).unwrap();
+        });
+        let mut blocked = Box::pin(blocked);
+        assert!(futures_util::poll!(&mut blocked).is_pending());
         busy.recv().unwrap();
-        for _ in 0..WAITING_MAX {
-            passwords.jobs.try_send(Box::new(|| ())).unwrap();
-        }
-        assert_eq!(passwords.hash("x".into(), [1; 16]).await, Err(PasswordError::Overloaded));
+        drop(blocked);
+        drop(first);
+        let places: Vec<Place> = (0..WAITING_MAX).map(|_| passwords.place().unwrap()).collect();
+        assert_eq!(
+            passwords.place().err(),
+            Some(PasswordError::Overloaded),
+            "a hash under way keeps its place though nobody waits for it"
+        );
+        // Whoever has a place is served, although all are taken.
+        let mut served = Box::pin(passwords.hash(&places[0], "x".into(), [1; 16]));
+        assert!(futures_util::poll!(&mut served).is_pending());
         release.send(()).unwrap();
-        let served = async {
-            loop {
-                match passwords.hash("x".into(), [1; 16]).await {
-                    Err(PasswordError::Overloaded) => tokio::task::yield_now().await,
-                    other => break other,
-                }
-            }
-        };
         assert!(served.await.unwrap().starts_with("$argon2id$"));
+        assert!(passwords.place().is_ok(), "the blocked one is over");
     }
 }

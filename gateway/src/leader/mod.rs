@@ -46,8 +46,8 @@ pub enum SubmitError {
     /// Perhaps applied: ask again with the same command id.
     #[error("no leader answered in time")]
     Unavailable,
-    /// Surely not applied, and trying again would not help: a defect.
-    #[error("a replica could not read the command")]
+    /// Surely not applied, and trying again would not help: not all replicas know such a command yet.
+    #[error("the leader does not propose such a command")]
     Malformed,
 }
 
@@ -99,6 +99,14 @@ impl LeaderClient {
     /// # Errors
     /// See [`SubmitError`] for what is certain.
     pub async fn submit(&self, command: &Command) -> Result<Outcome, SubmitError> {
+        self.submit_within(command, Duration::from_millis(SUBMIT_WAIT_MS)).await
+    }
+
+    /// The same with a wait of the caller's own: after it the command is not sent again.
+    ///
+    /// # Errors
+    /// See [`SubmitError`] for what is certain.
+    pub async fn submit_within(&self, command: &Command, wait: Duration) -> Result<Outcome, SubmitError> {
         let (reply, outcome) = oneshot::channel();
         let since = Instant::now();
         let trace = self.trace();
@@ -109,7 +117,7 @@ impl LeaderClient {
         let submission = Submission {
             command: Bytes::from(command.encode_to_vec()),
             traceparent: trace.map_or_else(String::new, |trace| trace.to_string()),
-            deadline: since + Duration::from_millis(SUBMIT_WAIT_MS),
+            deadline: since + wait,
             reply,
         };
         let result = match self.queue.try_send(submission) {

@@ -16,6 +16,7 @@ const COOKIE_PATH: &str = "/api/v1/sessions";
 
 pub(super) async fn sign_up(call: Call) -> Answer {
     call.check_origin()?;
+    call.admit_address()?;
     let key = call.idempotency_key()?;
     let grant = call.gateway.accounts.sign_up(call.json()?, key).await?;
     Ok(granted(&call, StatusCode::CREATED, grant))
@@ -23,17 +24,24 @@ pub(super) async fn sign_up(call: Call) -> Answer {
 
 pub(super) async fn sign_in(call: Call) -> Answer {
     call.check_origin()?;
+    call.admit_address()?;
     // Checked for its form only: each answer brings new secrets, so a repeated sign-in is another session.
     call.idempotency_key()?;
-    let grant = call.gateway.accounts.sign_in(call.json()?, refresh_cookie(&call)).await?;
+    let cookie = refresh_cookie(&call);
+    if cookie.is_some() {
+        call.check_cookie_origin()?;
+    }
+    let grant = call.gateway.accounts.sign_in(call.json()?, cookie).await?;
     Ok(granted(&call, StatusCode::CREATED, grant))
 }
 
 pub(super) async fn refresh(call: Call) -> Answer {
     call.check_origin()?;
+    call.admit_address()?;
     let Some(value) = refresh_cookie(&call) else {
         return Err(WireError::new(ErrorCode::Unauthenticated, "no refresh cookie: sign in").into());
     };
+    call.check_cookie_origin()?;
     let grant = call.gateway.accounts.refresh(value).await?;
     Ok(granted(&call, StatusCode::OK, grant))
 }

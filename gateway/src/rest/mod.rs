@@ -16,6 +16,7 @@ mod sessions;
 mod writes;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,7 +35,7 @@ use warp::path::FullPath;
 use warp::reply::Response;
 
 pub(crate) use problem::{PROBLEM_TYPE, problem_body};
-pub use rates::Calls;
+pub use rates::{Addresses, Calls};
 use route::{Access, Answer, Call, Route};
 
 use crate::context::Gateway;
@@ -221,6 +222,10 @@ pub(crate) struct Served {
     pub(crate) is_probe: bool,
 }
 
+/// Where a request comes from, in its extensions; nobody, where addresses are not counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client(pub(crate) Option<IpAddr>);
+
 /// What answers: the table, and the page behind it.
 struct Api {
     gateway: Arc<Gateway>,
@@ -236,6 +241,7 @@ impl Api {
         query: String,
         headers: HeaderMap,
         body: Bytes,
+        client: Client,
     ) -> Response {
         let path = path.as_str();
         let mut at_path: Vec<_> =
@@ -247,7 +253,7 @@ impl Api {
         let wanted = if method == Method::HEAD { &Method::GET } else { &method };
         for (route, places) in at_path {
             if route.method == *wanted {
-                return self.serve(route, places, query, headers, body).await;
+                return self.serve(route, places, query, headers, body, client).await;
             }
             allowed.push(route.method.as_str());
         }
@@ -275,6 +281,7 @@ impl Api {
         query: String,
         headers: HeaderMap,
         body: Bytes,
+        client: Client,
     ) -> Response {
         let caller = Arc::new(AtomicU64::new(0));
         let call = Call {
@@ -285,6 +292,7 @@ impl Api {
             query,
             places,
             caller: Arc::clone(&caller),
+            client,
         };
         let response = (route.handler)(call).await.unwrap_or_else(Failure::into_response);
         let status = response.status().as_u16();
@@ -312,8 +320,9 @@ pub(crate) fn routes(gateway: Arc<Gateway>, origins: Arc<OriginPolicy>) -> Boxed
         .and(query())
         .and(warp::header::headers_cloned())
         .and(warp::body::bytes())
-        .then(|api: Arc<Api>, method, path, query, headers, body| async move {
-            api.answer(method, path, query, headers, body).await
+        .and(warp::ext::get())
+        .then(|api: Arc<Api>, method, path, query, headers, body, client| async move {
+            api.answer(method, path, query, headers, body, client).await
         })
         .recover(|_| async { Ok::<_, Infallible>(problem::nothing_here().into_response()) })
         .unify()

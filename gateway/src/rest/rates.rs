@@ -1,6 +1,9 @@
-//! How often one user may call: as on a socket, so that nobody gains by going round it. Per gateway.
+//! How often one user may call, as on a socket, so that nobody gains by going round it; and how often one address may ask for what
+//! costs before anybody knows who asks. Per gateway.
 
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -10,28 +13,59 @@ use quorate_proto::limits::SessionLimits;
 
 use crate::session::rates::{Bucket, Rate};
 
-/// Buckets in all, some 5 MiB; beyond it those that hold nothing are forgotten.
+/// Buckets of one kind, some 5 MiB; beyond it those that hold nothing are forgotten.
 const BUCKETS_MAX: usize = 64 * 1_024;
 /// What a caller is told to wait when every bucket holds something, ms.
 const FULL_RETRY_MS: u64 = 1_000;
+/// Window of the rate of an address, ms.
+const ADDRESS_WINDOW_MS: u64 = 60_000;
+
+/// A bucket for each of whatever is counted.
+#[derive(Debug)]
+struct Buckets<K> {
+    held: Mutex<HashMap<K, Bucket>>,
+    start: Instant,
+}
+
+impl<K: Hash + Eq> Buckets<K> {
+    fn new() -> Self {
+        Self { held: Mutex::default(), start: Instant::now() }
+    }
+
+    fn take(&self, key: K, rate: Option<Rate>, what: &str) -> Result<(), WireError> {
+        let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.take_at(key, rate, what, now_ms)
+    }
+
+    fn take_at(&self, key: K, rate: Option<Rate>, what: &str, now_ms: u64) -> Result<(), WireError> {
+        let Some(rate) = rate else { return Ok(()) };
+        let limited = |retry_ms| WireError::new(ErrorCode::RateLimited, what).retry_after(retry_ms);
+        let mut held = self.held.lock().expect("no holder of this lock panics");
+        if held.len() >= BUCKETS_MAX && !held.contains_key(&key) {
+            held.retain(|_, bucket| !bucket.is_empty(now_ms));
+            if held.len() >= BUCKETS_MAX {
+                return Err(limited(FULL_RETRY_MS));
+            }
+        }
+        held.entry(key).or_default().take(rate, now_ms).map_err(limited)
+    }
+}
 
 /// The buckets of every caller: one for all calls, one for each conversation written to.
 #[derive(Debug)]
 pub struct Calls {
-    buckets: Mutex<HashMap<(UserId, Option<ConversationId>), Bucket>>,
+    buckets: Buckets<(UserId, Option<ConversationId>)>,
     calls: Option<Rate>,
     sends: Option<Rate>,
-    start: Instant,
 }
 
 impl Calls {
     /// Nobody yet.
     pub fn new(limits: &SessionLimits) -> Self {
         Self {
-            buckets: Mutex::default(),
+            buckets: Buckets::new(),
             calls: Rate::per_second(limits.frames_per_second, limits.frames_burst),
             sends: Rate::per_window(limits.sends_per_window_max, limits.sends_window_ms),
-            start: Instant::now(),
         }
     }
 
@@ -40,7 +74,7 @@ impl Calls {
     /// # Errors
     /// `rate_limited`, with the time to wait.
     pub fn admit_call(&self, user: UserId) -> Result<(), WireError> {
-        self.take((user, None), self.calls, "too many calls")
+        self.buckets.take((user, None), self.calls, "too many calls")
     }
 
     /// One more text of a user in a conversation.
@@ -48,26 +82,30 @@ impl Calls {
     /// # Errors
     /// As [`Self::admit_call`].
     pub fn admit_send(&self, user: UserId, conversation: ConversationId) -> Result<(), WireError> {
-        self.take((user, Some(conversation)), self.sends, "too many messages")
+        self.buckets.take((user, Some(conversation)), self.sends, "too many messages")
+    }
+}
+
+/// Sign-ups, sign-ins, refreshes and changes of a password by address: beside the replicas' counters, which know accounts and no
+/// addresses.
+#[derive(Debug)]
+pub struct Addresses {
+    buckets: Buckets<IpAddr>,
+    rate: Option<Rate>,
+}
+
+impl Addresses {
+    /// So many a minute, all of them at once if need be; 0 for no limit.
+    pub fn new(per_minute: u32) -> Self {
+        Self { buckets: Buckets::new(), rate: Rate::per_window(per_minute, ADDRESS_WINDOW_MS) }
     }
 
-    fn take(
-        &self,
-        key: (UserId, Option<ConversationId>),
-        rate: Option<Rate>,
-        what: &str,
-    ) -> Result<(), WireError> {
-        let Some(rate) = rate else { return Ok(()) };
-        let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let limited = |retry_ms| WireError::new(ErrorCode::RateLimited, what).retry_after(retry_ms);
-        let mut buckets = self.buckets.lock().expect("no holder of this lock panics");
-        if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&key) {
-            buckets.retain(|_, bucket| !bucket.is_empty(now_ms));
-            if buckets.len() >= BUCKETS_MAX {
-                return Err(limited(FULL_RETRY_MS));
-            }
-        }
-        buckets.entry(key).or_default().take(rate, now_ms).map_err(limited)
+    /// One more from an address, which stands for its network.
+    ///
+    /// # Errors
+    /// `rate_limited`, with the time to wait.
+    pub fn admit(&self, address: IpAddr) -> Result<(), WireError> {
+        self.buckets.take(address, self.rate, "too many attempts from your address: try again later")
     }
 }
 
@@ -90,5 +128,38 @@ mod tests {
             (calls.admit_send(1, 8), calls.admit_send(2, 7), calls.admit_call(1)),
             (Ok(()), Ok(()), Ok(()))
         );
+    }
+
+    #[test]
+    fn an_address_has_its_tries_and_they_come_back_with_time() {
+        let (one, two) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let addresses = Addresses::new(6);
+        let admit = |address, now_ms| addresses.buckets.take_at(address, addresses.rate, "later", now_ms);
+        for _ in 0..6 {
+            assert_eq!(admit(one, 0), Ok(()));
+        }
+        let refused = admit(one, 0).unwrap_err();
+        assert_eq!((refused.code, refused.retry_ms), (ErrorCode::RateLimited, Some(10_000)));
+        assert_eq!(admit(two, 0), Ok(()), "another's are another's");
+        assert_eq!(admit(one, 10_000), Ok(()));
+        assert!(admit(one, 10_000).is_err(), "a refused one costs nothing and brings nothing");
+        for _ in 0..1_000 {
+            assert_eq!(Addresses::new(0).admit(one), Ok(()), "no limit");
+        }
+    }
+
+    #[test]
+    fn the_room_for_addresses_is_bounded_and_given_back() {
+        let addresses = Addresses::new(1);
+        let admit = |address: u32, now_ms| {
+            addresses.buckets.take_at(IpAddr::from(address.to_be_bytes()), addresses.rate, "later", now_ms)
+        };
+        for number in 0..BUCKETS_MAX as u32 {
+            assert_eq!(admit(number, 0), Ok(()));
+        }
+        assert_eq!(admit(u32::MAX, 0).unwrap_err().retry_ms, Some(FULL_RETRY_MS), "no room, so no");
+        assert_eq!(addresses.buckets.held.lock().unwrap().len(), BUCKETS_MAX);
+        assert_eq!(admit(u32::MAX, ADDRESS_WINDOW_MS), Ok(()), "the old ones are forgotten");
+        assert_eq!(addresses.buckets.held.lock().unwrap().len(), 1);
     }
 }

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 use warp::reply::Response;
 
+use super::Client;
 use super::problem::Failure;
 use crate::auth::{Identity, TokenError};
 use crate::clock;
@@ -36,6 +37,8 @@ pub(super) struct Call {
     pub(super) places: Vec<String>,
     /// Whose call it turned out to be, for the log; 0 while that is not known.
     pub(super) caller: Arc<AtomicU64>,
+    /// Where it comes from.
+    pub(super) client: Client,
 }
 
 pub(super) type Answer = Result<Response, Failure>;
@@ -215,6 +218,15 @@ impl Call {
         }
     }
 
+    /// The same for what a cookie opens: browsers always say where such a call comes from, so who does not is refused.
+    pub(super) fn check_cookie_origin(&self) -> Result<(), Failure> {
+        if self.headers.contains_key(ORIGIN) {
+            return self.check_origin();
+        }
+        let message = "send Origin with a cookie: the address that the page was opened at";
+        Err(WireError::new(ErrorCode::Forbidden, message).into())
+    }
+
     /// The body, which says of itself that it is JSON: no plain form can.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         let is_json = self.header(CONTENT_TYPE).is_some_and(|value| {
@@ -259,6 +271,12 @@ impl Call {
                 })
             }
         }
+    }
+
+    /// One more call that costs a password's hash or an entry in the log, by whoever it is.
+    pub(super) fn admit_address(&self) -> Result<(), Failure> {
+        let Client(Some(address)) = self.client else { return Ok(()) };
+        Ok(self.gateway.addresses.admit(address)?)
     }
 
     /// Who calls, by her token, if she does not call too often.

@@ -31,6 +31,7 @@ pub(super) async fn end_others(call: Call) -> Answer {
 
 pub(super) async fn set_password(call: Call) -> Answer {
     call.check_origin()?;
+    call.admit_address()?;
     let identity = call.identity().await?;
     call.gateway.accounts.set_password(&identity, call.json()?, call.idempotency_key()?).await?;
     Ok(nothing())

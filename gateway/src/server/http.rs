@@ -23,7 +23,7 @@ use super::strangers::{Stranger, Strangers};
 use super::upgrade::{self, Refused, Socket};
 use crate::context::Gateway;
 use crate::metrics::Metrics;
-use crate::rest::{self, Served};
+use crate::rest::{self, Client, Served};
 
 /// Bytes of a request's line and header.
 pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
@@ -112,7 +112,7 @@ impl Routes {
         } else {
             match Socket::at(request.uri().path(), &self.gateway.config) {
                 Some(socket) => self.socket(socket, request, peer, stranger, tasks),
-                None => self.rest(request).await,
+                None => self.rest(request, peer).await,
             }
         };
         for (name, value) in SECURITY_HEADERS {
@@ -163,7 +163,7 @@ impl Routes {
         response
     }
 
-    async fn rest(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+    async fn rest(&self, request: Request<Incoming>, peer: IpAddr) -> Response<AnswerBody> {
         let (parts, body) = request.into_parts();
         let too_large = || {
             let message = format!("a body has at most {BODY_BYTES_MAX} bytes");
@@ -186,7 +186,9 @@ impl Routes {
                 return closing(problem(StatusCode::REQUEST_TIMEOUT, ErrorCode::Malformed, message));
             }
         };
-        let request = Request::from_parts(parts, Full::new(bytes));
+        let client = Client(self.strangers.counted(peer, &parts.headers));
+        let mut request = Request::from_parts(parts, Full::new(bytes));
+        request.extensions_mut().insert(client);
         // Rejections are answers already.
         let Ok(response) = warp::service(self.rest.clone()).call(request).await;
         response.map(|body| body.map_err(Into::into).boxed())

@@ -74,6 +74,12 @@ impl Strangers {
         named.and_then(|value| address(value.rsplit(',').next()?.trim())).unwrap_or(peer)
     }
 
+    /// The address by which such a request is counted; `None` for what comes from a balancer's own machine.
+    pub fn counted(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        let client = self.client(peer, headers);
+        (!self.trusts(client)).then(|| network(client))
+    }
+
     fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted.contains(&peer.to_canonical())
     }
@@ -166,6 +172,11 @@ mod tests {
         assert_eq!(strangers.client(balancer, &forwarded("nonsense")), balancer);
         assert_eq!(strangers.client(balancer, &forwarded("192.0.2.1:4711")), ip("192.0.2.1"));
         assert_eq!(strangers.client(balancer, &forwarded("[2001:db8::1]:4711")), ip("2001:db8::1"));
+        assert_eq!(strangers.counted(balancer, &headers), Some(ip("192.0.2.1")));
+        assert_eq!(strangers.counted(balancer, &forwarded("2001:db8::1:2:3:4")), Some(ip("2001:db8::")));
+        assert_eq!(strangers.counted(other, &forwarded("127.0.0.1")), Some(other));
+        assert_eq!(strangers.counted(balancer, &HeaderMap::new()), None, "a balancer stands for many");
+        assert_eq!(strangers.counted(balancer, &forwarded("127.0.0.1")), None, "its own machine");
         let _first = strangers.forwarded(balancer, &headers).unwrap().unwrap();
         assert_eq!(strangers.forwarded(balancer, &headers).unwrap_err(), TooMany);
         assert!(strangers.forwarded(balancer, &HeaderMap::new()).unwrap().is_none());

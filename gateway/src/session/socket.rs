@@ -503,7 +503,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(())
             }
             Done::Renewed(id, result) => {
-                let ends = result.map(|fresh| fresh.ends_ms);
+                let ends = result.map(|fresh| {
+                    let ends_ms = fresh.ends_ms;
+                    // All of it: the token before may have been one that only reads.
+                    if let Some(live) = &mut self.live {
+                        live.identity = fresh;
+                    }
+                    ends_ms
+                });
                 let effect = self.protocol.renewed(id, ends);
                 self.effect(effect)
             }
@@ -687,3 +694,7 @@ async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
     })
     .await;
 }
+
+#[cfg(test)]
+#[path = "socket_tests.rs"]
+mod tests;

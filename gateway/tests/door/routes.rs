@@ -242,3 +242,45 @@ async fn behind_a_trusted_balancer_the_address_that_it_names_counts() {
     let _own = [gateway.socket().await, gateway.socket().await, gateway.socket().await];
     assert!(gateway.get("/healthz").await.starts_with("HTTP/1.1 200 "));
 }
+
+#[tokio::test]
+async fn an_address_asks_for_accounts_and_sessions_so_often_and_is_told_when_to_come_back() {
+    let gateway = Gateway::start(|config| config.account_calls_per_minute = 3).await;
+    let call = async |method: &str, path: &str, from: &str| {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{from}\
+             content-type: application/json\r\ncontent-length: 0\r\n\r\n",
+            gateway.address
+        );
+        parts(&gateway.http(&request).await)
+    };
+    let calls = [
+        ("POST", "/api/v1/accounts", 400),
+        ("POST", "/api/v1/sessions", 400),
+        ("POST", "/api/v1/sessions/refresh", 401),
+        ("PUT", "/api/v1/password", 401),
+    ];
+    // All four draw on one budget, whichever comes last.
+    for last in 0..calls.len() {
+        let from = format!("x-forwarded-for: 10.0.0.1, 192.0.2.{last}\r\n");
+        for step in 1..=calls.len() {
+            let (method, path, status) = calls[(last + step) % calls.len()];
+            let answer = call(method, path, &from).await;
+            check(path, &answer);
+            if step < calls.len() {
+                assert_eq!(answer.status, status, "{method} {path}: {}", answer.body);
+                continue;
+            }
+            assert_eq!(answer.status, 429, "{method} {path}: {}", answer.body);
+            let wait: u64 = answer.headers["retry-after"].parse().unwrap();
+            assert!((1..=20).contains(&wait), "{wait} s");
+            let problem: Value = serde_json::from_str(&answer.body).unwrap();
+            assert_eq!(problem["error"]["code"], "rate_limited");
+        }
+        // What costs nothing is not counted, and this machine's own calls are not.
+        assert_eq!(call("GET", "/openapi.json", &from).await.status, 200);
+    }
+    for _ in 0..5 {
+        assert_eq!(call("POST", "/api/v1/sessions/refresh", "").await.status, 401);
+    }
+}

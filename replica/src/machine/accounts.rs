@@ -44,7 +44,6 @@ impl<V: View> Step<'_, V> {
         session_id: &Bytes,
         set: &rpc::SetPassword,
     ) -> Decision<outcome::Result> {
-        self.needs_version_3()?;
         check_phc(&set.password_phc)?;
         let Some(mut user) = self.state.user(by)? else {
             return rejected(ErrorCode::NotFound, "there is no such user");
@@ -54,12 +53,12 @@ impl<V: View> Step<'_, V> {
         }
         user.password_phc.clone_from(&set.password_phc);
         self.state.put_user(by, &user);
-        self.forget_attempts(by, session_id)?;
+        let counter = self.counter_of_session(session_id)?;
+        self.forget_attempts(counter);
         self.end_other_sessions(by, session_id)
     }
 
     pub(super) fn offer_admin(&mut self, offer: &rpc::OfferAdmin) -> Decision<outcome::Result> {
-        self.needs_version_3()?;
         if offer.secret_hash.len() != 32 {
             return rejected(ErrorCode::Invalid, "the hash of a secret has 32 bytes");
         }
@@ -73,7 +72,6 @@ impl<V: View> Step<'_, V> {
 
     /// A user who has the secret that an operator was given becomes an admin.
     pub(super) fn claim_admin(&mut self, by: u64, claim: &rpc::ClaimAdmin) -> Decision<outcome::Result> {
-        self.needs_version_3()?;
         let now_ms = self.context.log_time_ms;
         let good = |offer: &AdminOffer| offer.secret_hash == claim.secret_hash && now_ms < offer.ends_ms;
         if !self.state.admin_offer()?.as_ref().is_some_and(good) {
@@ -114,7 +112,6 @@ impl<V: View> Step<'_, V> {
     }
 
     pub(super) fn remove_signing_key(&mut self, remove: &rpc::RemoveSigningKey) -> Decision<outcome::Result> {
-        self.needs_version_3()?;
         let keys = self.state.signing_keys()?;
         let Some(key) = keys.iter().find(|key| key.kid == remove.kid) else {
             return rejected(ErrorCode::NotFound, "there is no signing key of this name");
@@ -135,6 +132,6 @@ fn check_phc(phc: &str) -> Decision<()> {
 }
 
 /// What a gateway names a PHC string by.
-fn phc_mark(phc: &str) -> Bytes {
+pub(super) fn phc_mark(phc: &str) -> Bytes {
     Bytes::copy_from_slice(&blake3::hash(phc.as_bytes()).as_bytes()[..16])
 }

@@ -1,13 +1,15 @@
 //! Attempts to sign in: counted before a password is looked at, so that the limit holds whichever gateway is asked.
 //!
 //! A user has one counter for strangers and one for each device that holds a refresh secret of hers, so that nobody can lock
-//! her out of her own devices. Names that nobody has share a table of bounded size; they are counted alike. The rules here are
-//! the machine's: another number is another machine version.
+//! her out of her own devices. Devices whose session has ended share one: whoever once knew the password can have collected any
+//! number of them. Names that nobody has share a table of bounded size; they are counted alike. The rules here are the machine's:
+//! another number is another machine version.
 
 use bytes::Bytes;
 use quorate_proto::rpc::{self, Command, outcome};
 
 use super::records::{Attempts, Session};
+use super::sessions::ended;
 use super::{Decision, Step, Tables as _};
 use crate::store::{Key, Space, StoreError, View};
 
@@ -22,13 +24,30 @@ const KEPT_MS: u64 = 24 * 3_600 * 1_000;
 /// Old counters looked for after each attempt, beside its own: more than one attempt adds.
 const SWEPT: usize = 4;
 
-/// The counter of somebody, or of a name that nobody has: its key's first two bytes, so at most 65,536.
-fn counter(user_id: u64, name_key: &[u8]) -> Key {
+/// A session that has ended tells a device for this much log time: the life of the cookie that shows it.
+const DEVICE_KEPT_MS: u64 = 30 * 24 * 3_600 * 1_000;
+
+/// Where attempts are counted.
+#[derive(Debug)]
+pub(super) enum Counter {
+    /// Of a device, in the session that it holds a secret of.
+    Session([u8; 16], Box<Session>),
+    /// Of all others.
+    At(Key),
+}
+
+/// The counter of strangers who try somebody, or a name that nobody has: that key's first two bytes, so at most 65,536.
+fn of_strangers(user_id: u64, name_key: &[u8]) -> Key {
     match (user_id, name_key) {
         (0, [high, low, ..]) => Key::two(Space::Attempts, 1, u64::from(u16::from_be_bytes([*high, *low]))),
         (0, _) => Key::two(Space::Attempts, 1, 0),
         (user_id, _) => Key::two(Space::Attempts, 0, user_id),
     }
+}
+
+/// The counter of devices that were signed in once.
+fn of_former_devices(user_id: u64) -> Key {
+    Key::two(Space::Attempts, 2, user_id)
 }
 
 /// How long the next attempt must wait after so many.
@@ -57,20 +76,18 @@ impl<V: View> Step<'_, V> {
         command: &Command,
         asked: &rpc::CountAttempt,
     ) -> Decision<outcome::Result> {
-        self.needs_version_3()?;
         let (now_ms, command_id) = (self.context.log_time_ms, &command.command_id);
-        let device = if command.user_id == 0 {
-            self.known_device(asked)?
+        let counter = if command.user_id == 0 {
+            let known = (&asked.known_session_id, &asked.known_family_hash);
+            self.counter_of(asked.user_id, &asked.name_key, known)?
         } else {
             // Somebody who is signed in and wants another password.
             self.check_session(command)?;
-            let id = command.session_id.as_ref().try_into().ok();
-            id.zip(self.state.session(&command.session_id)?)
+            self.counter_of_session(&command.session_id)?
         };
-        let key = counter(asked.user_id, &asked.name_key);
-        let found = match &device {
-            Some((_, session)) => session.attempts.clone(),
-            None => self.state.attempts(&key)?,
+        let found = match &counter {
+            Counter::Session(_, session) => session.attempts.clone(),
+            Counter::At(key) => self.state.attempts(key)?,
         };
         let mut attempts = found.filter(|attempts| !attempts.is_old(now_ms)).unwrap_or_default();
         // Applied twice, for its first outcome was lost.
@@ -86,11 +103,11 @@ impl<V: View> Step<'_, V> {
             last_ms: now_ms,
             command_id: command_id.clone(),
         };
-        match device {
-            Some((id, session)) => {
-                self.state.put_session(&id, &Session { attempts: Some(attempts), ..session });
+        match counter {
+            Counter::Session(id, session) => {
+                self.state.put_session(&id, &Session { attempts: Some(attempts), ..*session });
             }
-            None => {
+            Counter::At(key) => {
                 self.state.put_attempts(key, &attempts);
                 self.forget_old_attempts(&key)?;
             }
@@ -98,15 +115,37 @@ impl<V: View> Step<'_, V> {
         Ok(outcome::Result::Attempt(rpc::SignInAttempt { wait_ms: 0 }))
     }
 
-    /// The session that the device holds a secret of, if it is that user's.
-    fn known_device(&self, asked: &rpc::CountAttempt) -> Result<Option<([u8; 16], Session)>, StoreError> {
-        let Ok(id) = asked.known_session_id.as_ref().try_into() else { return Ok(None) };
-        let found = self.state.session(&asked.known_session_id)?.filter(|session| {
-            session.user_id == asked.user_id
+    /// The counter of an attempt at a user's password, or at a name that nobody has, by whoever shows an earlier session's id and
+    /// the hash of its family.
+    pub(super) fn counter_of(
+        &self,
+        user_id: u64,
+        name_key: &[u8],
+        (known_session_id, known_family_hash): (&Bytes, &Bytes),
+    ) -> Result<Counter, StoreError> {
+        let strangers = Counter::At(of_strangers(user_id, name_key));
+        let Ok(id) = known_session_id.as_ref().try_into() else { return Ok(strangers) };
+        let known = self.state.session(known_session_id)?.filter(|session| {
+            session.user_id == user_id
                 && !session.family_hash.is_empty()
-                && session.family_hash == asked.known_family_hash
+                && session.family_hash == *known_family_hash
         });
-        Ok(found.map(|session| (id, session)))
+        Ok(match known {
+            Some(session) if session.ended_ms == 0 => Counter::Session(id, Box::new(session)),
+            Some(session) if self.context.log_time_ms < session.ended_ms.saturating_add(DEVICE_KEPT_MS) => {
+                Counter::At(of_former_devices(user_id))
+            }
+            _ => strangers,
+        })
+    }
+
+    /// The counter of a session whose token was shown.
+    pub(super) fn counter_of_session(&self, session_id: &Bytes) -> Decision<Counter> {
+        let id = session_id.as_ref().try_into().ok();
+        match id.zip(self.state.session(session_id)?) {
+            Some((id, session)) => Ok(Counter::Session(id, Box::new(session))),
+            None => ended(),
+        }
     }
 
     /// The counters that come after this one: names are spread at random, so all are looked at in the long run.
@@ -121,25 +160,14 @@ impl<V: View> Step<'_, V> {
     }
 
     /// Somebody knew the password: the counter under which her attempt stood begins anew, and no other.
-    pub(super) fn forget_attempts(
-        &mut self,
-        user_id: u64,
-        known_session_id: &Bytes,
-    ) -> Result<(), StoreError> {
-        if let Ok(id) = known_session_id.as_ref().try_into()
-            && let Some(session) = self.state.session(known_session_id)?
-            && session.user_id == user_id
-        {
-            if session.attempts.is_some() {
-                self.state.put_session(id, &Session { attempts: None, ..session });
+    pub(super) fn forget_attempts(&mut self, counter: Counter) {
+        match counter {
+            Counter::Session(id, session) if session.attempts.is_some() => {
+                self.state.put_session(&id, &Session { attempts: None, ..*session });
             }
-            return Ok(());
+            Counter::Session(..) => {}
+            Counter::At(key) => self.state.delete(key),
         }
-        let key = counter(user_id, &[]);
-        if self.state.attempts(&key)?.is_some() {
-            self.state.delete(key);
-        }
-        Ok(())
     }
 }
 

@@ -28,6 +28,8 @@ fn fingerprint(command: &Command) -> Bytes {
             // Also: an older program does not see these.
             create.family_hash = Bytes::new();
             create.known_session_id = Bytes::new();
+            create.known_family_hash = Bytes::new();
+            create.password_mark = Bytes::new();
         }
         Some(Action::SetPassword(set)) => set.password_phc.clear(),
         _ => {}

@@ -10,7 +10,7 @@ use super::{Decision, Refusal, Step, Tables as _, rejected};
 use crate::store::View;
 
 /// The machine version from which on messages are edited.
-const SINCE_VERSION: u32 = 2;
+pub(super) const SINCE_VERSION: u32 = 2;
 
 impl<V: View> Step<'_, V> {
     pub(super) fn edit(&mut self, by: u64, edit: &rpc::Edit) -> Decision<outcome::Result> {

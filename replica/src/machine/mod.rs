@@ -100,6 +100,13 @@ struct Step<'a, V> {
 /// # Errors
 /// Only when the view's disk fails.
 pub fn apply<V: View>(view: &V, context: Context, command: &Command) -> Result<Applied, StoreError> {
+    let nameless;
+    let command = if is_read_by_all(command, context.machine_version) {
+        command
+    } else {
+        nameless = Command { action: None, ..command.clone() };
+        &nameless
+    };
     let mut step = Step::begin(view, context)?;
     let outcome = match step.known_outcome(command)? {
         Some(outcome) => outcome,
@@ -242,6 +249,40 @@ impl<V: View> Step<'_, V> {
     }
 }
 
+/// The machine version from which on every replica knows what a command asks for. A leader proposes it from then on only:
+/// programs of the version before read a command without an action, and those of the version after must not do more.
+pub fn needed_version(action: &Action) -> u32 {
+    match action {
+        Action::CreateUser(_)
+        | Action::CreateSession(_)
+        | Action::EndSession(_)
+        | Action::CreateDirect(_)
+        | Action::CreateGroup(_)
+        | Action::AddMember(_)
+        | Action::RemoveMember(_)
+        | Action::Send(_)
+        | Action::MarkRead(_)
+        | Action::AddSigningKey(_)
+        | Action::SetMachineVersion(_) => 1,
+        Action::Edit(_) => edits::SINCE_VERSION,
+        Action::CountAttempt(_)
+        | Action::EndOtherSessions(_)
+        | Action::SetPassword(_)
+        | Action::RefreshSession(_)
+        | Action::RemoveSigningKey(_)
+        | Action::OfferAdmin(_)
+        | Action::ClaimAdmin(_) => VERSION_ACCOUNTS,
+    }
+}
+
+/// Whether all programs that apply by this machine version read the action. One that only the newer of them read is applied as
+/// the older ones do: as none, from the first look at the command on, or their states and outcomes would differ. Edits are the
+/// exception: programs of version 2 refuse them under version 1 in words of their own.
+fn is_read_by_all(command: &Command, machine_version: u32) -> bool {
+    let needed = command.action.as_ref().map_or(1, needed_version);
+    needed <= machine_version || needed < VERSION_ACCOUNTS
+}
+
 /// Whether only a leader may propose this, never a gateway.
 pub fn is_internal(command: &Command) -> bool {
     use Action::{AddSigningKey, OfferAdmin, RemoveSigningKey, SetMachineVersion};
@@ -257,5 +298,7 @@ fn done() -> outcome::Result {
 
 #[cfg(test)]
 mod account_tests;
+#[cfg(test)]
+mod authorization_tests;
 #[cfg(test)]
 mod tests;

@@ -124,6 +124,12 @@ pub struct Session {
     /// Attempts to sign in again with this device.
     #[prost(message, optional, tag = "10")]
     pub attempts: Option<Attempts>,
+    /// BLAKE3 of the refresh secret before the previous one; empty before the second refresh.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub older_hash: Bytes,
+    /// Log time when that one was replaced, ms.
+    #[prost(uint64, tag = "12")]
+    pub older_replaced_ms: u64,
 }
 
 /// A conversation.

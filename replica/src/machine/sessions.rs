@@ -1,15 +1,17 @@
 //! Sessions: begun, refreshed, ended.
 //!
 //! A refresh secret is replaced with each refresh. The one before stays good for a minute, for two windows refresh at once and
-//! answers get lost; it brings the same successor. An older one means that somebody has a copy: that ends the session.
+//! answers get lost; it brings the same successor. The one before that brings nothing, and for a minute no harm: a request that
+//! was held up may come last. Any older one means that somebody has a copy: that ends the session.
 
 use bytes::Bytes;
 use quorate_proto::error::ErrorCode;
 use quorate_proto::limits::{PREVIOUS_SECRET_MS, SESSIONS_PER_USER_MAX};
 use quorate_proto::rpc::{self, Command, outcome};
 
+use super::accounts::phc_mark;
 use super::records::{EventKind, Session};
-use super::{Decision, Refusal, Step, Tables as _, VERSION_ACCOUNTS, done, rejected};
+use super::{Decision, Step, Tables as _, VERSION_ACCOUNTS, done, rejected};
 use crate::store::{StoreError, View};
 
 /// Longest name of a device kept.
@@ -17,7 +19,7 @@ const DEVICE_CHARS_MAX: usize = 80;
 /// Bytes of a BLAKE3 hash, and of a salt.
 const HASH_BYTES: usize = 32;
 
-fn ended<T>() -> Decision<T> {
+pub(super) fn ended<T>() -> Decision<T> {
     rejected(ErrorCode::Unauthenticated, "this session has ended: sign in again")
 }
 
@@ -33,9 +35,9 @@ impl<V: View> Step<'_, V> {
         if create.refresh_hash.len() != HASH_BYTES {
             return rejected(ErrorCode::Invalid, "a refresh hash has 32 bytes");
         }
-        if self.state.user(create.user_id)?.is_none() {
+        let Some(user) = self.state.user(create.user_id)? else {
             return rejected(ErrorCode::NotFound, "there is no such user");
-        }
+        };
         if self.state.session(&create.session_id)?.is_some() {
             return rejected(ErrorCode::IdConflict, "this session id is taken");
         }
@@ -50,10 +52,19 @@ impl<V: View> Step<'_, V> {
             if !matches!(create.family_hash.len(), 0 | HASH_BYTES) {
                 return rejected(ErrorCode::Invalid, "a family hash has 32 bytes");
             }
+            // Between the look at the password and this entry somebody may have set another, to shut out who knows the old one.
+            if !create.password_mark.is_empty() && create.password_mark != phc_mark(&user.password_phc) {
+                return rejected(
+                    ErrorCode::Unauthenticated,
+                    "the password was changed meanwhile: sign in again",
+                );
+            }
             session.family_hash = create.family_hash.clone();
+            let known = (&create.known_session_id, &create.known_family_hash);
+            let counter = self.counter_of(create.user_id, &[], known)?;
+            self.forget_attempts(counter);
             self.make_room(create.user_id)?;
             self.state.put_session_of(create.user_id, id);
-            self.forget_attempts(create.user_id, &create.known_session_id)?;
         }
         self.state.put_session(id, &session);
         Ok(done())
@@ -93,7 +104,6 @@ impl<V: View> Step<'_, V> {
 
     /// Ends every session of a user but this one.
     pub(super) fn end_other_sessions(&mut self, by: u64, own: &Bytes) -> Decision<outcome::Result> {
-        self.needs_version_3()?;
         for (id, session) in self.state.sessions_of(by, usize::MAX)? {
             if id != own.as_ref() {
                 self.end(&id, session)?;
@@ -103,7 +113,6 @@ impl<V: View> Step<'_, V> {
     }
 
     pub(super) fn refresh_session(&mut self, asked: &rpc::RefreshSession) -> Decision<outcome::Result> {
-        self.needs_version_3()?;
         let parts = [&asked.family_hash, &asked.refresh_hash, &asked.salt, &asked.next_hash];
         let (true, Ok(id)) =
             (parts.iter().all(|part| part.len() == HASH_BYTES), asked.session_id.as_ref().try_into())
@@ -119,6 +128,8 @@ impl<V: View> Step<'_, V> {
         // A session that is older than this rule takes the family of its first refresh.
         let of_family = session.family_hash == asked.family_hash;
         if session.refresh_hash == asked.refresh_hash && (of_family || session.family_hash.is_empty()) {
+            session.older_replaced_ms = session.refreshed_ms;
+            session.older_hash = session.previous_hash;
             session.previous_hash = std::mem::replace(&mut session.refresh_hash, asked.next_hash.clone());
             session.family_hash = asked.family_hash.clone();
             session.salt = asked.salt.clone();
@@ -134,6 +145,12 @@ impl<V: View> Step<'_, V> {
             && now_ms <= session.refreshed_ms.saturating_add(PREVIOUS_SECRET_MS)
         {
             return refreshed(session.salt, false);
+        }
+        // It waited for a leader while another window went on twice: the browser has the newest by now.
+        if session.older_hash == asked.refresh_hash
+            && now_ms <= session.older_replaced_ms.saturating_add(PREVIOUS_SECRET_MS)
+        {
+            return rejected(ErrorCode::Unavailable, "another window has refreshed meanwhile: try again");
         }
         self.end(id, session)?;
         refreshed(Bytes::new(), true)
@@ -155,15 +172,5 @@ impl<V: View> Step<'_, V> {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn needs_version_3(&self) -> Result<(), Refusal> {
-        if self.context.machine_version >= VERSION_ACCOUNTS {
-            return Ok(());
-        }
-        rejected(
-            ErrorCode::Unsupported,
-            "this cluster does not know that command yet: not all of its replicas are upgraded",
-        )
     }
 }

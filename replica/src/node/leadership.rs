@@ -121,6 +121,16 @@ impl Node {
         Some((id, address.unwrap_or_default()))
     }
 
+    /// The machine version by which what this leader proposes now is applied at the least. `None` before it has applied an entry
+    /// of its own term: one of those before may have raised the version.
+    pub fn proposes_by(&self) -> Option<u32> {
+        let term = self.raft.metrics().borrow_watched().vote.leader_id.term;
+        let state = self.store.read();
+        let applied = state.applied();
+        let is_own = |id: &rpc::LogId| id.term == term && id.node_id == self.id;
+        applied.log_id.as_ref().is_some_and(is_own).then(|| applied.machine_version.max(1))
+    }
+
     /// Milliseconds since this replica last heard from a leader, or, if it leads, since a quorum last answered it.
     pub fn leader_contact_ms(&self) -> u64 {
         if self.is_leader() {

@@ -97,11 +97,9 @@ impl Submits {
             node.metrics().refused_overloaded(items.len());
             return self.refuse(items.iter().map(|item| item.request_id), failure::Kind::Overloaded).await;
         }
-        let (good, bad): (Vec<_>, Vec<_>) = items
-            .into_iter()
-            .partition(|item| item.command.len() <= COMMAND_BYTES_MAX && is_command(&item.command));
-        if !bad.is_empty() {
-            self.refuse(bad.iter().map(|item| item.request_id), failure::Kind::Malformed).await;
+        let (good, refused) = sort(items, || node.proposes_by());
+        for (request_id, kind) in refused {
+            self.refuse(std::iter::once(request_id), kind).await;
         }
         let mut spans = Vec::new();
         let (ids, commands): (Vec<u64>, Vec<Submitted>) = good
@@ -141,10 +139,35 @@ impl Submits {
     }
 }
 
-fn is_command(bytes: &Bytes) -> bool {
-    // Some commands are the leader's own: a gateway cannot ask for them.
-    Command::decode(bytes.clone())
-        .is_ok_and(|command| command.action.is_some() && !machine::is_internal(&command))
+/// The machine version that a gateway's command needs; `None` when it is no command, or one that is the leader's own.
+fn needed_version(bytes: &Bytes) -> Option<u32> {
+    if bytes.len() > COMMAND_BYTES_MAX {
+        return None;
+    }
+    let command = Command::decode(bytes.clone()).ok().filter(|command| !machine::is_internal(command))?;
+    command.action.as_ref().map(machine::needed_version)
+}
+
+/// What can be proposed by a machine version, and what cannot and why. A leader that does not know yet by which version it
+/// proposes does not know either whether a command is too new: whoever sent it asks again, and is not told that it never was.
+fn sort(
+    items: Vec<SubmitItem>,
+    proposes_by: impl FnOnce() -> Option<u32>,
+) -> (Vec<SubmitItem>, Vec<(u64, failure::Kind)>) {
+    let needed: Vec<Option<u32>> = items.iter().map(|item| needed_version(&item.command)).collect();
+    // Nearly all commands are as old as the first version: nothing is looked up for them.
+    let is_any_new = needed.iter().flatten().any(|needed| *needed > 1);
+    let version = if is_any_new { proposes_by() } else { Some(1) };
+    let (mut good, mut refused) = (Vec::with_capacity(items.len()), Vec::new());
+    for (item, needed) in items.into_iter().zip(needed) {
+        match (needed, version) {
+            (Some(1), _) => good.push(item),
+            (Some(needed), Some(version)) if needed <= version => good.push(item),
+            (Some(_), None) => refused.push((item.request_id, failure::Kind::NotLeader)),
+            (None, _) | (Some(_), Some(_)) => refused.push((item.request_id, failure::Kind::Malformed)),
+        }
+    }
+    (good, refused)
 }
 
 fn kind_of(error: &ProposeError) -> failure::Kind {
@@ -275,5 +298,50 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.metrics().feeds(-1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_proto::rpc::command::Action;
+    use quorate_proto::rpc::{CountAttempt, Edit, OfferAdmin, Send};
+
+    use super::*;
+
+    #[test]
+    fn a_leader_proposes_nothing_that_a_replica_of_its_machine_version_may_not_know() {
+        let of = |action| Command { action, ..Command::default() }.encode_to_vec();
+        let commands = [
+            of(Some(Action::Send(Send::default()))),
+            of(Some(Action::Edit(Edit::default()))),
+            of(Some(Action::CountAttempt(CountAttempt::default()))),
+            of(Some(Action::OfferAdmin(OfferAdmin::default()))),
+            of(None),
+            vec![0xff],
+            vec![0; COMMAND_BYTES_MAX + 1],
+        ];
+        let items = || {
+            let item = |(at, command): (usize, &Vec<u8>)| SubmitItem {
+                request_id: at as u64,
+                command: Bytes::from(command.clone()),
+                ..SubmitItem::default()
+            };
+            commands.iter().enumerate().map(item).collect::<Vec<_>>()
+        };
+        let good = |version| {
+            let (good, refused) = sort(items(), || version);
+            assert_eq!(good.len() + refused.len(), commands.len());
+            (good.iter().map(|item| item.request_id).collect::<Vec<_>>(), refused)
+        };
+        let malformed = |from: u64| (from..7).map(|id| (id, failure::Kind::Malformed)).collect::<Vec<_>>();
+        assert_eq!(good(Some(1)), (vec![0], malformed(1)));
+        assert_eq!(good(Some(2)), (vec![0, 1], malformed(2)));
+        assert_eq!(good(Some(3)), (vec![0, 1, 2], malformed(3)), "an offer is the leader's own");
+        let (sure, refused) = good(None);
+        assert_eq!(sure, [0]);
+        assert_eq!(refused[..2], [(1, failure::Kind::NotLeader), (2, failure::Kind::NotLeader)]);
+        assert_eq!(refused[2..], malformed(3), "what is no command is none at any time");
+        let (all, _) = sort(vec![items().remove(0)], || panic!("not looked up"));
+        assert_eq!(all.len(), 1);
     }
 }

@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::machine::VERSION_ACCOUNTS;
 use crate::node::{ChangeError, Node, ProposeError};
 use crate::store::{SnapshotFile, backup};
 
@@ -79,6 +80,11 @@ impl OperatorService {
     }
 
     async fn offer(&self, only_first: bool) -> Result<Offered, Status> {
+        if self.node.leads() && self.node.proposes_by().is_none_or(|version| version < VERSION_ACCOUNTS) {
+            return Ok(Offered::Unknown(
+                "not all replicas are upgraded, or the leader has just begun".to_owned(),
+            ));
+        }
         let mut secret = [0; 32];
         let mut command_id = [0; 16];
         getrandom::fill(&mut secret)

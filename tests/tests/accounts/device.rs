@@ -110,7 +110,8 @@ impl Device {
 
     /// A refresh with the cookie as it was; nothing is taken over.
     pub async fn try_refresh(&self, at: SocketAddr) -> anyhow::Result<Answer> {
-        send(at, Call::new("POST", "/api/v1/sessions/refresh").header("cookie", &self.cookie)).await
+        send(at, from_page(at, Call::new("POST", "/api/v1/sessions/refresh")).header("cookie", &self.cookie))
+            .await
     }
 
     /// A refresh as a browser does it.
@@ -143,6 +144,11 @@ impl Device {
     }
 }
 
+/// As the page calls that this gateway serves: what a cookie opens asks for it.
+fn from_page(at: SocketAddr, call: Call) -> Call {
+    call.header("origin", format!("http://{at}"))
+}
+
 pub async fn try_sign_in(
     at: SocketAddr,
     name: &str,
@@ -154,7 +160,7 @@ pub async fn try_sign_in(
         SignIn { name: name.to_owned(), password: password.to_owned(), device: Some(device.to_owned()) };
     let call = Call::new("POST", "/api/v1/sessions").json(&body);
     let call = match cookie {
-        Some(cookie) => call.header("cookie", cookie),
+        Some(cookie) => from_page(at, call).header("cookie", cookie),
         None => call,
     };
     send(at, call).await

@@ -11,6 +11,7 @@ use quorate_proto::rest::SessionGrant;
 use quorate_tests::client::{Received, Socket};
 use quorate_tests::harness::TestCluster;
 use quorate_tests::load;
+use quorate_tests::scene::states_agree;
 use uuid::Uuid;
 
 use super::device::{Device, closed};
@@ -55,6 +56,10 @@ async fn rotation(test: &TestCluster) -> anyhow::Result<()> {
     let copy = device.clone();
     device.refresh(gateways[0]).await?;
     device.refresh(gateways[1]).await?;
+    // Now it looks like a request that was held up, which ends nothing.
+    let held_up = copy.try_refresh(gateways[2]).await?.expect(503)?;
+    ensure!(held_up.code() == Some(ErrorCode::Unavailable) && held_up.cookie.is_none(), "{held_up:?}");
+    device.refresh(gateways[0]).await?;
     let mut socket = device.connect(gateways[2]).await?;
     copy.try_refresh(gateways[2]).await?.expect(401)?;
     ensure!(closed(&mut socket).await? == 4403, "another close code");
@@ -105,6 +110,8 @@ async fn without_a_majority(test: &TestCluster) -> anyhow::Result<()> {
     let gateways = gateways(test)?;
     let mut device = Device::sign_up(gateways[0], "cleo", PASSWORD).await?;
     let room = load::make_group(gateways[0], "room", &[&device.grant]).await?;
+    // Those that stay must know the room: what they have not applied nobody can tell them.
+    states_agree(test).await?;
     for replica in 1..=3 {
         test.cluster.kill(&Member::Replica(replica)).await?;
     }

@@ -1,13 +1,15 @@
 //! A user's sessions: listed, ended one by one and all at once, on every gateway.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use quorate_proto::rest::ClaimAdmin;
+use quorate_cluster::wait_until;
+use quorate_proto::rest::{ClaimAdmin, SessionInfo};
 use quorate_tests::harness::TestCluster;
 
 use super::device::{Device, closed, try_sign_in};
-use super::start;
+use super::{WAIT, start};
 
 const OLD: &str = "correct horse battery";
 const NEW: &str = "staple and another";
@@ -19,6 +21,16 @@ async fn an_ended_session_is_out_on_every_gateway_within_two_seconds() -> anyhow
     test.finish(result).await
 }
 
+/// Her sessions, once there are so many.
+async fn listed(device: &Device, at: SocketAddr, count: usize) -> anyhow::Result<Vec<SessionInfo>> {
+    let listed = wait_until(&format!("{count} sessions"), WAIT, || async {
+        let listed = device.sessions(at).await.map_err(|error| error.to_string())?;
+        if listed.len() == count { Ok(listed) } else { Err(format!("{listed:?}")) }
+    })
+    .await?;
+    Ok(listed)
+}
+
 async fn sessions(test: &TestCluster) -> anyhow::Result<()> {
     let names = test.cluster.gateways();
     let gateways =
@@ -28,15 +40,16 @@ async fn sessions(test: &TestCluster) -> anyhow::Result<()> {
 
     // One by one.
     let phone = Device::sign_in(gateways[1], "ana", OLD, "phone").await?;
-    let listed = own.sessions(gateways[2]).await?;
+    // The replica that this gateway asks may not know her newest session yet.
+    let both = listed(&own, gateways[2], 2).await?;
     let shown: Vec<_> =
-        listed.iter().map(|each| (each.id.as_str(), each.device.as_str(), each.current)).collect();
+        both.iter().map(|each| (each.id.as_str(), each.device.as_str(), each.current)).collect();
     ensure!(
         shown
             == [(own.grant.session.as_str(), "first", true), (phone.grant.session.as_str(), "phone", false)],
-        "{listed:?}"
+        "{both:?}"
     );
-    ensure!(listed.iter().all(|each| each.created > 0 && each.refreshed >= each.created), "{listed:?}");
+    ensure!(both.iter().all(|each| each.created > 0 && each.refreshed >= each.created), "{both:?}");
     let path = format!("/api/v1/sessions/{}", phone.grant.session);
     stranger.ask(gateways[0], "DELETE", &path).await?.expect(404)?;
     let mut sockets = Vec::new();
@@ -82,12 +95,12 @@ async fn sessions(test: &TestCluster) -> anyhow::Result<()> {
         for (device, _) in &others {
             device.is_out(gateways[0]).await?;
         }
-        ensure!(own.sessions(gateways[1]).await?.len() == 1, "her own stays");
+        listed(&own, gateways[1], 1).await.context("her own stays")?;
     }
     own_socket.request(quorate_proto::frame::Request::Pong { n: 0 }).await.context("her own socket")?;
     try_sign_in(gateways[1], "ana", OLD, "old", None).await?.expect(401)?;
     Device::sign_in(gateways[1], "ana", NEW, "new").await?;
-    ensure!(stranger.sessions(gateways[0]).await?.len() == 1, "nobody else's is ended");
+    listed(&stranger, gateways[0], 1).await.context("nobody else's is ended")?;
 
     // The first admin, by an operator's secret.
     ensure!(!own.grant.admin, "nobody is an admin by chance");

@@ -1,0 +1,137 @@
+//! A whole session over a pipe, before a replica that says what it is told to.
+
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::EncodePrivateKey as _;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use quorate_proto::rpc::{
+    FeedFrame, KeysResult, OpenResult, Progress, PublicKey, ReadRequest, ReadResponse, TopicReady, UserRef,
+    read_request, read_response,
+};
+use quorate_proto::token::{Claims, ISSUER};
+use serde_json::{Value, json};
+use tokio::io::{DuplexStream, duplex};
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tonic::Status;
+use uuid::Uuid;
+
+use super::*;
+use crate::config::Config;
+use crate::testing::{Fake, Submits};
+
+const WAIT: Duration = Duration::from_secs(20);
+const USER: u64 = 7;
+
+fn token(key: &SigningKey, reads_only: bool) -> String {
+    let now = wall_ms() / 1_000;
+    let claims = Claims {
+        iss: ISSUER.to_owned(),
+        aud: "test".to_owned(),
+        sub: USER.to_string(),
+        sid: Uuid::from_u128(9).to_string(),
+        name: "ana".to_owned(),
+        iat: now,
+        exp: now + 900,
+        ro: reads_only,
+    };
+    let header = Header { kid: Some("k".to_owned()), ..Header::new(Algorithm::EdDSA) };
+    let der = key.to_pkcs8_der().unwrap();
+    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(der.as_bytes())).unwrap()
+}
+
+fn read(key: &SigningKey, asked: &ReadRequest) -> Result<ReadResponse, Status> {
+    let user = Some(UserRef { id: USER, name: "ana".into(), ..UserRef::default() });
+    let result = match &asked.query {
+        Some(read_request::Query::Keys(_)) => {
+            let public_key = key.verifying_key().to_bytes().to_vec().into();
+            let keys = vec![PublicKey { kid: "k".into(), public_key }];
+            read_response::Result::Keys(KeysResult { keys })
+        }
+        Some(read_request::Query::Open(_)) => {
+            read_response::Result::Open(OpenResult { user, ..OpenResult::default() })
+        }
+        other => return Err(Status::unimplemented(format!("{other:?}"))),
+    };
+    let as_of_index = asked.min_index.max(1);
+    Ok(ReadResponse { as_of_index, result: Some(result), ..ReadResponse::default() })
+}
+
+struct Client(WebSocketStream<DuplexStream>);
+
+impl Client {
+    /// Says something and waits for the answer to it.
+    async fn ask(&mut self, frame: Value) -> Value {
+        self.0.send(Message::text(frame.to_string())).await.unwrap();
+        let answer = async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(Message::Text(text))) => {
+                        let heard: Value = serde_json::from_str(&text).unwrap();
+                        if heard["reply"] == frame["id"] {
+                            return heard;
+                        }
+                        assert_ne!(heard["type"], "bye", "{heard}");
+                    }
+                    Some(Ok(_)) => {}
+                    other => panic!("no answer to {frame}: {other:?}"),
+                }
+            }
+        };
+        timeout(WAIT, answer).await.expect("an answer in time")
+    }
+
+    async fn make_group(&mut self, id: u64) -> Value {
+        let command = json!({"action": "create_group", "title": "room", "members": []});
+        let key = Uuid::from_u128(id.into());
+        self.ask(
+            json!({"id": id, "type": "do", "client_message_id": key, "first_sent": 0, "command": command}),
+        )
+        .await
+    }
+}
+
+#[tokio::test]
+async fn a_session_begun_with_a_token_that_reads_only_writes_once_it_is_given_one_that_writes() {
+    let key = SigningKey::from_bytes(&[5; 32]);
+    let (fake, mut feeds) = Fake::start(1).await;
+    let reader = key.clone();
+    fake.set(|state| state.read = Box::new(move |asked| read(&reader, &asked)));
+    let config = Config {
+        cluster: "test".into(),
+        name: "a".into(),
+        replicas: vec![fake.address.clone()],
+        ..Config::default()
+    };
+    let (_phase, drain) = watch::channel(DrainPhase::Serving);
+    let gateway = Gateway::start(config, None, drain).unwrap();
+    let mut feed = timeout(WAIT, feeds.recv()).await.expect("a feed in time").unwrap();
+    tokio::spawn(async move {
+        let progress =
+            || Some(Progress { applied_index: 1, log_time_ms: 1, leader_id: 0, leader_contact_ms: 0 });
+        let _ = feed.frames.send(Ok(FeedFrame { progress: progress(), ..FeedFrame::default() })).await;
+        while let Some(request) = feed.requests.recv().await {
+            let ready = |topic| TopicReady { topic: Some(topic), complete_from_index: 1, version: 0 };
+            let ready = request.add.into_iter().map(ready).collect();
+            let _ =
+                feed.frames.send(Ok(FeedFrame { ready, progress: progress(), ..FeedFrame::default() })).await;
+        }
+    });
+    let (near, far) = duplex(1 << 16);
+    let server = WebSocketStream::from_raw_socket(near, Role::Server, None).await;
+    tokio::spawn(run(gateway, server, None));
+    let mut client = Client(WebSocketStream::from_raw_socket(far, Role::Client, None).await);
+
+    let welcome = client.ask(json!({"id": 1, "type": "hello", "token": token(&key, true)})).await;
+    assert_eq!(welcome["type"], "welcome", "{welcome}");
+    let refused = client.make_group(2).await;
+    assert_eq!(refused["error"]["code"], "unavailable", "{refused}");
+    assert!(fake.commands().is_empty(), "nothing is sent on");
+    let renewed = client.ask(json!({"id": 3, "type": "auth", "token": token(&key, false)})).await;
+    assert_eq!(renewed["type"], "ok", "{renewed}");
+    // Now there is a leader.
+    fake.set(|state| {
+        state.role = "leader";
+        state.submits = Submits::Apply;
+    });
+    let made = client.make_group(4).await;
+    assert_eq!(made["type"], "ack", "{made}");
+}
