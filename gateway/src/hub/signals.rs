@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use quorate_proto::ids::{ConversationId, UserId};
 use quorate_proto::limits::{LEASE_MS, LEASE_RENEW_MS};
 use quorate_proto::rpc::presence::State;
-use quorate_proto::rpc::{FeedRequest, Lease, LeaseEntry, Signal};
+use quorate_proto::rpc::{FeedRequest, Lease, LeaseEntry, Signal, signal};
 
 use super::SlotId;
 
@@ -17,6 +17,9 @@ use super::SlotId;
 const UP_MAX: usize = 1_024;
 /// Changes and signals in one request.
 const PER_REQUEST_MAX: usize = 512;
+
+/// A lease names everybody at least this often: whatever a replica has lost of it is made good.
+const WHOLE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What is on its way to the replica.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub(super) struct Signals {
     dirty: BTreeSet<UserId>,
     /// The next lease names everybody.
     whole: bool,
+    /// At that time it does so anyway.
+    whole_at: Instant,
     /// Somebody has ever said how she is: from then on there is a lease.
     leasing: bool,
     renew_at: Instant,
@@ -66,6 +71,7 @@ impl Signals {
             users: HashMap::new(),
             dirty: BTreeSet::new(),
             whole: true,
+            whole_at: now,
             leasing: false,
             renew_at: now,
             up: VecDeque::new(),
@@ -154,8 +160,8 @@ impl Signals {
         self.told.clear();
         self.changed = self.watchers.keys().copied().collect();
         self.whole = true;
-        // What was said to the former feed a moment ago is not worth repeating.
-        self.up.clear();
+        // What was said a moment ago is not worth repeating; how far messages have come is true for longer.
+        self.up.retain(|signal| matches!(signal.kind, Some(signal::Kind::Receipt(_))));
     }
 
     /// Whether a request is worth sending.
@@ -184,7 +190,10 @@ impl Signals {
 
     fn lease(&mut self, now: Instant) -> Lease {
         let dirty = std::mem::take(&mut self.dirty);
-        let full = std::mem::take(&mut self.whole);
+        let full = std::mem::take(&mut self.whole) || now >= self.whole_at;
+        if full {
+            self.whole_at = now + WHOLE_INTERVAL;
+        }
         let entry = |user_id: UserId| LeaseEntry { user_id, state: self.of(user_id).into() };
         let entries = if full {
             self.present.keys().copied().map(entry).collect()
@@ -211,6 +220,8 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
+    use quorate_proto::rpc;
+
     use super::*;
 
     const A: SlotId = SlotId { at: 0, generation: 0 };
@@ -269,6 +280,32 @@ mod tests {
         let later = now + Duration::from_millis(LEASE_RENEW_MS);
         assert!(signals.is_due(later));
         assert_eq!(entries(&request(&mut signals, later)), [], "a renewal");
+    }
+
+    #[test]
+    fn a_lease_names_everybody_now_and_then() {
+        let now = Instant::now();
+        let mut signals = Signals::new("a", 1, now);
+        signals.presence(A, 7, State::Active);
+        let mut whole = Vec::new();
+        for renewal in 0..30 {
+            let at = now + renewal * Duration::from_millis(LEASE_RENEW_MS);
+            if request(&mut signals, at).lease.is_some_and(|lease| lease.full) {
+                whole.push(renewal);
+            }
+        }
+        assert_eq!(whole, [0, 10, 20]);
+    }
+
+    #[test]
+    fn marks_outlive_a_change_of_feeds_and_typing_does_not() {
+        let mut signals = Signals::new("a", 1, Instant::now());
+        let signal = |kind| Signal { conversation_id: 5, kind: Some(kind), ..Signal::default() };
+        let mark = signal(signal::Kind::Receipt(rpc::Receipt { read: 0, delivered: 9 }));
+        signals.say(signal(signal::Kind::Typing(rpc::Typing {})));
+        signals.say(mark.clone());
+        signals.start_over();
+        assert_eq!(request(&mut signals, Instant::now()).signals, [mark]);
     }
 
     #[test]

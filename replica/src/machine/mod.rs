@@ -258,4 +258,4 @@ fn done() -> outcome::Result {
 #[cfg(test)]
 mod account_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
