@@ -186,18 +186,23 @@ impl Subscriber {
 }
 
 impl Subscriber {
-    /// A conversation's signals are wanted from now on. Done when the hub has been told.
-    pub fn watch(&self, conversation: ConversationId) -> impl Future<Output = ()> + Send + 'static {
+    /// A conversation's signals are wanted from now on, or no longer. Done when the hub has been told. What comes of one
+    /// that is no longer wanted is dropped by the session.
+    pub fn watch(
+        &self,
+        conversation: ConversationId,
+        watches: bool,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (commands, slot) = (self.commands.clone(), self.slot);
+        let command = if watches {
+            Command::Watch { slot, conversation }
+        } else {
+            Command::Unwatch { slot, conversation }
+        };
         async move {
             // A hub that has ended tells nobody anything.
-            let _ = commands.send(Command::Watch { slot, conversation }).await;
+            let _ = commands.send(command).await;
         }
-    }
-
-    /// No longer. Best effort: what comes all the same is dropped by the session.
-    pub fn unwatch(&self, conversation: ConversationId) {
-        let _ = self.commands.try_send(Command::Unwatch { slot: self.slot, conversation });
     }
 
     /// How present the user of this session is.
@@ -209,6 +214,14 @@ impl Subscriber {
         let (commands, slot) = (self.commands.clone(), self.slot);
         async move {
             let _ = commands.send(Command::Presence { slot, user, state }).await;
+        }
+    }
+
+    /// Sends a signal on its way that waits for room: of how far messages have come. Done when the hub has it.
+    pub fn tell(&self, signal: Signal) -> impl Future<Output = ()> + Send + 'static {
+        let commands = self.commands.clone();
+        async move {
+            let _ = commands.send(Command::Say { signal: Box::new(signal) }).await;
         }
     }
 

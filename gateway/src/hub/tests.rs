@@ -197,7 +197,7 @@ async fn who_watches_a_conversation_hears_its_signals_before_and_after_a_switch(
     say(&feed, typing(1)).await;
     say(&feed, events(6..=6)).await;
     assert_eq!(take(&mut inbox, 1).await, [6], "and with it the signal before it has passed");
-    subscriber.watch(TOPIC).await;
+    subscriber.watch(TOPIC, true).await;
     assert_eq!(said(&mut feed).await.watch, [TOPIC]);
     subscriber.presence(7, presence::State::Active).await;
     let lease = said(&mut feed).await.lease.expect("a lease");

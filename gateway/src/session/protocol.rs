@@ -33,6 +33,9 @@ const READ_MARK_INTERVAL_MS: u64 = 2_000;
 const DELIVERED_MARK_INTERVAL_MS: u64 = 1_000;
 /// Typing in one conversation goes on its way at most once in this time, ms: it lasts for six times as long.
 const TYPING_INTERVAL_MS: u64 = 1_000;
+/// A change of presence goes on its way at most once in this time, ms; of several the last. Each is told to everybody
+/// who shares a conversation, so that one client could otherwise keep all gateways busy.
+const PRESENCE_INTERVAL_MS: u64 = 1_000;
 /// What a client is told to wait when its queue is full, ms.
 const BUSY_RETRY_MS: u64 = 250;
 
@@ -117,6 +120,8 @@ pub enum Effect {
         /// What.
         query: Query,
     },
+    /// Signals of a conversation are wanted from now on.
+    Watch(ConversationId),
     /// Signals of a conversation are no longer wanted.
     Unwatch(ConversationId),
     /// Say that the user is typing there.
@@ -189,6 +194,37 @@ struct Queued {
     task: Task,
 }
 
+/// How present the user says to be.
+#[derive(Debug, Default)]
+struct Presence {
+    /// What others were told, and when.
+    told: Option<(PresenceState, u64)>,
+    /// What they are told next.
+    waiting: Option<PresenceState>,
+}
+
+impl Presence {
+    /// Takes a state: what is to be told now.
+    fn offer(&mut self, now_ms: u64, state: PresenceState) -> Option<PresenceState> {
+        self.waiting = self.told.is_none_or(|(told, _)| told != state).then_some(state);
+        self.due(now_ms)
+    }
+
+    fn wake_at_ms(&self) -> Option<u64> {
+        self.waiting?;
+        Some(self.told.map_or(0, |(_, at_ms)| at_ms + PRESENCE_INTERVAL_MS))
+    }
+
+    /// What has waited long enough.
+    fn due(&mut self, now_ms: u64) -> Option<PresenceState> {
+        let state = self
+            .waiting
+            .take_if(|_| self.told.is_none_or(|(_, at_ms)| at_ms + PRESENCE_INTERVAL_MS <= now_ms))?;
+        self.told = Some((state, now_ms));
+        Some(state)
+    }
+}
+
 /// See the module. All times are ms of the caller's monotonic clock, but for the token's end.
 #[derive(Debug)]
 pub struct Protocol {
@@ -211,7 +247,7 @@ pub struct Protocol {
     rooms: HashSet<ConversationId>,
     /// Where the user typed and when that was said last.
     typing: HashMap<ConversationId, u64>,
-    presence: Option<PresenceState>,
+    presence: Presence,
     /// Questions after gaps that cost nothing: what was let go was not the client's choice.
     since_free: u32,
 }
@@ -236,7 +272,7 @@ impl Protocol {
             delivered_told: Marks::new(DELIVERED_MARK_INTERVAL_MS),
             rooms: HashSet::new(),
             typing: HashMap::new(),
-            presence: None,
+            presence: Presence::default(),
             since_free: 0,
         }
     }
@@ -262,9 +298,13 @@ impl Protocol {
             Phase::Waiting => self.hello_until_ms,
             Phase::Opening | Phase::Closed => u64::MAX,
             Phase::Live => {
-                let marks = [self.reads_told.wake_at_ms(), self.delivered_told.wake_at_ms()];
-                let marks = marks.into_iter().flatten().min().unwrap_or(u64::MAX);
-                self.ping_at_ms.min(self.pong_until_ms.unwrap_or(u64::MAX)).min(marks)
+                let told = [
+                    self.reads_told.wake_at_ms(),
+                    self.delivered_told.wake_at_ms(),
+                    self.presence.wake_at_ms(),
+                ];
+                let told = told.into_iter().flatten().min().unwrap_or(u64::MAX);
+                self.ping_at_ms.min(self.pong_until_ms.unwrap_or(u64::MAX)).min(told)
             }
         }
     }
@@ -371,8 +411,7 @@ impl Protocol {
             }
             Request::Presence { state } => {
                 // Said again it is no news.
-                let is_news = self.presence.replace(state) != Some(state);
-                is_news.then_some(Effect::Presence(state))
+                self.presence.offer(now_ms, state).map(Effect::Presence)
             }
             Request::Close { conversation } => {
                 self.rooms.remove(&conversation).then_some(Effect::Unwatch(conversation))
@@ -491,6 +530,16 @@ impl Protocol {
         Some(Effect::Typing(conversation))
     }
 
+    /// Whether the client wants a conversation's signals.
+    pub fn wants(&self, conversation: ConversationId) -> bool {
+        self.rooms.contains(&conversation)
+    }
+
+    /// The reader was told that a conversation is hers: what she opened before she was told begins now.
+    pub fn added(&self, conversation: ConversationId) -> Option<Effect> {
+        self.wants(conversation).then_some(Effect::Watch(conversation))
+    }
+
     /// A conversation could not be opened, or is no longer the reader's.
     pub fn closed_room(&mut self, conversation: ConversationId) {
         self.rooms.remove(&conversation);
@@ -565,6 +614,7 @@ impl Protocol {
         for (conversation, sequence) in self.delivered_told.due(now_ms) {
             effects.push(Effect::Delivered { conversation, sequence });
         }
+        effects.extend(self.presence.due(now_ms).map(Effect::Presence));
         effects
     }
 }
