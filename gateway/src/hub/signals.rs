@@ -21,6 +21,11 @@ const PER_REQUEST_MAX: usize = 512;
 /// A lease names everybody at least this often: whatever a replica has lost of it is made good.
 const WHOLE_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Who closes her last socket stays as present as she was for this long: she may only be reconnecting.
+const GRACE: Duration = Duration::from_secs(5);
+/// Users who may do so at a time; beyond it they go at once.
+const LINGERING_MAX: usize = 100_000;
+
 /// What is on its way to the replica.
 #[derive(Debug)]
 pub(super) struct Signals {
@@ -35,6 +40,8 @@ pub(super) struct Signals {
     told: BTreeSet<ConversationId>,
     present: BTreeMap<UserId, Vec<(SlotId, State)>>,
     users: HashMap<SlotId, UserId>,
+    /// Users whose last session has ended, as they were, until when.
+    lingering: BTreeMap<UserId, (State, Instant)>,
     dirty: BTreeSet<UserId>,
     /// The next lease names everybody.
     whole: bool,
@@ -69,6 +76,7 @@ impl Signals {
             told: BTreeSet::new(),
             present: BTreeMap::new(),
             users: HashMap::new(),
+            lingering: BTreeMap::new(),
             dirty: BTreeSet::new(),
             whole: true,
             whole_at: now,
@@ -110,13 +118,17 @@ impl Signals {
     }
 
     pub(super) fn presence(&mut self, slot: SlotId, user: UserId, state: State) {
+        let before = self.of(user);
+        self.lingering.remove(&user);
         let said = self.present.entry(user).or_default();
         match said.iter_mut().find(|(other, _)| *other == slot) {
             Some((_, known)) => *known = state,
             None => said.push((slot, state)),
         }
         self.users.insert(slot, user);
-        self.dirty.insert(user);
+        if self.of(user) != before {
+            self.dirty.insert(user);
+        }
         self.leasing = true;
     }
 
@@ -127,20 +139,37 @@ impl Signals {
         self.up.push_back(signal);
     }
 
-    /// A session has ended.
-    pub(super) fn leave(&mut self, slot: SlotId) {
+    /// A session has ended; `for_good` when its user signed out, or was signed out.
+    pub(super) fn leave(&mut self, slot: SlotId, for_good: bool, now: Instant) {
         for conversation in self.rooms.remove(&slot).unwrap_or_default() {
             self.forget(slot, conversation);
         }
         if let Some(user) = self.users.remove(&slot)
             && let Some(said) = self.present.get_mut(&user)
+            && let Some(at) = said.iter().position(|(other, _)| *other == slot)
         {
-            said.retain(|(other, _)| *other != slot);
+            let (_, state) = said.swap_remove(at);
             if said.is_empty() {
                 self.present.remove(&user);
+                if !for_good && self.lingering.len() < LINGERING_MAX {
+                    self.lingering.insert(user, (state, now + GRACE));
+                    return;
+                }
             }
             self.dirty.insert(user);
         }
+    }
+
+    /// Lets those go who have not come back.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let dirty = &mut self.dirty;
+        self.lingering.retain(|user, (_, until)| {
+            let stays = now < *until;
+            if !stays {
+                dirty.insert(*user);
+            }
+            stays
+        });
     }
 
     /// Who wants a conversation's signals.
@@ -196,7 +225,7 @@ impl Signals {
         }
         let entry = |user_id: UserId| LeaseEntry { user_id, state: self.of(user_id).into() };
         let entries = if full {
-            self.present.keys().copied().map(entry).collect()
+            self.present.keys().chain(self.lingering.keys()).copied().map(entry).collect()
         } else {
             dirty.into_iter().map(entry).collect()
         };
@@ -214,7 +243,9 @@ impl Signals {
 
     fn of(&self, user: UserId) -> State {
         let said = self.present.get(&user).into_iter().flatten().map(|(_, state)| *state);
-        said.max_by_key(|state| weight(*state)).unwrap_or(State::Offline)
+        said.max_by_key(|state| weight(*state))
+            .or_else(|| self.lingering.get(&user).map(|(state, _)| *state))
+            .unwrap_or(State::Offline)
     }
 }
 
@@ -250,7 +281,7 @@ mod tests {
         assert_eq!(signals.watchers(5), Some(&[A, B].into()));
         signals.unwatch(A, 5);
         assert!(!signals.is_due(now));
-        signals.leave(B);
+        signals.leave(B, false, now);
         assert_eq!(request(&mut signals, now).unwatch, [5]);
         assert_eq!(signals.counts(), (0, 0));
         // Wanted and no longer wanted before the feed was told: it is told nothing.
@@ -315,10 +346,35 @@ mod tests {
         signals.presence(A, 7, State::Active);
         signals.presence(B, 7, State::Idle);
         request(&mut signals, now);
-        signals.leave(A);
+        signals.leave(A, false, now);
         assert_eq!(entries(&request(&mut signals, now)), [(7, State::Idle)]);
-        signals.leave(B);
+        signals.leave(B, true, now);
         assert_eq!(entries(&request(&mut signals, now)), [(7, State::Offline)]);
+    }
+
+    #[test]
+    fn who_reconnects_in_time_was_never_gone() {
+        let now = Instant::now();
+        let mut signals = Signals::new("a", 1, now);
+        signals.presence(A, 7, State::Active);
+        signals.presence(B, 8, State::Dnd);
+        request(&mut signals, now);
+        signals.leave(A, false, now);
+        signals.leave(B, false, now);
+        signals.expire(now + GRACE - Duration::from_millis(1));
+        assert!(!signals.is_due(now), "nobody is told");
+        // A new feed in between is told of those who may come back.
+        signals.start_over();
+        assert_eq!(entries(&request(&mut signals, now)), [(7, State::Active), (8, State::Dnd)]);
+        signals.presence(A, 7, State::Active);
+        assert!(!signals.is_due(now), "the same as before is no news");
+        signals.expire(now + GRACE);
+        assert_eq!(entries(&request(&mut signals, now)), [(8, State::Offline)]);
+        signals.leave(A, false, now);
+        signals.presence(A, 7, State::Idle);
+        assert_eq!(entries(&request(&mut signals, now)), [(7, State::Idle)]);
+        signals.expire(now + 2 * GRACE);
+        assert!(!signals.is_due(now), "she is here");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use quorate_proto::limits::{OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX};
 use quorate_proto::rpc::{Topic, topic};
 use tokio::sync::Notify;
 
-use crate::hub::{Item, ItemKind, SignalItem};
+use crate::hub::{Item, ItemKind, SignalItem, SignalKey};
 
 /// Events for one session, in log order.
 pub type Batch = Vec<Arc<Item>>;
@@ -168,8 +168,11 @@ impl Queue {
             return losses;
         }
         if self.signals.len() >= SIGNALS_MAX {
-            // Receipts stay as long as there is something else.
-            let at = self.signals.iter().position(|known| !known.key.is_receipt()).unwrap_or(0);
+            // Typing ends by itself; presence is not said again, and receipts stay as long as there is something else.
+            let first = |goes: fn(SignalKey) -> bool| self.signals.iter().position(|known| goes(known.key));
+            let at = first(|key| matches!(key, SignalKey::Typing(..)))
+                .or_else(|| first(|key| !key.is_receipt()))
+                .unwrap_or(0);
             if let Some(oldest) = self.signals.remove(at) {
                 self.bytes -= oldest.frame.len();
             }
@@ -430,7 +433,6 @@ impl LetGo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::SignalKey;
 
     const ALL: usize = usize::MAX;
 
@@ -539,6 +541,12 @@ mod tests {
         assert_eq!(taken.signals.len(), SIGNALS_MAX);
         assert_eq!(taken.signals[0].frame.as_str(), "read 6");
         assert!(queue.is_empty() && queue.bytes == 0);
+        queue.push_signal(&signal(SignalKey::Presence(1, 1), "here"));
+        for user in 0..1_000 {
+            queue.push_signal(&signal(SignalKey::Typing(1, user), "typing"));
+        }
+        let taken = queue.take(ALL, ALL);
+        assert_eq!((taken.signals.len(), taken.signals[0].frame.as_str()), (SIGNALS_MAX, "here"));
     }
 
     #[test]

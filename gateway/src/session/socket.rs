@@ -500,6 +500,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.watch(topic.id, false);
                 }
                 Step::Ended => {
+                    if let Some(live) = &mut self.live {
+                        live.subscriber.ends();
+                    }
                     return Err(End::Bye(Farewell::new(CloseCode::Revoked, "this session was ended")));
                 }
                 Step::TooMuch => return Err(self.let_go()),
