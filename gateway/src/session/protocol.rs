@@ -105,6 +105,8 @@ pub enum Effect {
         lane: Lane,
         /// What.
         task: Box<Task>,
+        /// When the client asked for it.
+        asked_ms: u64,
     },
     /// Submit, without an answer.
     MarkRead {
@@ -191,6 +193,7 @@ enum Phase {
 #[derive(Debug)]
 struct Queued {
     id: u64,
+    asked_ms: u64,
     task: Task,
 }
 
@@ -383,9 +386,9 @@ impl Protocol {
         match frame.request {
             Request::Hello(_) => Some(self.malformed("`hello` was said already".to_owned())),
             Request::Auth { token } => Some(Effect::Renew { id, token }),
-            Request::Send(send) => self.written(id, send.conversation, Task::Send(send), admit_send),
+            Request::Send(send) => self.written(now_ms, id, send.conversation, Task::Send(send), admit_send),
             // A text like any other: it counts as a send, and goes in the same lane.
-            Request::Edit(edit) => self.written(id, edit.conversation, Task::Edit(edit), admit_send),
+            Request::Edit(edit) => self.written(now_ms, id, edit.conversation, Task::Edit(edit), admit_send),
             Request::Do(command) => {
                 if self.commands >= COMMANDS_QUEUED_MAX {
                     return Some(error(
@@ -395,7 +398,7 @@ impl Protocol {
                         Some(BUSY_RETRY_MS),
                     ));
                 }
-                self.enqueue(Lane::Commands, id, Task::Do(command))
+                self.enqueue(now_ms, Lane::Commands, id, Task::Do(command))
             }
             Request::Read { conversation, sequence } => {
                 let now = self.reads_told.offer(now_ms, conversation, sequence);
@@ -461,6 +464,7 @@ impl Protocol {
     /// A text for a conversation.
     fn written(
         &mut self,
+        now_ms: u64,
         id: u64,
         conversation: ConversationId,
         task: Task,
@@ -480,13 +484,13 @@ impl Protocol {
         if let Err(retry_ms) = admit_send(conversation) {
             return Some(error(id, ErrorCode::RateLimited, "too many messages", Some(retry_ms)));
         }
-        self.enqueue(Lane::Conversation(conversation), id, task)
+        self.enqueue(now_ms, Lane::Conversation(conversation), id, task)
     }
 
-    fn enqueue(&mut self, lane: Lane, id: u64, task: Task) -> Option<Effect> {
+    fn enqueue(&mut self, now_ms: u64, lane: Lane, id: u64, task: Task) -> Option<Effect> {
         self.commands += 1;
         let queue = self.lanes.entry(lane).or_default();
-        queue.push_back(Queued { id, task });
+        queue.push_back(Queued { id, asked_ms: now_ms, task });
         // One unacknowledged command a lane: a retry then never overtakes what came before it.
         (queue.len() == 1).then(|| submit(lane, &queue[0]))
     }
@@ -651,7 +655,7 @@ fn error(id: u64, code: ErrorCode, message: &str, retry_ms: Option<u64>) -> Effe
 }
 
 fn submit(lane: Lane, queued: &Queued) -> Effect {
-    Effect::Submit { lane, task: Box::new(queued.task.clone()) }
+    Effect::Submit { lane, task: Box::new(queued.task.clone()), asked_ms: queued.asked_ms }
 }
 
 #[cfg(test)]

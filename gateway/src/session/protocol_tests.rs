@@ -115,7 +115,9 @@ fn one_send_a_conversation_is_under_way_and_the_next_follows_its_answer() {
         "another conversation"
     );
     let effects = protocol.settled(lane, Ok(ack(1)));
-    let [Effect::Write(reply), Effect::Submit { task, .. }] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::Write(reply), Effect::Submit { task, asked_ms: 0, .. }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
     assert_eq!(reply.reply, Some(1));
     let Task::Send(next) = &**task else { panic!("{task:?}") };
     assert_eq!(next.client_message_id, ack(2).client_message_id);

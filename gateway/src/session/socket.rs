@@ -92,6 +92,8 @@ struct Session<S> {
     greeted: Option<Instant>,
     /// When the oldest event that waits to be written came from the feed.
     oldest: Option<Instant>,
+    /// When the oldest ack that waits to be written had its outcome.
+    settled: Option<Instant>,
     finish_until: Option<Instant>,
 }
 
@@ -137,6 +139,7 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         drain_told: false,
         greeted: None,
         oldest: None,
+        settled: None,
         finish_until: None,
         ws,
         gateway: Arc::clone(&gateway),
@@ -244,6 +247,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.flush_piece().await?;
         }
         self.oldest = None;
+        if let Some(settled) = self.settled.take() {
+            self.gateway.metrics.submit_stages.reply.observe(settled.elapsed().as_secs_f64());
+        }
         Ok(())
     }
 
@@ -359,7 +365,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let identity = live.identity.clone();
                 let seen = self.delivery.seen();
                 match effect {
-                    Effect::Submit { lane, task } => self.submit(gateway, identity, seen, lane, *task)?,
+                    Effect::Submit { lane, task, asked_ms } => {
+                        let waited_ms = self.now_ms().saturating_sub(asked_ms);
+                        let waited = Duration::from_millis(waited_ms);
+                        gateway.metrics.submit_stages.lane.observe(waited.as_secs_f64());
+                        self.submit(gateway, identity, seen, lane, *task)?;
+                    }
                     Effect::MarkRead { conversation, sequence } => {
                         self.jobs.push(jobs::mark_read(gateway, identity, conversation, sequence));
                     }
@@ -521,8 +532,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match done {
             Done::Opened(Ok(opened)) => self.opened(*opened),
             Done::Opened(Err(farewell)) => Err(End::Bye(farewell)),
-            Done::Settled(lane, result) => {
+            Done::Settled(lane, result, at) => {
                 if let Ok(ack) = &result {
+                    self.settled.get_or_insert(at);
                     self.delivery.saw(ack.index);
                 }
                 let effects = self.protocol.settled(lane, result);
