@@ -22,6 +22,54 @@ pub struct Kind {
     pub kind: String,
 }
 
+/// The label of a part of a command's way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Stage {
+    /// One word.
+    pub stage: &'static str,
+}
+
+/// Where the time of a command goes, part by part.
+#[derive(Debug, Clone)]
+pub struct Stages {
+    /// Behind earlier commands of its session, into the same conversation.
+    pub lane: Histogram,
+    /// Until it was first sent to a replica.
+    pub queue: Histogram,
+    /// From its first to its last sending: for a leader that was lost. Only of those sent more than once.
+    pub retry: Histogram,
+    /// From its last sending to its outcome.
+    pub leader: Histogram,
+    /// Of that, in the replica: log, majority, apply.
+    pub replica: Histogram,
+    /// Of that, the rest: the way there and back, and the waiting at both ends of it.
+    pub network: Histogram,
+    /// From its outcome to the flush that carried its ack.
+    pub reply: Histogram,
+}
+
+type StageFamily = Family<Stage, Histogram, fn() -> Histogram>;
+
+/// 0.1 ms to 13 s: one step of an idle gateway to the longest write.
+fn stage_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.0001, 2.0, 18))
+}
+
+impl Stages {
+    fn of(family: &StageFamily) -> Self {
+        let of = |stage| family.get_or_create(&Stage { stage }).clone();
+        Self {
+            lane: of("lane"),
+            queue: of("queue"),
+            retry: of("retry"),
+            leader: of("leader"),
+            replica: of("replica"),
+            network: of("network"),
+            reply: of("reply"),
+        }
+    }
+}
+
 /// The counters, shared by reference.
 pub struct Metrics {
     registry: Registry,
@@ -39,6 +87,8 @@ pub struct Metrics {
     pub submits: Family<Kind, Counter>,
     /// From a command's arrival at the leader client to its outcome.
     pub submit_seconds: Histogram,
+    /// The same and what lies around it, part by part.
+    pub submit_stages: Stages,
     /// Streams to a leader opened.
     pub leader_switches: Counter,
     /// Feeds opened.
@@ -88,6 +138,7 @@ impl fmt::Debug for Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
+        let stages = StageFamily::new_with_constructor(stage_histogram);
         let mut metrics = Self {
             registry: Registry::with_prefix("quorate_gateway"),
             sessions: Gauge::default(),
@@ -98,6 +149,7 @@ impl Default for Metrics {
             submits: Family::default(),
             // 0.5 ms to 16 s: an ack in a quiet cluster to the end of the submit wait.
             submit_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            submit_stages: Stages::of(&stages),
             leader_switches: Counter::default(),
             feed_switches: Counter::default(),
             feed_events: Counter::default(),
@@ -119,13 +171,13 @@ impl Default for Metrics {
             http_answers: Family::default(),
             refused_connections: Family::default(),
         };
-        metrics.register();
+        metrics.register(stages);
         metrics
     }
 }
 
 impl Metrics {
-    fn register(&mut self) {
+    fn register(&mut self, stages: StageFamily) {
         let r = &mut self.registry;
         r.register("sessions", "Authenticated sessions", self.sessions.clone());
         r.register("sockets", "Open sockets", self.sockets.clone());
@@ -134,6 +186,7 @@ impl Metrics {
         r.register("closes", "Closes by the server, by close code", self.closes.clone());
         r.register("submits", "Commands by outcome", self.submits.clone());
         r.register("submit_seconds", "From arrival to outcome of a command", self.submit_seconds.clone());
+        r.register("submit_stage_seconds", "Parts of a command's way, by stage", stages);
         r.register("leader_switches", "Streams to a leader opened", self.leader_switches.clone());
         r.register("feed_switches", "Feeds opened", self.feed_switches.clone());
         r.register("feed_events", "Durable events received", self.feed_events.clone());
@@ -207,6 +260,10 @@ mod tests {
         Metrics::count(&metrics.submits, "applied");
         let text = metrics.text();
         assert!(text.contains("quorate_gateway_submits_total{kind=\"applied\"} 1"), "{text}");
+        for stage in ["lane", "queue", "retry", "leader", "replica", "network", "reply"] {
+            let line = format!("quorate_gateway_submit_stage_seconds_count{{stage=\"{stage}\"}} 0");
+            assert!(text.contains(&line), "{text}");
+        }
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             assert!(line.starts_with("quorate_gateway_"), "{line}");
         }

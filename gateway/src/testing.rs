@@ -140,7 +140,11 @@ impl Chat for Fake {
                             Submits::Mute => continue,
                             Submits::Break => return,
                         };
-                        items.push(SubmitResult { request_id: item.request_id, result: Some(result) });
+                        items.push(SubmitResult {
+                            request_id: item.request_id,
+                            result: Some(result),
+                            leader_us: 0,
+                        });
                     }
                 }
                 // Out of order, as a replica may.

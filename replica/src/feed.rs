@@ -135,15 +135,15 @@ struct Watching {
     conversations: BTreeSet<u64>,
     /// Whose presence is to be told from the table: just watched, or some of it was dropped.
     again: VecDeque<u64>,
-    /// The gateway, once it has said its name.
-    gateway: Option<String>,
+    /// The gateway, once it has said its name, with start and number of the last lease that it said here.
+    gateway: Option<(String, (u64, u64))>,
 }
 
 impl Drop for Watching {
     fn drop(&mut self) {
         self.source.watch(self.conversations.iter().copied(), false);
-        if let Some(gateway) = &self.gateway {
-            self.source.left(gateway);
+        if let Some((gateway, place)) = &self.gateway {
+            self.source.left(gateway, *place);
         }
     }
 }
@@ -195,7 +195,7 @@ impl Session {
                 biased;
                 request = requests.next() => match request {
                     Some(Ok(mut request)) => {
-                        self.signals.take(&mut request).await;
+                        self.signals.take(&mut request);
                         self.change_topics(request)
                     }
                     // The gateway has gone.
@@ -291,7 +291,7 @@ impl Session {
             }
             self.sent_index = self.sent_index.max(batch.applied_index);
             self.log_time_ms = self.log_time_ms.max(batch.log_time_ms);
-            if events.len() < FRAME_EVENTS_MAX {
+            if events.len() < FRAME_EVENTS_MAX && receipts.len() < FRAME_SIGNALS_MAX {
                 next = match self.ring.try_recv() {
                     Ok(batch) => Some(batch),
                     Err(broadcast::error::TryRecvError::Lagged(missed)) => {
@@ -320,7 +320,7 @@ impl Session {
 
 impl Watching {
     /// The part of a request that is of signals.
-    async fn take(&mut self, request: &mut FeedRequest) {
+    fn take(&mut self, request: &mut FeedRequest) {
         let left: Vec<u64> = request
             .unwatch
             .drain(..)
@@ -337,21 +337,23 @@ impl Watching {
         self.again.extend(&new);
         self.source.watch(new.into_iter(), true);
         if let Some(lease) = request.lease.take() {
-            self.lease(lease).await;
+            self.lease(lease);
         }
         if !request.signals.is_empty() {
             self.source.said(std::mem::take(&mut request.signals));
         }
     }
 
-    async fn lease(&mut self, lease: Lease) {
+    fn lease(&mut self, lease: Lease) {
+        let said = (lease.started_ms, lease.number);
         // One gateway a feed: the name that came first stays.
-        if self.gateway.is_none() {
+        let (gateway, place) = self.gateway.get_or_insert_with(|| {
             self.source.serves(&lease.gateway);
-            self.gateway = Some(lease.gateway.clone());
-        }
-        if self.gateway.as_ref() == Some(&lease.gateway) {
-            self.source.lease(lease).await;
+            (lease.gateway.clone(), said)
+        });
+        if *gateway == lease.gateway {
+            *place = said;
+            self.source.lease(lease);
         }
     }
 
@@ -376,7 +378,7 @@ impl Watching {
                     let rooms = rooms.iter().filter(|room| self.conversations.contains(room));
                     told.extend(rooms.map(|room| signals::presence(*room, *user_id, *state)));
                 }
-                Down::Again => self.again = self.conversations.iter().copied().collect(),
+                Down::Again => self.tell_all_again(),
             }
             if told.len() < FRAME_SIGNALS_MAX {
                 next = match self.ring.try_recv() {
@@ -395,7 +397,13 @@ impl Watching {
     /// What was dropped may have been of presence, which nobody says again by itself.
     fn lagged(&mut self, missed: u64) {
         self.source.dropped(usize::try_from(missed).unwrap_or(usize::MAX));
-        self.again = self.conversations.iter().copied().collect();
+        self.tell_all_again();
+    }
+
+    /// Those that wait already keep their place: else, under a steady loss, the last ones would never have their turn.
+    fn tell_all_again(&mut self) {
+        let waiting: BTreeSet<u64> = self.again.iter().copied().collect();
+        self.again.extend(self.conversations.difference(&waiting));
     }
 
     /// The presence of some conversations, from the table.

@@ -52,9 +52,14 @@ impl RoomSignals {
         }
     }
 
-    /// What the server knows of all members.
+    /// What the server knows of all members, who are told of from now on.
     pub fn opened(&mut self, marks: &[MemberMarks]) {
         self.presence = marks.iter().map(|mark| (mark.user, mark.presence)).collect();
+        self.marked(marks);
+    }
+
+    /// How far all members have come.
+    pub fn marked(&mut self, marks: &[MemberMarks]) {
         for mark in marks {
             self.mark(mark.user, mark.read, mark.delivered);
         }

@@ -167,7 +167,7 @@ impl Actor {
             Command::Join { outbox, reply } => {
                 let slot = self.sessions.join(outbox);
                 if reply.send(slot).is_err() {
-                    self.leave(slot);
+                    self.leave(slot, false);
                 }
             }
             Command::Subscribe { slot, topics, reply } => self.subscribe(slot, topics, reply),
@@ -177,7 +177,7 @@ impl Actor {
                     self.topics.unsubscribe(topic, slot, Instant::now());
                 }
             }
-            Command::Leave { slot } => self.leave(slot),
+            Command::Leave { slot, for_good } => self.leave(slot, for_good),
             // A word of a session that was let go meanwhile would never be taken back.
             Command::Watch { slot, .. } | Command::Presence { slot, .. } if !self.sessions.has(slot) => {}
             Command::Watch { slot, conversation } => self.signals.watch(slot, conversation),
@@ -187,9 +187,9 @@ impl Actor {
         }
     }
 
-    fn leave(&mut self, slot: SlotId) {
+    fn leave(&mut self, slot: SlotId, for_good: bool) {
         let now = Instant::now();
-        self.signals.leave(slot);
+        self.signals.leave(slot, for_good, now);
         for topic in self.sessions.leave(slot) {
             self.topics.unsubscribe(topic, slot, now);
         }
@@ -438,7 +438,7 @@ impl Actor {
             if self.sessions.let_go(slot) {
                 Metrics::count(&self.parts.metrics.let_go, "session");
             }
-            self.leave(slot);
+            self.leave(slot, false);
         }
     }
 
@@ -478,13 +478,14 @@ impl Actor {
     }
 
     fn tick(&mut self, now: Instant) {
+        self.signals.expire(now);
         if self.feed.is_some() && now.saturating_duration_since(self.last_frame) > SILENCE_MAX {
             self.reopen("silent", None);
         }
         if now.saturating_duration_since(self.swept) >= SWEEP_INTERVAL {
             self.swept = now;
             for slot in self.sessions.closed() {
-                self.leave(slot);
+                self.leave(slot, false);
             }
             // A request is dropped when its session is gone.
             self.waiters.retain(|_, waiter| !waiter.reply.is_closed());

@@ -32,6 +32,8 @@ pub enum ItemKind {
     Gap {
         /// The first of them.
         from_version: u64,
+        /// Its log index: the gap stands there, before anything that came after it.
+        first_index: u64,
     },
     /// Close, if it is this session.
     SessionEnded {
@@ -147,6 +149,14 @@ impl Item {
         };
         let frame = body.map(|body| convert::encode(&ServerFrame::push(body)));
         Self { topic, version, index, frame, kind, born: Instant::now() }
+    }
+
+    /// Where it stands among others in log order.
+    pub fn place(&self) -> u64 {
+        match self.kind {
+            ItemKind::Gap { first_index, .. } => first_index,
+            _ => self.index,
+        }
     }
 
     /// What it weighs in an outbox.

@@ -29,9 +29,7 @@ use quorate_proto::rpc::{Signal, Topic, presence};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
-#[cfg(test)]
-pub use item::SignalKey;
-pub use item::{Item, ItemKind, SignalItem};
+pub use item::{Item, ItemKind, SignalItem, SignalKey};
 
 use crate::metrics::Metrics;
 use crate::reads::Reader;
@@ -68,7 +66,7 @@ pub(crate) enum Command {
     Join { outbox: Outbox, reply: oneshot::Sender<SlotId> },
     Subscribe { slot: SlotId, topics: Vec<Topic>, reply: oneshot::Sender<Result<Vec<Subscribed>, NoRoom>> },
     Unsubscribe { slot: SlotId, topics: Vec<Topic> },
-    Leave { slot: SlotId },
+    Leave { slot: SlotId, for_good: bool },
     Watch { slot: SlotId, conversation: ConversationId },
     Unwatch { slot: SlotId, conversation: ConversationId },
     Presence { slot: SlotId, user: UserId, state: presence::State },
@@ -149,7 +147,8 @@ impl Hub {
     pub async fn join(&self, outbox: Outbox) -> Option<Subscriber> {
         let (reply, slot) = oneshot::channel();
         self.commands.send(Command::Join { outbox, reply }).await.ok()?;
-        Some(Subscriber { commands: self.commands.clone(), slot: slot.await.ok()? })
+        let slot = slot.await.ok()?;
+        Some(Subscriber { commands: self.commands.clone(), slot, for_good: false })
     }
 }
 
@@ -158,6 +157,8 @@ impl Hub {
 pub struct Subscriber {
     commands: mpsc::Sender<Command>,
     slot: SlotId,
+    /// The session itself has ended, not only its socket.
+    for_good: bool,
 }
 
 impl Subscriber {
@@ -186,18 +187,28 @@ impl Subscriber {
 }
 
 impl Subscriber {
-    /// A conversation's signals are wanted from now on. Done when the hub has been told.
-    pub fn watch(&self, conversation: ConversationId) -> impl Future<Output = ()> + Send + 'static {
+    /// A conversation's signals are wanted from now on, or no longer. Done when the hub has been told. What comes of one
+    /// that is no longer wanted is dropped by the session.
+    pub fn watch(
+        &self,
+        conversation: ConversationId,
+        watches: bool,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (commands, slot) = (self.commands.clone(), self.slot);
+        let command = if watches {
+            Command::Watch { slot, conversation }
+        } else {
+            Command::Unwatch { slot, conversation }
+        };
         async move {
             // A hub that has ended tells nobody anything.
-            let _ = commands.send(Command::Watch { slot, conversation }).await;
+            let _ = commands.send(command).await;
         }
     }
 
-    /// No longer. Best effort: what comes all the same is dropped by the session.
-    pub fn unwatch(&self, conversation: ConversationId) {
-        let _ = self.commands.try_send(Command::Unwatch { slot: self.slot, conversation });
+    /// The session has ended: its user does not come back with it.
+    pub fn ends(&mut self) {
+        self.for_good = true;
     }
 
     /// How present the user of this session is.
@@ -212,6 +223,14 @@ impl Subscriber {
         }
     }
 
+    /// Sends a signal on its way that waits for room: of how far messages have come. Done when the hub has it.
+    pub fn tell(&self, signal: Signal) -> impl Future<Output = ()> + Send + 'static {
+        let commands = self.commands.clone();
+        async move {
+            let _ = commands.send(Command::Say { signal: Box::new(signal) }).await;
+        }
+    }
+
     /// Sends a signal on its way; one that finds no room is lost, as signals may be.
     pub fn say(&self, signal: Signal) {
         let _ = self.commands.try_send(Command::Say { signal: Box::new(signal) });
@@ -221,7 +240,7 @@ impl Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         // When the queue is full the hub finds the closed inbox by itself.
-        let _ = self.commands.try_send(Command::Leave { slot: self.slot });
+        let _ = self.commands.try_send(Command::Leave { slot: self.slot, for_good: self.for_good });
     }
 }
 

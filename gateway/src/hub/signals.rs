@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use quorate_proto::ids::{ConversationId, UserId};
 use quorate_proto::limits::{LEASE_MS, LEASE_RENEW_MS};
 use quorate_proto::rpc::presence::State;
-use quorate_proto::rpc::{FeedRequest, Lease, LeaseEntry, Signal};
+use quorate_proto::rpc::{FeedRequest, Lease, LeaseEntry, Signal, signal};
 
 use super::SlotId;
 
@@ -17,6 +17,14 @@ use super::SlotId;
 const UP_MAX: usize = 1_024;
 /// Changes and signals in one request.
 const PER_REQUEST_MAX: usize = 512;
+
+/// A lease names everybody at least this often: whatever a replica has lost of it is made good.
+const WHOLE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Who closes her last socket stays as present as she was for this long: she may only be reconnecting.
+const GRACE: Duration = Duration::from_secs(5);
+/// Users who may do so at a time; beyond it they go at once.
+const LINGERING_MAX: usize = 100_000;
 
 /// What is on its way to the replica.
 #[derive(Debug)]
@@ -32,9 +40,13 @@ pub(super) struct Signals {
     told: BTreeSet<ConversationId>,
     present: BTreeMap<UserId, Vec<(SlotId, State)>>,
     users: HashMap<SlotId, UserId>,
+    /// Users whose last session has ended, as they were, until when.
+    lingering: BTreeMap<UserId, (State, Instant)>,
     dirty: BTreeSet<UserId>,
     /// The next lease names everybody.
     whole: bool,
+    /// At that time it does so anyway.
+    whole_at: Instant,
     /// Somebody has ever said how she is: from then on there is a lease.
     leasing: bool,
     renew_at: Instant,
@@ -64,8 +76,10 @@ impl Signals {
             told: BTreeSet::new(),
             present: BTreeMap::new(),
             users: HashMap::new(),
+            lingering: BTreeMap::new(),
             dirty: BTreeSet::new(),
             whole: true,
+            whole_at: now,
             leasing: false,
             renew_at: now,
             up: VecDeque::new(),
@@ -104,13 +118,17 @@ impl Signals {
     }
 
     pub(super) fn presence(&mut self, slot: SlotId, user: UserId, state: State) {
+        let before = self.of(user);
+        self.lingering.remove(&user);
         let said = self.present.entry(user).or_default();
         match said.iter_mut().find(|(other, _)| *other == slot) {
             Some((_, known)) => *known = state,
             None => said.push((slot, state)),
         }
         self.users.insert(slot, user);
-        self.dirty.insert(user);
+        if self.of(user) != before {
+            self.dirty.insert(user);
+        }
         self.leasing = true;
     }
 
@@ -121,20 +139,37 @@ impl Signals {
         self.up.push_back(signal);
     }
 
-    /// A session has ended.
-    pub(super) fn leave(&mut self, slot: SlotId) {
+    /// A session has ended; `for_good` when its user signed out, or was signed out.
+    pub(super) fn leave(&mut self, slot: SlotId, for_good: bool, now: Instant) {
         for conversation in self.rooms.remove(&slot).unwrap_or_default() {
             self.forget(slot, conversation);
         }
         if let Some(user) = self.users.remove(&slot)
             && let Some(said) = self.present.get_mut(&user)
+            && let Some(at) = said.iter().position(|(other, _)| *other == slot)
         {
-            said.retain(|(other, _)| *other != slot);
+            let (_, state) = said.swap_remove(at);
             if said.is_empty() {
                 self.present.remove(&user);
+                if !for_good && self.lingering.len() < LINGERING_MAX {
+                    self.lingering.insert(user, (state, now + GRACE));
+                    return;
+                }
             }
             self.dirty.insert(user);
         }
+    }
+
+    /// Lets those go who have not come back.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let dirty = &mut self.dirty;
+        self.lingering.retain(|user, (_, until)| {
+            let stays = now < *until;
+            if !stays {
+                dirty.insert(*user);
+            }
+            stays
+        });
     }
 
     /// Who wants a conversation's signals.
@@ -154,8 +189,8 @@ impl Signals {
         self.told.clear();
         self.changed = self.watchers.keys().copied().collect();
         self.whole = true;
-        // What was said to the former feed a moment ago is not worth repeating.
-        self.up.clear();
+        // What was said a moment ago is not worth repeating; how far messages have come is true for longer.
+        self.up.retain(|signal| matches!(signal.kind, Some(signal::Kind::Receipt(_))));
     }
 
     /// Whether a request is worth sending.
@@ -184,10 +219,13 @@ impl Signals {
 
     fn lease(&mut self, now: Instant) -> Lease {
         let dirty = std::mem::take(&mut self.dirty);
-        let full = std::mem::take(&mut self.whole);
+        let full = std::mem::take(&mut self.whole) || now >= self.whole_at;
+        if full {
+            self.whole_at = now + WHOLE_INTERVAL;
+        }
         let entry = |user_id: UserId| LeaseEntry { user_id, state: self.of(user_id).into() };
         let entries = if full {
-            self.present.keys().copied().map(entry).collect()
+            self.present.keys().chain(self.lingering.keys()).copied().map(entry).collect()
         } else {
             dirty.into_iter().map(entry).collect()
         };
@@ -205,12 +243,16 @@ impl Signals {
 
     fn of(&self, user: UserId) -> State {
         let said = self.present.get(&user).into_iter().flatten().map(|(_, state)| *state);
-        said.max_by_key(|state| weight(*state)).unwrap_or(State::Offline)
+        said.max_by_key(|state| weight(*state))
+            .or_else(|| self.lingering.get(&user).map(|(state, _)| *state))
+            .unwrap_or(State::Offline)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use quorate_proto::rpc;
+
     use super::*;
 
     const A: SlotId = SlotId { at: 0, generation: 0 };
@@ -239,7 +281,7 @@ mod tests {
         assert_eq!(signals.watchers(5), Some(&[A, B].into()));
         signals.unwatch(A, 5);
         assert!(!signals.is_due(now));
-        signals.leave(B);
+        signals.leave(B, false, now);
         assert_eq!(request(&mut signals, now).unwatch, [5]);
         assert_eq!(signals.counts(), (0, 0));
         // Wanted and no longer wanted before the feed was told: it is told nothing.
@@ -272,16 +314,67 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_names_everybody_now_and_then() {
+        let now = Instant::now();
+        let mut signals = Signals::new("a", 1, now);
+        signals.presence(A, 7, State::Active);
+        let mut whole = Vec::new();
+        for renewal in 0..30 {
+            let at = now + renewal * Duration::from_millis(LEASE_RENEW_MS);
+            if request(&mut signals, at).lease.is_some_and(|lease| lease.full) {
+                whole.push(renewal);
+            }
+        }
+        assert_eq!(whole, [0, 10, 20]);
+    }
+
+    #[test]
+    fn marks_outlive_a_change_of_feeds_and_typing_does_not() {
+        let mut signals = Signals::new("a", 1, Instant::now());
+        let signal = |kind| Signal { conversation_id: 5, kind: Some(kind), ..Signal::default() };
+        let mark = signal(signal::Kind::Receipt(rpc::Receipt { read: 0, delivered: 9 }));
+        signals.say(signal(signal::Kind::Typing(rpc::Typing {})));
+        signals.say(mark.clone());
+        signals.start_over();
+        assert_eq!(request(&mut signals, Instant::now()).signals, [mark]);
+    }
+
+    #[test]
     fn a_user_with_two_sockets_leaves_with_the_last() {
         let now = Instant::now();
         let mut signals = Signals::new("a", 1, now);
         signals.presence(A, 7, State::Active);
         signals.presence(B, 7, State::Idle);
         request(&mut signals, now);
-        signals.leave(A);
+        signals.leave(A, false, now);
         assert_eq!(entries(&request(&mut signals, now)), [(7, State::Idle)]);
-        signals.leave(B);
+        signals.leave(B, true, now);
         assert_eq!(entries(&request(&mut signals, now)), [(7, State::Offline)]);
+    }
+
+    #[test]
+    fn who_reconnects_in_time_was_never_gone() {
+        let now = Instant::now();
+        let mut signals = Signals::new("a", 1, now);
+        signals.presence(A, 7, State::Active);
+        signals.presence(B, 8, State::Dnd);
+        request(&mut signals, now);
+        signals.leave(A, false, now);
+        signals.leave(B, false, now);
+        signals.expire(now + GRACE - Duration::from_millis(1));
+        assert!(!signals.is_due(now), "nobody is told");
+        // A new feed in between is told of those who may come back.
+        signals.start_over();
+        assert_eq!(entries(&request(&mut signals, now)), [(7, State::Active), (8, State::Dnd)]);
+        signals.presence(A, 7, State::Active);
+        assert!(!signals.is_due(now), "the same as before is no news");
+        signals.expire(now + GRACE);
+        assert_eq!(entries(&request(&mut signals, now)), [(8, State::Offline)]);
+        signals.leave(A, false, now);
+        signals.presence(A, 7, State::Idle);
+        assert_eq!(entries(&request(&mut signals, now)), [(7, State::Idle)]);
+        signals.expire(now + 2 * GRACE);
+        assert!(!signals.is_due(now), "she is here");
     }
 
     #[test]

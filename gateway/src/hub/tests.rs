@@ -193,11 +193,11 @@ async fn said(feed: &mut Feed) -> FeedRequest {
 
 #[tokio::test]
 async fn who_watches_a_conversation_hears_its_signals_before_and_after_a_switch() {
-    let (mut scene, mut feed, mut inbox, subscriber) = scene().await;
+    let (mut scene, mut feed, mut inbox, mut subscriber) = scene().await;
     say(&feed, typing(1)).await;
     say(&feed, events(6..=6)).await;
     assert_eq!(take(&mut inbox, 1).await, [6], "and with it the signal before it has passed");
-    subscriber.watch(TOPIC).await;
+    subscriber.watch(TOPIC, true).await;
     assert_eq!(said(&mut feed).await.watch, [TOPIC]);
     subscriber.presence(7, presence::State::Active).await;
     let lease = said(&mut feed).await.lease.expect("a lease");
@@ -220,6 +220,7 @@ async fn who_watches_a_conversation_hears_its_signals_before_and_after_a_switch(
     say(&second, typing(3)).await;
     let taken = timeout(WAIT, inbox.recv(usize::MAX, usize::MAX)).await.expect("in time").unwrap();
     assert_eq!(taken.signals[0].key, SignalKey::Typing(TOPIC, 3));
+    subscriber.ends();
     drop(subscriber);
     let left = loop {
         let request = timeout(WAIT, second.requests.recv()).await.expect("in time").unwrap();

@@ -103,7 +103,9 @@ pub(super) async fn run(parts: Parts) {
                     if !actor.pending.has_unanswered() {
                         actor.last_answer = Instant::now();
                     }
-                    permit.send(SubmitBatch { items: actor.pending.next_batch(BATCH_COMMANDS_MAX, BATCH_BYTES_MAX) });
+                    let now = Instant::now();
+                    let items = actor.pending.next_batch(now, BATCH_COMMANDS_MAX, BATCH_BYTES_MAX);
+                    permit.send(SubmitBatch { items });
                 }
                 None => actor.leave("the stream broke", None),
             },
@@ -112,8 +114,8 @@ pub(super) async fn run(parts: Parts) {
                     return;
                 }
                 for submission in taken.drain(..) {
-                    let Submission { command, traceparent, deadline, reply } = submission;
-                    actor.pending.insert(command, traceparent, deadline, reply);
+                    let Submission { command, traceparent, arrived, deadline, reply } = submission;
+                    actor.pending.insert(command, traceparent, (arrived, deadline), reply);
                 }
             }
             opened = optional(&mut actor.connecting) => actor.opened(opened),
@@ -165,6 +167,7 @@ impl Actor {
                     self.replicas.saw_index(outcome.index);
                     outcomes += 1;
                     if let Some(entry) = self.pending.take(item.request_id) {
+                        self.measure(&entry, item.leader_us);
                         // Nobody waits any more when the session is gone; the command is applied all the same.
                         let _ = entry.reply.send(Ok(outcome));
                     }
@@ -195,6 +198,23 @@ impl Actor {
         if let Verdict::Leave { hint } = verdict {
             let here = self.link.as_ref().map(|link| link.replica);
             self.leave("the replica does not lead", hint.filter(|hint| Some(*hint) != here));
+        }
+    }
+
+    /// Where the time of a command went that has its outcome now.
+    fn measure(&self, entry: &Entry<Reply>, leader_us: u32) {
+        let Some((first, last)) = entry.sent else { return };
+        let stages = &self.metrics.submit_stages;
+        stages.queue.observe(first.saturating_duration_since(entry.arrived).as_secs_f64());
+        if entry.sends > 1 {
+            stages.retry.observe(last.saturating_duration_since(first).as_secs_f64());
+        }
+        let leader = last.elapsed();
+        stages.leader.observe(leader.as_secs_f64());
+        if leader_us > 0 {
+            let replica = Duration::from_micros(u64::from(leader_us));
+            stages.replica.observe(replica.as_secs_f64());
+            stages.network.observe(leader.saturating_sub(replica).as_secs_f64());
         }
     }
 

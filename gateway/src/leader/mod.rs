@@ -54,6 +54,7 @@ pub enum SubmitError {
 pub(crate) struct Submission {
     command: Bytes,
     traceparent: String,
+    arrived: Instant,
     deadline: Instant,
     reply: oneshot::Sender<Result<Outcome, SubmitError>>,
 }
@@ -117,6 +118,7 @@ impl LeaderClient {
         let submission = Submission {
             command: Bytes::from(command.encode_to_vec()),
             traceparent: trace.map_or_else(String::new, |trace| trace.to_string()),
+            arrived: since,
             deadline: since + wait,
             reply,
         };

@@ -15,6 +15,9 @@ pub(super) struct Entry<R> {
     /// W3C trace context, empty for most.
     pub(super) traceparent: String,
     pub(super) deadline: Instant,
+    /// When it came, and when it was sent first and last.
+    pub(super) arrived: Instant,
+    pub(super) sent: Option<(Instant, Instant)>,
     /// How often it was sent: after a second time "not applied" says nothing about the first.
     pub(super) sends: u32,
     pub(super) reply: R,
@@ -38,8 +41,15 @@ impl<R> Pending<R> {
         self.entries.len()
     }
 
-    pub(super) fn insert(&mut self, command: Bytes, traceparent: String, deadline: Instant, reply: R) {
-        self.entries.insert(self.next_id, Entry { command, traceparent, deadline, sends: 0, reply });
+    pub(super) fn insert(
+        &mut self,
+        command: Bytes,
+        traceparent: String,
+        (arrived, deadline): (Instant, Instant),
+        reply: R,
+    ) {
+        let entry = Entry { command, traceparent, deadline, arrived, sent: None, sends: 0, reply };
+        self.entries.insert(self.next_id, entry);
         self.next_id += 1;
     }
 
@@ -54,7 +64,7 @@ impl<R> Pending<R> {
     }
 
     /// The next frame: in order, everything that fits.
-    pub(super) fn next_batch(&mut self, items_max: usize, bytes_max: usize) -> Vec<SubmitItem> {
+    pub(super) fn next_batch(&mut self, now: Instant, items_max: usize, bytes_max: usize) -> Vec<SubmitItem> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         for (id, entry) in self.entries.range_mut(self.unsent_from..) {
@@ -63,6 +73,7 @@ impl<R> Pending<R> {
                 break;
             }
             entry.sends += 1;
+            entry.sent = Some((entry.sent.map_or(now, |(first, _)| first), now));
             let (command, traceparent) = (entry.command.clone(), entry.traceparent.clone());
             batch.push(SubmitItem { request_id: *id, command, traceparent });
         }
@@ -109,36 +120,37 @@ mod tests {
         let now = Instant::now();
         let mut pending = Pending::new();
         for (at, name) in ["a", "b", "c"].into_iter().enumerate() {
-            pending.insert(Bytes::from(name), String::new(), now + Duration::from_secs(at as u64 + 1), name);
+            let deadline = now + Duration::from_secs(at as u64 + 1);
+            pending.insert(Bytes::from(name), String::new(), (now, deadline), name);
         }
         (pending, now)
     }
 
     #[test]
     fn a_batch_takes_everything_that_fits_in_order() {
-        let (mut pending, _) = three();
-        assert_eq!(ids(&pending.next_batch(2, 100)), [1, 2]);
+        let (mut pending, now) = three();
+        assert_eq!(ids(&pending.next_batch(now, 2, 100)), [1, 2]);
         assert!(pending.has_unsent() && pending.has_unanswered());
-        assert_eq!(ids(&pending.next_batch(2, 100)), [3]);
+        assert_eq!(ids(&pending.next_batch(now, 2, 100)), [3]);
         assert!(!pending.has_unsent());
-        assert!(pending.next_batch(2, 100).is_empty());
+        assert!(pending.next_batch(now, 2, 100).is_empty());
     }
 
     #[test]
     fn a_command_larger_than_a_frame_goes_alone() {
-        let (mut pending, _) = three();
-        assert_eq!(ids(&pending.next_batch(10, 0)), [1]);
-        assert_eq!(ids(&pending.next_batch(10, 0)), [2]);
+        let (mut pending, now) = three();
+        assert_eq!(ids(&pending.next_batch(now, 10, 0)), [1]);
+        assert_eq!(ids(&pending.next_batch(now, 10, 0)), [2]);
     }
 
     #[test]
     fn after_a_broken_stream_the_unanswered_go_again_in_their_old_order_with_the_same_bytes() {
         let (mut pending, now) = three();
-        pending.next_batch(10, 100);
+        pending.next_batch(now, 10, 100);
         assert_eq!(pending.take(2).map(|entry| entry.reply), Some("b"));
-        pending.insert(Bytes::from("d"), String::new(), now, "d");
+        pending.insert(Bytes::from("d"), String::new(), (now, now), "d");
         pending.rewind();
-        let batch = pending.next_batch(10, 100);
+        let batch = pending.next_batch(now, 10, 100);
         assert_eq!(ids(&batch), [1, 3, 4]);
         assert_eq!(batch[0].command, Bytes::from("a"));
     }
@@ -154,8 +166,20 @@ mod tests {
     #[test]
     fn a_sent_command_keeps_its_place_when_nobody_waits_for_it() {
         let (mut pending, now) = three();
-        pending.next_batch(1, 100);
+        pending.next_batch(now, 1, 100);
         assert_eq!(pending.expire(now, |_| true).len(), 2, "the unsent ones go");
         assert_eq!(pending.len(), 1);
+    }
+
+    #[test]
+    fn the_times_of_the_first_and_the_last_sending_are_kept() {
+        let (mut pending, now) = three();
+        pending.next_batch(now + Duration::from_millis(5), 2, 100);
+        pending.rewind();
+        let again = now + Duration::from_millis(300);
+        pending.next_batch(again, 10, 100);
+        let sent = pending.take(1).and_then(|entry| entry.sent);
+        assert_eq!(sent, Some((now + Duration::from_millis(5), again)));
+        assert_eq!(pending.take(3).and_then(|entry| entry.sent), Some((again, again)));
     }
 }

@@ -49,6 +49,12 @@ impl Admission {
         }
         Err(wait_ms + chance)
     }
+
+    /// Who was admitted turned out to have no token: her place is for another. Otherwise anybody could keep everybody out
+    /// with tokens that she made up.
+    pub fn give_back(&mut self) {
+        self.paid_at_us = self.paid_at_us.saturating_sub(self.interval_us);
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +94,18 @@ mod tests {
         let (took_ms, most) = storm(10_000, 250);
         assert!(took_ms <= 80_000, "{took_ms} ms");
         assert!(most <= 750, "{most} in one second");
+    }
+
+    #[test]
+    fn bad_tokens_at_any_rate_keep_nobody_out() {
+        let mut admission = Admission::new(250);
+        for now_ms in 1_000..21_000 {
+            assert!(admission.enter(now_ms, 0, 0).is_ok(), "a thousand a second without a token");
+            admission.give_back();
+            if now_ms % 10 == 0 {
+                assert!(admission.enter(now_ms, 0, 0).is_ok(), "turned away at {now_ms} ms");
+            }
+        }
     }
 
     #[test]

@@ -130,7 +130,8 @@ impl Delivery {
         let mut all: Vec<Arc<Item>> = added.events;
         self.held_bytes += all.iter().map(|item| item.bytes()).sum::<usize>();
         all.extend(self.held.drain(..));
-        all.sort_by_key(|item| item.index);
+        // A gap goes where its first event was: no position may pass it untold.
+        all.sort_by_key(|item| item.place());
         self.held = all.into();
         self.gate = Gate::Open;
         steps.extend(self.release());
@@ -147,7 +148,7 @@ impl Delivery {
             if item.version <= *last {
                 continue;
             }
-            if let ItemKind::Gap { from_version } = item.kind
+            if let ItemKind::Gap { from_version, .. } = item.kind
                 && from_version <= *last + 1
                 && let Some(topic) = topic_ref(Some(item.topic))
             {
@@ -250,6 +251,15 @@ mod tests {
         me(version, index, ItemKind::Added { event: Box::default(), conversation, base_version })
     }
 
+    fn gap(
+        conversation: u64,
+        versions: std::ops::RangeInclusive<u64>,
+        indexes: std::ops::RangeInclusive<u64>,
+    ) -> Arc<Item> {
+        let kind = ItemKind::Gap { from_version: *versions.start(), first_index: *indexes.start() };
+        Arc::new(Item { frame: None, kind, ..Item::for_test(conversation, *versions.end(), *indexes.end()) })
+    }
+
     fn opened(versions: &[(Topic, u64)], position: u64) -> Delivery {
         let mut delivery = Delivery::new();
         assert!(delivery.open([9; 16], versions.iter().copied().collect(), position, 0).is_empty());
@@ -292,11 +302,7 @@ mod tests {
     #[test]
     fn what_was_let_go_is_told_as_a_gap_from_where_the_reader_stands() {
         let mut delivery = opened(&[(conversation_topic(1), 4)], 45);
-        let gap = |from_version, version, index| {
-            let topic = conversation_topic(1);
-            let kind = ItemKind::Gap { from_version };
-            Arc::new(Item { topic, frame: None, kind, ..Item::for_test(1, version, index) })
-        };
+        let gap = |from_version, version, index| gap(1, from_version..=version, index..=index);
         let steps = delivery.offer(vec![item(1, 5, 50), gap(6, 9, 90), item(1, 10, 91)]);
         let told = r#"{"type":"gap","topic":1,"from_version":6,"to_version":9}"#;
         assert_eq!(frames(&steps), ["1:5@50", told, "1:10@91"]);
@@ -328,6 +334,22 @@ mod tests {
         delivery.reached(90);
         assert_eq!(delivery.position(), 90);
         assert!(delivery.offer(vec![addition(3, 51, 2, 0)]).is_empty(), "the addition counts as delivered");
+    }
+
+    /// The fill sorted what it had held by the last index of each: a gap moved behind events that came after its first,
+    /// and a client that was cut off in between had a position beyond messages that it was never told of.
+    #[test]
+    fn a_gap_held_while_a_conversation_is_filled_stays_where_its_first_event_was() {
+        let mut delivery =
+            opened(&[(me_topic(ME), 2), (conversation_topic(1), 4), (conversation_topic(2), 7)], 45);
+        let held = vec![addition(3, 51, 3, 0), gap(2, 8..=20, 52..=90), item(1, 5, 60), item(2, 21, 91)];
+        assert_eq!(frames(&delivery.offer(held)), ["ADD"]);
+        let base = Some((conversation_topic(3), 0));
+        let events = vec![item(3, 1, 51), item(3, 2, 70)];
+        let steps = delivery.added(me_topic(ME), Added { frame: "added".into(), base, events });
+        let told = r#"{"type":"gap","topic":2,"from_version":8,"to_version":20}"#;
+        assert_eq!(frames(&steps), ["added", "3:1@51", told, "1:5@60", "3:2@70", "2:21@91"]);
+        assert_eq!(delivery.seen(), 91);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Owns the calls, not the rules: each job ends in a [`Done`] that the session's task feeds back.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use quorate_proto::error::{ErrorCode, WireError};
@@ -27,7 +28,8 @@ const FILL_PAGES_MAX: usize = 16;
 /// The end of a job.
 pub(super) enum Done {
     Opened(Result<Box<Opened>, Farewell>),
-    Settled(Lane, Result<Ack, WireError>),
+    /// With the time of the outcome.
+    Settled(Lane, Result<Ack, WireError>, Instant),
     /// The answer, the index it was read at, and a conversation that could not be opened.
     Answered(Box<ServerFrame>, u64, Option<ConversationId>),
     /// Somebody was told something that has no answer.
@@ -41,7 +43,10 @@ pub(super) type Job = BoxFuture<'static, Done>;
 
 /// A command and its answer.
 pub(super) fn submit(gateway: Arc<Gateway>, identity: Identity, seen: u64, lane: Lane, task: Task) -> Job {
-    Box::pin(async move { Done::Settled(lane, commit(&gateway, &identity, seen, &task).await) })
+    Box::pin(async move {
+        let result = commit(&gateway, &identity, seen, &task).await;
+        Done::Settled(lane, result, Instant::now())
+    })
 }
 
 /// Submits what is asked and waits for its outcome.

@@ -1,8 +1,8 @@
 //! A session: one socket from its upgrade to its end, owned by one task.
 //!
 //! `protocol` says what a client may do (pure), `delivery` what it gets and in which order (pure), `codec` reads
-//! messages, `opening` and `jobs` call the replicas, `outbox` is what the hub fills, and `socket` is the task that
-//! carries it all out. Must not know HTTP.
+//! messages, `opening` and `jobs` call the replicas, `outbox` is what the hub fills, `out` what is to be
+//! written, and `socket` is the task that carries it all out. Must not know HTTP.
 
 pub mod admission;
 mod codec;
@@ -10,6 +10,7 @@ mod delivery;
 pub(crate) mod jobs;
 mod marks;
 mod opening;
+mod out;
 pub mod outbox;
 pub(crate) mod protocol;
 pub(crate) mod rates;

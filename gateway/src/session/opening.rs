@@ -98,10 +98,13 @@ async fn open_slowly(
         let reason = "too many sessions begin at once: come again in a moment";
         return Err(Farewell::new(CloseCode::TooManyRequests, reason).retry_after(retry_ms));
     }
-    let identity = gateway.tokens.verify(&hello.token).await.map_err(|error| match error {
-        TokenError::Unavailable => no_replica("the token cannot be checked"),
-        TokenError::Expired => Farewell::new(CloseCode::TokenExpired, error.to_string()),
-        TokenError::Invalid(_) => Farewell::new(CloseCode::BadToken, error.to_string()),
+    let identity = gateway.tokens.verify(&hello.token).await.map_err(|error| {
+        gateway.admission.lock().expect("no holder of this lock panics").give_back();
+        match error {
+            TokenError::Unavailable => no_replica("the token cannot be checked"),
+            TokenError::Expired => Farewell::new(CloseCode::TokenExpired, error.to_string()),
+            TokenError::Invalid(_) => Farewell::new(CloseCode::BadToken, error.to_string()),
+        }
     })?;
     // A position of another cluster says nothing here.
     let resume = hello.resume.filter(|resume| resume.cluster == gateway.config.cluster);

@@ -16,7 +16,7 @@ use quorate_proto::limits::{OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX};
 use quorate_proto::rpc::{Topic, topic};
 use tokio::sync::Notify;
 
-use crate::hub::{Item, ItemKind, SignalItem};
+use crate::hub::{Item, ItemKind, SignalItem, SignalKey};
 
 /// Events for one session, in log order.
 pub type Batch = Vec<Arc<Item>>;
@@ -86,7 +86,20 @@ pub struct Full;
 #[derive(Debug)]
 enum Place {
     Event(Arc<Item>),
-    Gap { topic: Topic, from_version: u64, to_version: u64, index: u64, born: Instant },
+    Gap(Gap),
+}
+
+/// What was let go of one room.
+#[derive(Debug)]
+struct Gap {
+    topic: Topic,
+    from_version: u64,
+    to_version: u64,
+    /// Of the first event that it stands for.
+    first_index: u64,
+    /// Of the last.
+    index: u64,
+    born: Instant,
 }
 
 /// The rules, without a lock or a waker.
@@ -131,11 +144,11 @@ impl Queue {
     fn widen(&mut self, item: &Item, losses: &mut Losses) {
         losses.events += 1;
         let gap = self.places.iter_mut().find_map(|place| match place {
-            Place::Gap { topic, to_version, index, .. } if *topic == item.topic => Some((to_version, index)),
+            Place::Gap(gap) if gap.topic == item.topic => Some(gap),
             _ => None,
         });
-        if let Some((to_version, index)) = gap {
-            (*to_version, *index) = (item.version, item.index);
+        if let Some(gap) = gap {
+            (gap.to_version, gap.index) = (item.version, item.index);
         }
     }
 
@@ -155,8 +168,11 @@ impl Queue {
             return losses;
         }
         if self.signals.len() >= SIGNALS_MAX {
-            // Receipts stay as long as there is something else.
-            let at = self.signals.iter().position(|known| !known.key.is_receipt()).unwrap_or(0);
+            // Typing ends by itself; presence is not said again, and receipts stay as long as there is something else.
+            let first = |goes: fn(SignalKey) -> bool| self.signals.iter().position(|known| goes(known.key));
+            let at = first(|key| matches!(key, SignalKey::Typing(..)))
+                .or_else(|| first(|key| !key.is_receipt()))
+                .unwrap_or(0);
             if let Some(oldest) = self.signals.remove(at) {
                 self.bytes -= oldest.frame.len();
             }
@@ -210,14 +226,14 @@ impl Queue {
         let Some((topic, (_, bytes))) = fullest else { return false };
         self.bytes -= bytes;
         losses.rooms += 1;
-        let mut gap: Option<(usize, u64, u64, u64, Instant)> = None;
+        let mut gap: Option<(usize, Gap)> = None;
         let mut at = 0;
         self.places.retain(|place| {
             let goes = match place {
                 Place::Event(item) if item.topic == topic => {
                     losses.events += 1;
-                    let (first, from, _, _, born) = gap.unwrap_or((at, item.version, 0, 0, item.born));
-                    gap = Some((first, from, item.version, item.index, born));
+                    let (_, gap) = gap.get_or_insert_with(|| (at, Gap::at(item)));
+                    (gap.to_version, gap.index) = (item.version, item.index);
                     true
                 }
                 _ => false,
@@ -225,9 +241,9 @@ impl Queue {
             at += usize::from(!goes);
             !goes
         });
-        if let Some((first, from_version, to_version, index, born)) = gap {
+        if let Some((first, gap)) = gap {
             // Where the first of them was: before anything that a position beyond it could stand on.
-            self.places.insert(first, Place::Gap { topic, from_version, to_version, index, born });
+            self.places.insert(first, Place::Gap(gap));
             self.gaps.push(topic);
         }
         true
@@ -243,9 +259,9 @@ impl Queue {
             self.bytes -= place.bytes();
             taken.events.push(match place {
                 Place::Event(item) => item,
-                Place::Gap { topic, from_version, to_version, index, born } => {
+                Place::Gap(Gap { topic, from_version, to_version, first_index, index, born }) => {
                     self.gaps.retain(|other| *other != topic);
-                    let kind = ItemKind::Gap { from_version };
+                    let kind = ItemKind::Gap { from_version, first_index };
                     Arc::new(Item { topic, version: to_version, index, frame: None, kind, born })
                 }
             });
@@ -262,11 +278,24 @@ impl Queue {
     }
 }
 
+impl Gap {
+    fn at(first: &Item) -> Self {
+        Self {
+            topic: first.topic,
+            from_version: first.version,
+            to_version: first.version,
+            first_index: first.index,
+            index: first.index,
+            born: first.born,
+        }
+    }
+}
+
 impl Place {
     fn bytes(&self) -> usize {
         match self {
             Place::Event(item) => item.bytes(),
-            Place::Gap { .. } => 0,
+            Place::Gap(_) => 0,
         }
     }
 }
@@ -404,7 +433,6 @@ impl LetGo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::SignalKey;
 
     const ALL: usize = usize::MAX;
 
@@ -428,7 +456,7 @@ mod tests {
             .events
             .iter()
             .map(|item| match item.kind {
-                ItemKind::Gap { from_version } => {
+                ItemKind::Gap { from_version, .. } => {
                     format!("{}:{from_version}-{}", item.topic.id, item.version)
                 }
                 _ => format!("{}:{}", item.topic.id, item.version),
@@ -513,6 +541,12 @@ mod tests {
         assert_eq!(taken.signals.len(), SIGNALS_MAX);
         assert_eq!(taken.signals[0].frame.as_str(), "read 6");
         assert!(queue.is_empty() && queue.bytes == 0);
+        queue.push_signal(&signal(SignalKey::Presence(1, 1), "here"));
+        for user in 0..1_000 {
+            queue.push_signal(&signal(SignalKey::Typing(1, user), "typing"));
+        }
+        let taken = queue.take(ALL, ALL);
+        assert_eq!((taken.signals.len(), taken.signals[0].frame.as_str()), (SIGNALS_MAX, "here"));
     }
 
     #[test]

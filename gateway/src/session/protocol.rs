@@ -33,6 +33,9 @@ const READ_MARK_INTERVAL_MS: u64 = 2_000;
 const DELIVERED_MARK_INTERVAL_MS: u64 = 1_000;
 /// Typing in one conversation goes on its way at most once in this time, ms: it lasts for six times as long.
 const TYPING_INTERVAL_MS: u64 = 1_000;
+/// A change of presence goes on its way at most once in this time, ms; of several the last. Each is told to everybody
+/// who shares a conversation, so that one client could otherwise keep all gateways busy.
+const PRESENCE_INTERVAL_MS: u64 = 1_000;
 /// What a client is told to wait when its queue is full, ms.
 const BUSY_RETRY_MS: u64 = 250;
 
@@ -102,6 +105,8 @@ pub enum Effect {
         lane: Lane,
         /// What.
         task: Box<Task>,
+        /// When the client asked for it.
+        asked_ms: u64,
     },
     /// Submit, without an answer.
     MarkRead {
@@ -117,6 +122,8 @@ pub enum Effect {
         /// What.
         query: Query,
     },
+    /// Signals of a conversation are wanted from now on.
+    Watch(ConversationId),
     /// Signals of a conversation are no longer wanted.
     Unwatch(ConversationId),
     /// Say that the user is typing there.
@@ -186,7 +193,39 @@ enum Phase {
 #[derive(Debug)]
 struct Queued {
     id: u64,
+    asked_ms: u64,
     task: Task,
+}
+
+/// How present the user says to be.
+#[derive(Debug, Default)]
+struct Presence {
+    /// What others were told, and when.
+    told: Option<(PresenceState, u64)>,
+    /// What they are told next.
+    waiting: Option<PresenceState>,
+}
+
+impl Presence {
+    /// Takes a state: what is to be told now.
+    fn offer(&mut self, now_ms: u64, state: PresenceState) -> Option<PresenceState> {
+        self.waiting = self.told.is_none_or(|(told, _)| told != state).then_some(state);
+        self.due(now_ms)
+    }
+
+    fn wake_at_ms(&self) -> Option<u64> {
+        self.waiting?;
+        Some(self.told.map_or(0, |(_, at_ms)| at_ms + PRESENCE_INTERVAL_MS))
+    }
+
+    /// What has waited long enough.
+    fn due(&mut self, now_ms: u64) -> Option<PresenceState> {
+        let state = self
+            .waiting
+            .take_if(|_| self.told.is_none_or(|(_, at_ms)| at_ms + PRESENCE_INTERVAL_MS <= now_ms))?;
+        self.told = Some((state, now_ms));
+        Some(state)
+    }
 }
 
 /// See the module. All times are ms of the caller's monotonic clock, but for the token's end.
@@ -211,7 +250,7 @@ pub struct Protocol {
     rooms: HashSet<ConversationId>,
     /// Where the user typed and when that was said last.
     typing: HashMap<ConversationId, u64>,
-    presence: Option<PresenceState>,
+    presence: Presence,
     /// Questions after gaps that cost nothing: what was let go was not the client's choice.
     since_free: u32,
 }
@@ -236,7 +275,7 @@ impl Protocol {
             delivered_told: Marks::new(DELIVERED_MARK_INTERVAL_MS),
             rooms: HashSet::new(),
             typing: HashMap::new(),
-            presence: None,
+            presence: Presence::default(),
             since_free: 0,
         }
     }
@@ -262,9 +301,13 @@ impl Protocol {
             Phase::Waiting => self.hello_until_ms,
             Phase::Opening | Phase::Closed => u64::MAX,
             Phase::Live => {
-                let marks = [self.reads_told.wake_at_ms(), self.delivered_told.wake_at_ms()];
-                let marks = marks.into_iter().flatten().min().unwrap_or(u64::MAX);
-                self.ping_at_ms.min(self.pong_until_ms.unwrap_or(u64::MAX)).min(marks)
+                let told = [
+                    self.reads_told.wake_at_ms(),
+                    self.delivered_told.wake_at_ms(),
+                    self.presence.wake_at_ms(),
+                ];
+                let told = told.into_iter().flatten().min().unwrap_or(u64::MAX);
+                self.ping_at_ms.min(self.pong_until_ms.unwrap_or(u64::MAX)).min(told)
             }
         }
     }
@@ -343,9 +386,9 @@ impl Protocol {
         match frame.request {
             Request::Hello(_) => Some(self.malformed("`hello` was said already".to_owned())),
             Request::Auth { token } => Some(Effect::Renew { id, token }),
-            Request::Send(send) => self.written(id, send.conversation, Task::Send(send), admit_send),
+            Request::Send(send) => self.written(now_ms, id, send.conversation, Task::Send(send), admit_send),
             // A text like any other: it counts as a send, and goes in the same lane.
-            Request::Edit(edit) => self.written(id, edit.conversation, Task::Edit(edit), admit_send),
+            Request::Edit(edit) => self.written(now_ms, id, edit.conversation, Task::Edit(edit), admit_send),
             Request::Do(command) => {
                 if self.commands >= COMMANDS_QUEUED_MAX {
                     return Some(error(
@@ -355,7 +398,7 @@ impl Protocol {
                         Some(BUSY_RETRY_MS),
                     ));
                 }
-                self.enqueue(Lane::Commands, id, Task::Do(command))
+                self.enqueue(now_ms, Lane::Commands, id, Task::Do(command))
             }
             Request::Read { conversation, sequence } => {
                 let now = self.reads_told.offer(now_ms, conversation, sequence);
@@ -371,8 +414,7 @@ impl Protocol {
             }
             Request::Presence { state } => {
                 // Said again it is no news.
-                let is_news = self.presence.replace(state) != Some(state);
-                is_news.then_some(Effect::Presence(state))
+                self.presence.offer(now_ms, state).map(Effect::Presence)
             }
             Request::Close { conversation } => {
                 self.rooms.remove(&conversation).then_some(Effect::Unwatch(conversation))
@@ -422,6 +464,7 @@ impl Protocol {
     /// A text for a conversation.
     fn written(
         &mut self,
+        now_ms: u64,
         id: u64,
         conversation: ConversationId,
         task: Task,
@@ -441,13 +484,13 @@ impl Protocol {
         if let Err(retry_ms) = admit_send(conversation) {
             return Some(error(id, ErrorCode::RateLimited, "too many messages", Some(retry_ms)));
         }
-        self.enqueue(Lane::Conversation(conversation), id, task)
+        self.enqueue(now_ms, Lane::Conversation(conversation), id, task)
     }
 
-    fn enqueue(&mut self, lane: Lane, id: u64, task: Task) -> Option<Effect> {
+    fn enqueue(&mut self, now_ms: u64, lane: Lane, id: u64, task: Task) -> Option<Effect> {
         self.commands += 1;
         let queue = self.lanes.entry(lane).or_default();
-        queue.push_back(Queued { id, task });
+        queue.push_back(Queued { id, asked_ms: now_ms, task });
         // One unacknowledged command a lane: a retry then never overtakes what came before it.
         (queue.len() == 1).then(|| submit(lane, &queue[0]))
     }
@@ -489,6 +532,16 @@ impl Protocol {
         }
         self.typing.insert(conversation, now_ms);
         Some(Effect::Typing(conversation))
+    }
+
+    /// Whether the client wants a conversation's signals.
+    pub fn wants(&self, conversation: ConversationId) -> bool {
+        self.rooms.contains(&conversation)
+    }
+
+    /// The reader was told that a conversation is hers: what she opened before she was told begins now.
+    pub fn added(&self, conversation: ConversationId) -> Option<Effect> {
+        self.wants(conversation).then_some(Effect::Watch(conversation))
     }
 
     /// A conversation could not be opened, or is no longer the reader's.
@@ -565,6 +618,7 @@ impl Protocol {
         for (conversation, sequence) in self.delivered_told.due(now_ms) {
             effects.push(Effect::Delivered { conversation, sequence });
         }
+        effects.extend(self.presence.due(now_ms).map(Effect::Presence));
         effects
     }
 }
@@ -601,7 +655,7 @@ fn error(id: u64, code: ErrorCode, message: &str, retry_ms: Option<u64>) -> Effe
 }
 
 fn submit(lane: Lane, queued: &Queued) -> Effect {
-    Effect::Submit { lane, task: Box::new(queued.task.clone()) }
+    Effect::Submit { lane, task: Box::new(queued.task.clone()), asked_ms: queued.asked_ms }
 }
 
 #[cfg(test)]

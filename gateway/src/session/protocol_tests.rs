@@ -115,7 +115,9 @@ fn one_send_a_conversation_is_under_way_and_the_next_follows_its_answer() {
         "another conversation"
     );
     let effects = protocol.settled(lane, Ok(ack(1)));
-    let [Effect::Write(reply), Effect::Submit { task, .. }] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::Write(reply), Effect::Submit { task, asked_ms: 0, .. }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
     assert_eq!(reply.reply, Some(1));
     let Task::Send(next) = &**task else { panic!("{task:?}") };
     assert_eq!(next.client_message_id, ack(2).client_message_id);
@@ -321,4 +323,41 @@ fn the_question_after_a_gap_is_outside_of_the_rate() {
     protocol.gap_told();
     assert!(matches!(say(&mut protocol, 0, since), Some(Effect::Read { .. })));
     assert_eq!(code_of(say(&mut protocol, 0, since)), ErrorCode::RateLimited);
+}
+
+/// The ack of a creation comes before the `me` that fills it. What was opened in between was never watched.
+#[test]
+fn a_conversation_opened_before_it_was_told_is_watched_once_it_is() {
+    let mut protocol = live();
+    let open = r#"{"type":"open","id":7,"conversation":5,"signals":true}"#;
+    assert!(matches!(say(&mut protocol, 0, open), Some(Effect::Read { .. })));
+    assert_eq!(protocol.added(5), Some(Effect::Watch(5)));
+    assert_eq!(protocol.added(6), None, "nobody opened it");
+    say(&mut protocol, 0, r#"{"type":"close","conversation":5}"#);
+    assert!(!protocol.wants(5), "closed is closed, whatever still comes of it");
+    assert_eq!(protocol.added(5), None);
+}
+
+/// Each change goes to everybody who shares a conversation: one client that toggles was 10 times that a second.
+#[test]
+fn presence_that_changes_quickly_is_told_once_a_second_and_the_last_one_wins() {
+    let mut protocol = live();
+    let state = |word| format!(r#"{{"type":"presence","id":9,"state":"{word}"}}"#);
+    assert!(say(&mut protocol, 0, &state("active")).is_some());
+    let mut told = 0;
+    for at in 1..=100 {
+        let word = if at % 2 == 0 { "active" } else { "idle" };
+        told += u32::from(say(&mut protocol, at * 100, &state(word)).is_some());
+        told += u32::try_from(protocol.tick(at * 100, 0, true).len()).unwrap();
+    }
+    assert!(told <= 10, "{told} changes were told within ten seconds");
+    assert_eq!(say(&mut protocol, 20_000, &state("dnd")), Some(Effect::Presence(PresenceState::Dnd)));
+    assert_eq!(say(&mut protocol, 20_100, &state("idle")), None);
+    assert_eq!(say(&mut protocol, 20_200, &state("invisible")), None);
+    assert_eq!(protocol.wake_at_ms(), 21_000);
+    assert_eq!(protocol.tick(21_000, 0, true), [Effect::Presence(PresenceState::Invisible)]);
+    // Changed and changed back before anybody was told: nobody is.
+    assert_eq!(say(&mut protocol, 21_100, &state("idle")), None);
+    assert_eq!(say(&mut protocol, 21_200, &state("invisible")), None);
+    assert_eq!(protocol.tick(22_500, 0, true), []);
 }

@@ -7,6 +7,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use quorate_proto::error::{CloseCode, ErrorCode, WireError};
@@ -25,6 +26,7 @@ use super::codec;
 use super::delivery::{Delivery, Step};
 use super::jobs::{self, Done, Job};
 use super::opening::{self, Opened};
+use super::out::{FLUSH_BYTES_MAX, FLUSH_FRAMES_MAX, Out};
 use super::outbox::{Bounds, Inbox, Outbox, Taken, outbox};
 use super::protocol::{Effect, Farewell, Lane, Protocol, Query, Task, Times};
 use super::users::Ticket;
@@ -39,10 +41,6 @@ use crate::server::{DrainPhase, Stranger};
 
 /// A reader that takes nothing for this long is let go.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
-/// Frames written with one flush: what waits beyond them waits in the outbox, where it may be let go.
-const FLUSH_FRAMES_MAX: usize = 64;
-/// The same in bytes, but for the frame that passes it.
-const FLUSH_BYTES_MAX: usize = 64 << 10;
 /// The last words of a session get this long.
 const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 /// The same for a socket that never said `hello`: with its wait it is gone within ten seconds.
@@ -83,7 +81,9 @@ struct Session<S> {
     /// Its address's place, held until it said who it is.
     stranger: Option<Stranger>,
     jobs: FuturesUnordered<Job>,
-    out: VecDeque<Utf8Bytes>,
+    out: Out,
+    /// The last word to the hub on which signals are wanted; the next waits for it.
+    watching: Option<Shared<BoxFuture<'static, ()>>>,
     /// Frames of a message that wait while the session opens.
     backlog: VecDeque<codec::Parsed>,
     start: Instant,
@@ -94,6 +94,8 @@ struct Session<S> {
     greeted: Option<Instant>,
     /// When the oldest event that waits to be written came from the feed.
     oldest: Option<Instant>,
+    /// When the oldest ack that waits to be written had its outcome.
+    settled: Option<Instant>,
     finish_until: Option<Instant>,
 }
 
@@ -130,7 +132,8 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         live: None,
         stranger,
         jobs: FuturesUnordered::new(),
-        out: VecDeque::new(),
+        out: Out::default(),
+        watching: None,
         backlog: VecDeque::new(),
         start: Instant::now(),
         write: gateway.leader.write(),
@@ -138,6 +141,7 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         drain_told: false,
         greeted: None,
         oldest: None,
+        settled: None,
         finish_until: None,
         ws,
         gateway: Arc::clone(&gateway),
@@ -146,7 +150,7 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     if session.live.take().is_some() {
         gateway.metrics.sessions.dec();
     }
-    finish(&gateway.metrics, session.ws, session.out, end).await;
+    finish(&gateway.metrics, session.ws, session.out.into_frames(), end).await;
 }
 
 /// Accepts a socket only to say why it cannot stay: a browser cannot read the status of a refused upgrade.
@@ -223,8 +227,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes what is ready without waiting, as far as one flush goes.
     fn gather(&mut self) -> Result<(), End> {
-        while self.out.len() < FLUSH_FRAMES_MAX {
-            if let Some(taken) = self.inbox.try_recv(FLUSH_FRAMES_MAX, FLUSH_BYTES_MAX) {
+        loop {
+            let (frames_max, bytes_max) = self.out.room();
+            if frames_max == 0 || bytes_max == 0 {
+                break;
+            }
+            if let Some(taken) = self.inbox.try_recv(frames_max, bytes_max) {
                 self.taken(taken)?;
             } else if let Some(Some(done)) = self.jobs.next().now_or_never() {
                 self.done(done)?;
@@ -235,16 +243,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
-    /// Writes everything that waits, with one flush.
+    /// Writes everything that waits, a flush a piece.
     async fn flush(&mut self) -> Result<(), End> {
-        if self.out.is_empty() {
-            self.oldest = None;
-            return Ok(());
+        while !self.out.is_empty() {
+            self.flush_piece().await?;
         }
-        self.gateway.metrics.frames_sent.inc_by(self.out.len() as u64);
+        self.oldest = None;
+        if let Some(settled) = self.settled.take() {
+            self.gateway.metrics.submit_stages.reply.observe(settled.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+
+    async fn flush_piece(&mut self) -> Result<(), End> {
+        let piece = self.out.piece();
+        self.gateway.metrics.frames_sent.inc_by(piece.len() as u64);
         let let_go = self.inbox.let_go();
         let writing = async {
-            while let Some(text) = self.out.pop_front() {
+            for text in piece {
                 self.ws.feed(Message::Text(text)).await?;
             }
             self.ws.flush().await
@@ -256,21 +272,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         match written {
             Some(Ok(())) => {
-                if let Some(oldest) = self.oldest.take() {
+                if let Some(oldest) = self.oldest.take_if(|_| self.out.is_empty()) {
                     self.gateway.metrics.delivery_seconds.observe(oldest.elapsed().as_secs_f64());
                 }
                 Ok(())
             }
             Some(Err(_)) => Err(End::Gone),
             None => {
-                self.out.clear();
+                self.out = Out::default();
                 Err(self.let_go())
             }
         }
     }
 
     fn push(&mut self, body: Body) {
-        self.out.push_back(encode(&ServerFrame::push(body)));
+        self.out.push(encode(&ServerFrame::push(body)));
     }
 
     fn let_go(&self) -> End {
@@ -334,7 +350,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn effect(&mut self, effect: Effect) -> Result<(), End> {
         let gateway = Arc::clone(&self.gateway);
         match effect {
-            Effect::Write(frame) => self.out.push_back(encode(&frame)),
+            Effect::Write(frame) => self.out.push(encode(&frame)),
             Effect::Close(farewell) => return Err(End::Bye(farewell)),
             Effect::Open { id, hello } => {
                 let Some(outbox) = self.outbox.take() else { return Err(End::Gone) };
@@ -343,34 +359,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.jobs.push(Box::pin(async move { Done::Opened(opening.await) }));
             }
             Effect::Ping { n } => self.ping(n)?,
+            Effect::Watch(conversation) => self.watch(conversation, true),
+            Effect::Unwatch(conversation) => self.watch(conversation, false),
             _ => {
                 // The protocol gives these only to a live session.
                 let Some(live) = &self.live else { return Err(End::Gone) };
                 let identity = live.identity.clone();
                 let seen = self.delivery.seen();
                 match effect {
-                    Effect::Submit { lane, task } => self.submit(gateway, identity, seen, lane, *task)?,
+                    Effect::Submit { lane, task, asked_ms } => {
+                        let waited_ms = self.now_ms().saturating_sub(asked_ms);
+                        let waited = Duration::from_millis(waited_ms);
+                        gateway.metrics.submit_stages.lane.observe(waited.as_secs_f64());
+                        self.submit(gateway, identity, seen, lane, *task)?;
+                    }
                     Effect::MarkRead { conversation, sequence } => {
                         self.jobs.push(jobs::mark_read(gateway, identity, conversation, sequence));
                     }
                     Effect::Read { id, query } => {
-                        let watched = match query {
-                            Query::Open { conversation, signals: true }
-                                if self.delivery.has(conversation_topic(conversation)) =>
-                            {
-                                Some(live.subscriber.watch(conversation))
-                            }
-                            _ => None,
-                        };
+                        if let Query::Open { conversation, signals: true } = query
+                            && self.delivery.has(conversation_topic(conversation))
+                        {
+                            self.watch(conversation, true);
+                        }
+                        let watching = self.watching.clone();
                         let first = async move {
-                            if let Some(watching) = watched {
+                            if let Some(watching) = watching {
                                 watching.await;
                             }
                         };
                         self.jobs.push(jobs::read(gateway, identity, seen, id, query, first));
                     }
                     Effect::Renew { id, token } => self.jobs.push(jobs::renew(gateway, identity, id, token)),
-                    Effect::Unwatch(conversation) => live.subscriber.unwatch(conversation),
                     Effect::Typing(conversation) => {
                         let kind = signal::Kind::Typing(rpc::Typing {});
                         live.subscriber.say(said(&identity, conversation, kind));
@@ -378,7 +398,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Effect::Delivered { conversation, sequence } => {
                         let receipt = rpc::Receipt { read: 0, delivered: sequence };
                         let kind = signal::Kind::Receipt(receipt);
-                        live.subscriber.say(said(&identity, conversation, kind));
+                        let telling = live.subscriber.tell(said(&identity, conversation, kind));
+                        self.jobs.push(jobs::tell(telling));
                     }
                     Effect::Presence(state) => {
                         if let Some(state) = said_presence(state) {
@@ -386,7 +407,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                             self.jobs.push(jobs::tell(telling));
                         }
                     }
-                    Effect::Write(_) | Effect::Close(_) | Effect::Open { .. } | Effect::Ping { .. } => {}
+                    Effect::Write(_)
+                    | Effect::Close(_)
+                    | Effect::Open { .. }
+                    | Effect::Ping { .. }
+                    | Effect::Watch(_)
+                    | Effect::Unwatch(_) => {}
                 }
             }
         }
@@ -410,6 +436,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
+    /// Tells the hub whether a conversation's signals are wanted, after what it was told before: a conversation opened
+    /// and closed in one message would otherwise stay watched.
+    fn watch(&mut self, conversation: u64, watches: bool) {
+        let Some(live) = &self.live else { return };
+        let before = self.watching.take();
+        let telling = live.subscriber.watch(conversation, watches);
+        let telling = async move {
+            if let Some(before) = before {
+                before.await;
+            }
+            telling.await;
+        };
+        let telling = telling.boxed().shared();
+        self.jobs.push(jobs::tell(telling.clone()));
+        self.watching = Some(telling);
+    }
+
     /// Brings the position up to date before it is told: first read how far the hub is, then empty the inbox.
     fn ping(&mut self, n: u64) -> Result<(), End> {
         let index = self.gateway.hub.state().delivered_index();
@@ -431,9 +474,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(live) = &self.live else { return Ok(()) };
         for signal in taken.signals {
             let (conversation, user) = signal.key.place();
-            // Only of what is hers; and what she does herself she knows.
-            if user != live.identity.user_id && self.delivery.has(conversation_topic(conversation)) {
-                self.out.push_back(signal.frame.clone());
+            // Only of what is hers and open; and what she does herself she knows.
+            if user != live.identity.user_id
+                && self.delivery.has(conversation_topic(conversation))
+                && self.protocol.wants(conversation)
+            {
+                self.out.push(signal.frame.clone());
             }
         }
         Ok(())
@@ -442,10 +488,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn steps(&mut self, steps: Vec<Step>) -> Result<(), End> {
         for step in steps {
             match step {
-                Step::Frame(text) => self.out.push_back(text),
+                Step::Frame(text) => self.out.push(text),
                 Step::Gap(text) => {
                     self.protocol.gap_told();
-                    self.out.push_back(text);
+                    self.out.push(text);
                 }
                 Step::Add { event, conversation, base_version } => {
                     let Some(live) = &self.live else { return Err(End::Gone) };
@@ -462,11 +508,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Step::Remove(topic) => {
                     if let Some(live) = &self.live {
                         live.subscriber.unsubscribe(vec![topic]);
-                        live.subscriber.unwatch(topic.id);
-                        self.protocol.closed_room(topic.id);
                     }
+                    self.protocol.closed_room(topic.id);
+                    self.watch(topic.id, false);
                 }
                 Step::Ended => {
+                    if let Some(live) = &mut self.live {
+                        live.subscriber.ends();
+                    }
                     return Err(End::Bye(Farewell::new(CloseCode::Revoked, "this session was ended")));
                 }
                 Step::TooMuch => return Err(self.let_go()),
@@ -485,8 +534,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match done {
             Done::Opened(Ok(opened)) => self.opened(*opened),
             Done::Opened(Err(farewell)) => Err(End::Bye(farewell)),
-            Done::Settled(lane, result) => {
+            Done::Settled(lane, result, at) => {
                 if let Ok(ack) = &result {
+                    self.settled.get_or_insert(at);
                     self.delivery.saw(ack.index);
                 }
                 let effects = self.protocol.settled(lane, result);
@@ -494,12 +544,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Done::Answered(frame, index, refused) => {
                 self.protocol.answered();
-                if let (Some(conversation), Some(live)) = (refused, &self.live) {
+                if let Some(conversation) = refused {
                     self.protocol.closed_room(conversation);
-                    live.subscriber.unwatch(conversation);
+                    self.watch(conversation, false);
                 }
                 self.delivery.saw(index);
-                self.out.push_back(encode(&frame));
+                self.out.push(encode(&frame));
                 Ok(())
             }
             Done::Renewed(id, result) => {
@@ -517,8 +567,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Done::Added(Ok(added)) => {
                 let Some(live) = &self.live else { return Err(End::Gone) };
                 let me = me_topic(live.identity.user_id);
+                let conversation = added.base.map(|(topic, _)| topic.id);
                 let steps = self.delivery.added(me, added);
-                self.steps(steps)
+                self.steps(steps)?;
+                let opened = conversation.and_then(|conversation| self.protocol.added(conversation));
+                opened.map_or(Ok(()), |effect| self.effect(effect))
             }
             Done::Added(Err(reason)) => {
                 tracing::warn!(reason, "a conversation could not be added to a session");
@@ -530,7 +583,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn opened(&mut self, opened: Opened) -> Result<(), End> {
         let Opened { identity, ticket, subscriber, frames, gaps, resumed, versions, position, seen } = opened;
-        self.out.extend(frames);
+        frames.into_iter().for_each(|frame| self.out.push(frame));
         (0..gaps).for_each(|_| self.protocol.gap_told());
         self.gateway.metrics.sessions_resumed.inc_by(u64::from(resumed));
         if let Some(greeted) = self.greeted.take() {

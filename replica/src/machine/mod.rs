@@ -301,4 +301,4 @@ mod account_tests;
 #[cfg(test)]
 mod authorization_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,27 +9,27 @@ use super::*;
 use crate::store::{Key, Space};
 
 #[derive(Default)]
-pub(super) struct World {
-    pub(super) state: BTreeMap<Key, Bytes>,
-    pub(super) index: u64,
-    pub(super) now: u64,
-    pub(super) next_id: u128,
-    pub(super) machine_version: u32,
+pub(crate) struct World {
+    pub(crate) state: BTreeMap<Key, Bytes>,
+    pub(crate) index: u64,
+    pub(crate) now: u64,
+    pub(crate) next_id: u128,
+    pub(crate) machine_version: u32,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { now: 1_000_000, machine_version: VERSION_MAX, ..Self::default() }
     }
 
-    pub(super) fn command(&mut self, user_id: u64, action: Action) -> Command {
+    pub(crate) fn command(&mut self, user_id: u64, action: Action) -> Command {
         self.next_id += 1;
         let session_id = if user_id == 0 { Bytes::new() } else { session_of(user_id) };
         let command_id = Bytes::copy_from_slice(&self.next_id.to_be_bytes());
         Command { user_id, session_id, command_id, first_sent_ms: self.now, action: Some(action) }
     }
 
-    pub(super) fn apply(&mut self, command: &Command) -> (Outcome, Vec<Event>) {
+    pub(crate) fn apply(&mut self, command: &Command) -> (Outcome, Vec<Event>) {
         self.index += 1;
         let context = Context {
             index: self.index,
@@ -51,12 +51,12 @@ impl World {
         (applied.outcome, applied.events)
     }
 
-    pub(super) fn act(&mut self, user_id: u64, action: Action) -> Outcome {
+    pub(crate) fn act(&mut self, user_id: u64, action: Action) -> Outcome {
         let command = self.command(user_id, action);
         self.apply(&command).0
     }
 
-    pub(super) fn user(&mut self, name: &str) -> u64 {
+    pub(crate) fn user(&mut self, name: &str) -> u64 {
         let create = rpc::CreateUser {
             name: name.into(),
             display_name: name.to_uppercase(),
@@ -75,35 +75,35 @@ impl World {
         user.user_id
     }
 
-    pub(super) fn direct(&mut self, by: u64, peer_id: u64) -> u64 {
+    pub(crate) fn direct(&mut self, by: u64, peer_id: u64) -> u64 {
         conversation_of(&self.act(by, Action::CreateDirect(rpc::CreateDirect { peer_id })))
     }
 
-    pub(super) fn send(&mut self, by: u64, conversation_id: u64, text: &str) -> Outcome {
+    pub(crate) fn send(&mut self, by: u64, conversation_id: u64, text: &str) -> Outcome {
         self.act(by, send(conversation_id, text))
     }
 }
 
-pub(super) fn session_of(user_id: u64) -> Bytes {
+pub(crate) fn session_of(user_id: u64) -> Bytes {
     Bytes::copy_from_slice(&u128::from(user_id).to_be_bytes())
 }
 
-pub(super) fn send(conversation_id: u64, text: &str) -> Action {
+pub(crate) fn send(conversation_id: u64, text: &str) -> Action {
     Action::Send(rpc::Send { conversation_id, text: text.into(), reply_to: 0 })
 }
 
-pub(super) fn accepted(outcome: &Outcome) {
+pub(crate) fn accepted(outcome: &Outcome) {
     assert!(!matches!(outcome.result, Some(outcome::Result::Rejected(_))), "{outcome:?}");
 }
 
-pub(super) fn code(outcome: &Outcome) -> &str {
+pub(crate) fn code(outcome: &Outcome) -> &str {
     match &outcome.result {
         Some(outcome::Result::Rejected(rejected)) => &rejected.code,
         other => panic!("not rejected: {other:?}"),
     }
 }
 
-pub(super) fn conversation_of(outcome: &Outcome) -> u64 {
+pub(crate) fn conversation_of(outcome: &Outcome) -> u64 {
     match &outcome.result {
         Some(outcome::Result::Conversation(ready)) => ready.conversation_id,
         other => panic!("no conversation: {other:?}"),
@@ -413,10 +413,10 @@ fn the_same_commands_give_the_same_state() {
 }
 
 /// A small generator: the same run for the same seed.
-pub(super) struct Dice(pub(super) u64);
+pub(crate) struct Dice(pub(super) u64);
 
 impl Dice {
-    pub(super) fn below(&mut self, sides: u64) -> u64 {
+    pub(crate) fn below(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }

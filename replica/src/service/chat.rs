@@ -14,6 +14,7 @@ use quorate_proto::rpc::{
     submit_result,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -76,6 +77,7 @@ struct Submits {
 impl Submits {
     async fn run(self, mut batches: Streaming<SubmitBatch>) {
         while let Some(Ok(batch)) = batches.next().await {
+            let arrived = Instant::now();
             let count = batch.items.len();
             if count == 0 {
                 continue;
@@ -83,11 +85,11 @@ impl Submits {
             self.node.metrics().submitted(count);
             let permits = u32::try_from(count.min(COMMANDS_IN_FLIGHT_MAX)).unwrap_or(u32::MAX);
             let Ok(permit) = self.in_flight.clone().acquire_many_owned(permits).await else { return };
-            self.accept(batch.items, permit).await;
+            self.accept(batch.items, arrived, permit).await;
         }
     }
 
-    async fn accept(&self, items: Vec<SubmitItem>, permit: OwnedSemaphorePermit) {
+    async fn accept(&self, items: Vec<SubmitItem>, arrived: Instant, permit: OwnedSemaphorePermit) {
         let node = &self.node;
         if !node.leads() {
             node.metrics().refused_not_leader(items.len());
@@ -119,7 +121,7 @@ impl Submits {
                 let answers = self.answers.clone();
                 let node = node.clone();
                 tokio::spawn(async move {
-                    forward(&node, ids, outcomes, &answers, spans).await;
+                    forward(&node, ids, arrived, outcomes, &answers, spans).await;
                     drop(permit);
                 });
             }
@@ -187,13 +189,14 @@ fn failed(node: &Node, request_id: u64, kind: failure::Kind) -> SubmitResult {
         failure::Kind::Unknown | failure::Kind::Unspecified => "proposed, but its fate was not seen",
     };
     let failure = Failure { kind: kind.into(), leader_id, leader_address, message: message.to_owned() };
-    SubmitResult { request_id, result: Some(submit_result::Result::Failure(failure)) }
+    SubmitResult { request_id, result: Some(submit_result::Result::Failure(failure)), leader_us: 0 }
 }
 
 /// Sends outcomes on as they come, many a frame.
 async fn forward(
     node: &Node,
     ids: Vec<u64>,
+    arrived: Instant,
     outcomes: impl Stream<Item = Result<quorate_proto::rpc::Outcome, ProposeError>> + Send,
     answers: &mpsc::Sender<Result<SubmitResults, Status>>,
     mut spans: Vec<(u64, Span)>,
@@ -201,6 +204,7 @@ async fn forward(
     let mut ids = ids.into_iter();
     let mut chunks = std::pin::pin!(outcomes.ready_chunks(ANSWERS_PER_FRAME_MAX));
     while let Some(chunk) = chunks.next().await {
+        let leader_us = u32::try_from(arrived.elapsed().as_micros()).unwrap_or(u32::MAX);
         let items = chunk
             .into_iter()
             .zip(&mut ids)
@@ -215,7 +219,8 @@ async fn forward(
             })
             .map(|(outcome, request_id)| match outcome {
                 Ok(outcome) => {
-                    SubmitResult { request_id, result: Some(submit_result::Result::Outcome(outcome)) }
+                    let result = Some(submit_result::Result::Outcome(outcome));
+                    SubmitResult { request_id, result, leader_us }
                 }
                 Err(error) => failed(node, request_id, kind_of(&error)),
             })

@@ -21,7 +21,7 @@ use quorate_proto::rpc::presence::State;
 use quorate_proto::rpc::{
     Lease, MemberMarks, Presence, Receipt, RelayFrame, Signal, Typing, UserRef, signal,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 use crate::machine::records::{Conversation, Member};
@@ -38,10 +38,10 @@ const RING_SIGNALS: usize = 4_096;
 /// Signals taken from one request of a gateway.
 const SIGNALS_PER_REQUEST_MAX: usize = 1_024;
 /// A gateway whose feed ended has this long to be heard of through another replica. It takes a tenth of a second.
-const LEFT_TTL_MS: u32 = 4_000;
+const LEFT_TTL_MS: u64 = 4_000;
 /// How often it is looked whether a lease is over.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(250);
-/// Between two changes of presence that need reads of the state, others have their turn after so many.
+/// Changes of presence told in one turn of the task that tells them: each needs reads of the state.
 const CHANGES_PER_TURN: usize = 64;
 
 /// What feeds are told.
@@ -58,6 +58,8 @@ pub(crate) enum Down {
 #[derive(Debug, Default)]
 struct Inner {
     table: Table,
+    /// Users whose presence has changed and is yet to be told: no more than the table names.
+    changed: BTreeSet<u64>,
     delivered: Delivered,
     /// Conversations that feeds of this replica watch, with how many do.
     watched: BTreeMap<u64, usize>,
@@ -73,6 +75,8 @@ pub struct Signals {
     inner: Mutex<Inner>,
     ring: broadcast::Sender<Arc<Down>>,
     peers: Peers,
+    /// Somebody's presence has changed.
+    changed: Notify,
     started: Instant,
 }
 
@@ -81,7 +85,8 @@ impl Signals {
     pub(crate) fn new(store: Arc<Store>, metrics: Metrics) -> Self {
         let (ring, _) = broadcast::channel(RING_SIGNALS);
         let inner = Mutex::default();
-        Self { store, metrics, inner, ring, peers: Peers::default(), started: Instant::now() }
+        let (peers, changed) = (Peers::default(), Notify::new());
+        Self { store, metrics, inner, ring, peers, changed, started: Instant::now() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -167,12 +172,12 @@ impl Signals {
     }
 
     /// A gateway of this replica says who is there.
-    pub(crate) async fn lease(&self, lease: Lease) {
+    pub(crate) fn lease(&self, lease: Lease) {
         let now_ms = self.now_ms();
         let changed = self.inner().table.take(&lease, now_ms);
         if let Some(changed) = changed {
             self.peers.send(RelayFrame { signals: Vec::new(), leases: vec![lease] });
-            self.tell_presence(changed).await;
+            self.has_changed(&changed);
         }
     }
 
@@ -181,9 +186,9 @@ impl Signals {
         *self.inner().served.entry(gateway.to_owned()).or_default() += 1;
     }
 
-    /// A gateway's feed has ended, perhaps with the gateway: its lease is cut short, here and at the others, unless it is
-    /// heard of through another replica.
-    pub(crate) fn left(&self, gateway: &str) {
+    /// A gateway's feed has ended, perhaps with the gateway: the lease that it said last there, by start and number, is
+    /// cut short, here and at the others, unless it is heard of through another replica.
+    pub(crate) fn left(&self, gateway: &str, place: (u64, u64)) {
         let now_ms = self.now_ms();
         let mut inner = self.inner();
         if let Some(feeds) = inner.served.get_mut(gateway) {
@@ -193,25 +198,23 @@ impl Signals {
             }
             inner.served.remove(gateway);
         }
-        let Some(whole) = inner.table.whole(gateway, now_ms) else { return };
-        let ttl_ms = whole.ttl_ms.min(LEFT_TTL_MS);
-        let short = Lease { full: false, entries: Vec::new(), ttl_ms, ..whole };
-        let _ = inner.table.take(&short, now_ms);
+        let short = inner.table.shorten(gateway, place, LEFT_TTL_MS, now_ms);
         drop(inner);
+        let Some(short) = short else { return };
         self.peers.send(RelayFrame { signals: Vec::new(), leases: vec![short] });
     }
 
     // ---- what other replicas relay ----
 
     /// Another replica's gateways said something. It has judged who may; it goes no further from here.
-    pub(crate) async fn heard(&self, frame: RelayFrame) {
+    pub(crate) fn heard(&self, frame: RelayFrame) {
         for signal in frame.signals.into_iter().take(SIGNALS_PER_REQUEST_MAX) {
             self.take(signal);
         }
         for lease in frame.leases {
             let now_ms = self.now_ms();
             let changed = self.inner().table.take(&lease, now_ms);
-            self.tell_presence(changed.unwrap_or_default()).await;
+            self.has_changed(&changed.unwrap_or_default());
         }
     }
 
@@ -225,19 +228,27 @@ impl Signals {
 
     // ---- presence ----
 
-    /// Ends leases that are over, for the life of the replica.
+    /// Ends leases that are over and tells changes of presence, for the life of the replica. Feeds and relays must not
+    /// wait for what a gateway with thousands of users changes at once.
     pub(crate) async fn keep(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut is_new = true;
         loop {
-            ticks.tick().await;
-            let now_ms = self.now_ms();
-            let changed = self.inner().table.expire(now_ms);
-            self.tell_presence(changed).await;
-            if is_new && now_ms >= LEASE_MS {
-                is_new = false;
-                self.tell(Down::Again);
+            tokio::select! {
+                _ = ticks.tick() => {
+                    let now_ms = self.now_ms();
+                    let changed = self.inner().table.expire(now_ms);
+                    self.has_changed(&changed);
+                    if is_new && now_ms >= LEASE_MS {
+                        is_new = false;
+                        self.tell(Down::Again);
+                    }
+                }
+                () = self.changed.notified() => {
+                    self.tell_changes();
+                    tokio::task::yield_now().await;
+                }
             }
         }
     }
@@ -250,28 +261,43 @@ impl Signals {
         }
     }
 
-    async fn tell_presence(&self, changed: Vec<(u64, State)>) {
-        for (at, (user_id, state)) in changed.into_iter().enumerate() {
+    fn has_changed(&self, changed: &[(u64, State)]) {
+        if !changed.is_empty() {
+            self.inner().changed.extend(changed.iter().map(|(user_id, _)| user_id));
+            self.changed.notify_one();
+        }
+    }
+
+    /// Tells some of the changes, each as it is by now.
+    fn tell_changes(&self) {
+        let turn: Vec<(u64, State)> = {
+            let mut inner = self.inner();
+            let next = std::iter::from_fn(|| inner.changed.pop_first());
+            let turn: Vec<u64> = next.take(CHANGES_PER_TURN).collect();
+            if !inner.changed.is_empty() {
+                self.changed.notify_one();
+            }
+            turn.into_iter().map(|user_id| (user_id, inner.table.of(user_id))).collect()
+        };
+        for (user_id, state) in turn {
             match self.rooms_of(user_id) {
                 Ok(rooms) if rooms.is_empty() => {}
                 Ok(rooms) => self.tell(Down::Presence { user_id, state, rooms }),
                 Err(error) => tracing::warn!(%error, "a change of presence could not be placed"),
-            }
-            if at % CHANGES_PER_TURN == CHANGES_PER_TURN - 1 {
-                tokio::task::yield_now().await;
             }
         }
     }
 
     /// Watched conversations in which a user's presence is told.
     fn rooms_of(&self, user_id: u64) -> Result<Vec<u64>, StoreError> {
-        let watched: BTreeSet<u64> = self.inner().watched.keys().copied().collect();
-        if watched.is_empty() {
+        if self.inner().watched.is_empty() {
             return Ok(Vec::new());
         }
         let state = self.store.read();
         let mut rooms = state.conversations_of(user_id)?;
-        rooms.retain(|room| watched.contains(room));
+        let inner = self.inner();
+        rooms.retain(|room| inner.watched.contains_key(room));
+        drop(inner);
         let mut told = Vec::new();
         for room in rooms {
             let is_member = state.member(room, user_id)?.is_some_and(|member| member.is_present());
@@ -299,11 +325,23 @@ impl Signals {
         }
     }
 
-    /// Who of a conversation is there, as signals.
+    /// Who of a conversation is there, and how far its members have come, as signals: all of what may have been lost.
     pub(crate) fn presence_in(&self, conversation_id: u64) -> Result<Vec<Signal>, StoreError> {
         let state = self.store.read();
         let marks = self.marks(&state, conversation_id)?;
-        Ok(marks.into_iter().map(|mark| presence(conversation_id, mark.user_id, mark.presence())).collect())
+        drop(state);
+        let mut told = Vec::with_capacity(marks.len());
+        for mark in marks {
+            told.push(presence(conversation_id, mark.user_id, mark.presence()));
+            let Receipt { read, delivered } = mark.receipt.unwrap_or_default();
+            if read > 0 {
+                told.push(has_read(conversation_id, mark.user_id, read));
+            }
+            if delivered > read {
+                told.push(has_come(conversation_id, mark.user_id, delivered));
+            }
+        }
+        Ok(told)
     }
 
     /// How far the members of a conversation have come and who of them is there: nothing of large ones.
@@ -367,3 +405,12 @@ pub(crate) fn has_read(conversation_id: u64, user_id: u64, read: u64) -> Signal 
     let kind = Some(signal::Kind::Receipt(Receipt { read, delivered: 0 }));
     Signal { conversation_id, user: by_id(user_id), kind, ..Signal::default() }
 }
+
+/// How far messages have come to a member's devices, as the others are told it.
+fn has_come(conversation_id: u64, user_id: u64, delivered: u64) -> Signal {
+    let kind = Some(signal::Kind::Receipt(Receipt { read: 0, delivered }));
+    Signal { conversation_id, user: by_id(user_id), kind, ..Signal::default() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! Who is there, by the leases that gateways hold. Pure: leases and time in, changes out.
 //!
 //! Owns the rule that a gateway's users vanish with it: what a lease says counts until its time is over, whoever said it
-//! last. A user of several gateways is what counts most of what they say.
+//! last. A user of several gateways is what counts most of what they say. A renewal that comes too late brings back whom
+//! the lease had named: it does not name them again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +14,16 @@ const LEASES_MAX: usize = 256;
 /// Users in one gateway's lease: above the sockets of one gateway.
 const LEASE_USERS_MAX: usize = 100_000;
 
+/// A lease that is over is remembered for this long, ms: well above what a busy machine delays a renewal by.
+const OVER_MS: u64 = 60_000;
+
 #[derive(Debug)]
 struct Held {
     started_ms: u64,
     number: u64,
     until_ms: u64,
+    /// Its time is over: its users count no more, unless it is renewed.
+    is_over: bool,
     users: BTreeMap<u64, State>,
 }
 
@@ -41,7 +47,8 @@ fn weight(state: State) -> u8 {
 impl Table {
     /// What others are shown of a user.
     pub(super) fn of(&self, user_id: u64) -> State {
-        let said = self.leases.values().filter_map(|held| held.users.get(&user_id).copied());
+        let leases = self.leases.values().filter(|held| !held.is_over);
+        let said = leases.filter_map(|held| held.users.get(&user_id).copied());
         match said.max_by_key(|state| weight(*state)) {
             None | Some(State::Invisible | State::Unknown) => State::Offline,
             Some(state) => state,
@@ -59,7 +66,7 @@ impl Table {
         }
         let restarted = known.is_some_and(|held| held.started_ms != lease.started_ms);
         let mut touched: BTreeSet<u64> = lease.entries.iter().map(|entry| entry.user_id).collect();
-        if let Some(held) = known.filter(|_| lease.full || restarted) {
+        if let Some(held) = known.filter(|held| lease.full || restarted || held.is_over) {
             touched.extend(held.users.keys());
         }
         let before: Vec<(u64, State)> = touched.iter().map(|user| (*user, self.of(*user))).collect();
@@ -67,6 +74,7 @@ impl Table {
             started_ms: 0,
             number: 0,
             until_ms: 0,
+            is_over: false,
             users: BTreeMap::new(),
         });
         if lease.full || restarted {
@@ -84,6 +92,7 @@ impl Table {
             }
         }
         (held.started_ms, held.number) = place;
+        held.is_over = false;
         held.until_ms = now_ms + u64::from(lease.ttl_ms).min(LEASE_MS);
         Some(self.changed(before))
     }
@@ -93,7 +102,7 @@ impl Table {
         let over: Vec<String> = self
             .leases
             .iter()
-            .filter(|(_, held)| held.until_ms <= now_ms)
+            .filter(|(_, held)| !held.is_over && held.until_ms <= now_ms)
             .map(|(gateway, _)| gateway.clone())
             .collect();
         let mut touched = BTreeSet::new();
@@ -101,15 +110,40 @@ impl Table {
             touched.extend(self.leases.get(gateway).into_iter().flat_map(|held| held.users.keys()));
         }
         let before = touched.iter().map(|user| (*user, self.of(*user))).collect();
-        for gateway in &over {
-            self.leases.remove(gateway);
+        for held in self.leases.values_mut() {
+            held.is_over |= held.until_ms <= now_ms;
         }
+        self.leases.retain(|_, held| now_ms < held.until_ms + OVER_MS);
         self.changed(before)
+    }
+
+    /// Cuts the time of the lease that a gateway said last on a feed that has ended, given by its start and number: what
+    /// the others are told. `None` when it says something newer already, or its time is over.
+    pub(super) fn shorten(
+        &mut self,
+        gateway: &str,
+        place: (u64, u64),
+        ttl_ms: u64,
+        now_ms: u64,
+    ) -> Option<Lease> {
+        let held = self.leases.get_mut(gateway)?;
+        if held.is_over || (held.started_ms, held.number) != place {
+            return None;
+        }
+        held.until_ms = held.until_ms.min(now_ms + ttl_ms);
+        Some(Lease {
+            gateway: gateway.to_owned(),
+            started_ms: place.0,
+            number: place.1,
+            full: false,
+            entries: Vec::new(),
+            ttl_ms: u32::try_from(held.until_ms.saturating_sub(now_ms)).unwrap_or(u32::MAX),
+        })
     }
 
     /// A gateway's lease as it stands, for who has not heard of it. `None` when there is none.
     pub(super) fn whole(&self, gateway: &str, now_ms: u64) -> Option<Lease> {
-        let held = self.leases.get(gateway)?;
+        let held = self.leases.get(gateway).filter(|held| !held.is_over)?;
         let entries = held
             .users
             .iter()
@@ -183,6 +217,35 @@ mod tests {
         // A gateway that was started again knows nobody yet, and what it said before counts no more.
         let again = Lease { started_ms: 2, ..lease("a", 1, false, &[(9, State::Idle)]) };
         assert_eq!(table.take(&again, 1_000), Some(vec![(7, State::Offline), (9, State::Idle)]));
+    }
+
+    /// A renewal names nobody: one that was relayed too late left everybody of that gateway offline, for days.
+    #[test]
+    fn a_late_renewal_brings_everybody_back() {
+        let mut table = Table::default();
+        table.take(&lease("a", 1, true, &[(7, State::Active), (8, State::Dnd)]), 0);
+        assert_eq!(table.expire(9_000), [(7, State::Offline), (8, State::Offline)]);
+        assert_eq!(table.expire(9_050), [], "told once");
+        assert!(table.whole("a", 9_050).is_none());
+        let late = lease("a", 2, false, &[(8, State::Offline)]);
+        assert_eq!(table.take(&late, 9_100), Some(vec![(7, State::Active)]));
+        assert_eq!(table.expire(18_100), [(7, State::Offline)]);
+        assert_eq!(table.expire(18_100 + OVER_MS), []);
+        assert!(table.leases.is_empty(), "in the end it is forgotten");
+    }
+
+    #[test]
+    fn an_ended_feed_cuts_only_what_was_said_on_it() {
+        let mut table = Table::default();
+        table.take(&lease("a", 5, true, &[(7, State::Active)]), 0);
+        // It has gone on through another replica, and that was relayed before this feed's end was noticed.
+        table.take(&lease("a", 6, true, &[(7, State::Active)]), 100);
+        assert_eq!(table.shorten("a", (1, 5), 4_000, 200), None);
+        assert_eq!(table.expire(9_000), []);
+        let short = table.shorten("a", (1, 6), 4_000, 1_000).expect("its own");
+        assert_eq!((short.number, short.full, short.ttl_ms), (6, false, 4_000));
+        assert_eq!(table.expire(5_000), [(7, State::Offline)]);
+        assert_eq!(table.shorten("a", (1, 6), 4_000, 5_000), None);
     }
 
     #[test]

@@ -173,7 +173,7 @@ impl Relay for RelayService {
     async fn signals(&self, request: Request<Streaming<RelayFrame>>) -> Result<Response<RelayEnd>, Status> {
         let mut frames = request.into_inner();
         while let Some(frame) = frames.message().await? {
-            self.signals.heard(frame).await;
+            self.signals.heard(frame);
         }
         Ok(Response::new(RelayEnd {}))
     }

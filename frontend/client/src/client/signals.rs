@@ -1,7 +1,8 @@
 //! Signals: what this client says of the moment, and what it is told. All of it may be lost; nothing waits for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use quorate_proto::error::WireError;
 use quorate_proto::frame::{MemberMarks, PresenceState, Request, Signal, SignalKind};
 use quorate_proto::ids::{ConversationId, Sequence};
 
@@ -17,16 +18,25 @@ const DELIVERED_INTERVAL_MS: u64 = 1_000;
 /// The same, in conversations: well below the rate of frames.
 const DELIVERED_AT_ONCE: usize = 4;
 
+/// Conversations whose marks are said again on a new socket: the former one may have taken the last ones with it.
+const DELIVERED_AGAIN_MAX: usize = 8;
+/// A conversation that could not be opened for the moment is tried again after this at the earliest.
+const OPEN_AGAIN_MS: u64 = 1_000;
+
 /// What was said and what is to be said.
 #[derive(Debug, Default)]
 pub(super) struct Telling {
     /// The conversation that was opened on this socket.
     room: Option<ConversationId>,
+    /// None is opened before, since the server could not.
+    room_not_before_ms: u64,
     presence: Option<PresenceState>,
     presence_said: Option<PresenceState>,
     typing_said: BTreeMap<ConversationId, u64>,
     delivered: BTreeMap<ConversationId, Sequence>,
     delivered_said: BTreeMap<ConversationId, Sequence>,
+    /// Where that was said last, the latest at the end.
+    delivered_last: VecDeque<ConversationId>,
     delivered_next_ms: u64,
     /// Conversations in which somebody types.
     typed_in: BTreeSet<ConversationId>,
@@ -36,8 +46,25 @@ impl Telling {
     /// A new socket knows nothing of it.
     fn start_over(&mut self) {
         self.room = None;
+        self.room_not_before_ms = 0;
         self.presence_said = None;
         self.typing_said.clear();
+        let said = std::mem::take(&mut self.delivered_said);
+        for id in self.delivered_last.drain(..) {
+            if let Some(sequence) = said.get(&id) {
+                let mark = self.delivered.entry(id).or_default();
+                *mark = (*mark).max(*sequence);
+            }
+        }
+    }
+
+    fn delivered_is_said(&mut self, id: ConversationId, sequence: Sequence) {
+        self.delivered_said.insert(id, sequence);
+        self.delivered_last.retain(|other| *other != id);
+        self.delivered_last.push_back(id);
+        if self.delivered_last.len() > DELIVERED_AGAIN_MAX {
+            self.delivered_last.pop_front();
+        }
     }
 
     /// Who signs in next is at the same device.
@@ -95,10 +122,29 @@ impl Client {
 
     /// A conversation was opened.
     pub(super) fn room_opened(&mut self, id: ConversationId, marks: &[MemberMarks]) {
+        // Closed meanwhile: nobody would say who goes. How far the others have come stays true.
+        let is_open = self.telling.room == Some(id);
         if let Some(conversation) = self.conversations.get_mut(&id) {
-            conversation.signals.opened(marks);
+            conversation.signals.marked(marks);
+            if is_open {
+                conversation.signals.opened(marks);
+            }
             self.changed.extend([Change::Signals(id), Change::Timeline(id)]);
         }
+    }
+
+    /// A conversation could not be opened.
+    pub(super) fn room_refused(&mut self, moment: &Moment, id: ConversationId, error: &WireError) {
+        if error.temporary && self.telling.room == Some(id) {
+            self.telling.room = None;
+            let wait_ms = error.retry_ms.unwrap_or(0).max(OPEN_AGAIN_MS);
+            self.telling.room_not_before_ms = moment.now_ms + wait_ms;
+        }
+    }
+
+    /// The conversation whose signals are wanted.
+    fn wanted_room(&self) -> Option<ConversationId> {
+        self.focused.filter(|id| self.conversations.contains_key(id))
     }
 
     /// The socket that told of the moment is gone.
@@ -129,8 +175,9 @@ impl Client {
             self.telling.presence_said = Some(state);
             self.say(socket, Request::Presence { state });
         }
-        let room = self.focused.filter(|id| self.conversations.contains_key(id));
-        if room != self.telling.room {
+        let room = self.wanted_room();
+        let may_open = self.telling.room.is_some() || moment.now_ms >= self.telling.room_not_before_ms;
+        if room != self.telling.room && may_open {
             if let Some(conversation) = std::mem::replace(&mut self.telling.room, room) {
                 self.say(socket, Request::Close { conversation });
                 if let Some(left) = self.conversations.get_mut(&conversation) {
@@ -145,7 +192,7 @@ impl Client {
             self.telling.delivered_next_ms = moment.now_ms + DELIVERED_INTERVAL_MS;
             for _ in 0..DELIVERED_AT_ONCE {
                 let Some((conversation, sequence)) = self.telling.delivered.pop_first() else { break };
-                self.telling.delivered_said.insert(conversation, sequence);
+                self.telling.delivered_is_said(conversation, sequence);
                 self.say(socket, Request::Delivered { conversation, sequence });
             }
         }
@@ -156,6 +203,8 @@ impl Client {
         let typing = typing.filter_map(|conversation| conversation.signals.deadline_ms()).min();
         let delivered = (self.live().is_some() && !self.telling.delivered.is_empty())
             .then_some(self.telling.delivered_next_ms);
-        [typing, delivered].into_iter().flatten().min()
+        let room = (self.live().is_some() && self.wanted_room() != self.telling.room)
+            .then_some(self.telling.room_not_before_ms);
+        [typing, delivered, room].into_iter().flatten().min()
     }
 }

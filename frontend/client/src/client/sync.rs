@@ -47,10 +47,10 @@ impl Client {
                 }
                 Some(Asked::Since) => self.since_refused(moment, &error),
                 Some(Asked::Summary(conversation)) => self.summary_refused(moment, conversation, &error),
+                Some(Asked::Room(conversation)) => self.room_refused(moment, conversation, &error),
                 Some(Asked::Auth) if !error.temporary => self.token_spent(),
                 // A refused hello is followed by `bye`, which says what to do.
-                Some(Asked::Auth | Asked::Hello | Asked::Measure | Asked::Count(_) | Asked::Room(_))
-                | None => {}
+                Some(Asked::Auth | Asked::Hello | Asked::Measure | Asked::Count(_)) | None => {}
             },
             Body::Ack(ack) => self.acked(ack),
             Body::Event(event) => {

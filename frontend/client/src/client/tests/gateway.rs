@@ -73,6 +73,8 @@ pub(super) struct World {
     pub(super) said: Vec<Request>,
     /// Answers to sends instead of an ack.
     pub(super) refuse_sends: Option<WireError>,
+    /// The same for the opening of conversations.
+    pub(super) refuse_opens: Option<WireError>,
     ping: u64,
 }
 
@@ -100,6 +102,7 @@ impl World {
             refreshes: 0,
             said: Vec::new(),
             refuse_sends: None,
+            refuse_opens: None,
             ping: 0,
         };
         for id in 1..=conversations {
@@ -446,6 +449,9 @@ impl World {
             Request::Open { conversation, signals } => {
                 let marks = if signals {
                     self.said.push(Request::Open { conversation, signals });
+                    if let Some(error) = self.refuse_opens.clone() {
+                        return answer(self, Body::Error { error });
+                    }
                     let presence = PresenceState::Active;
                     vec![MemberMarks { user: 2, presence, ..MemberMarks::default() }]
                 } else {

@@ -563,3 +563,54 @@ fn what_has_come_is_told_merged_and_ticks_follow_the_receipts() {
     assert_eq!(told.last(), Some(&3));
     assert!(told.len() <= 2, "{told:?}");
 }
+
+/// During a failover the server cannot open a conversation, and watches nothing. It was deaf until it was focused again.
+#[test]
+fn a_conversation_that_could_not_be_opened_for_the_moment_is_opened_later() {
+    let mut world = World::live(1, 1);
+    let mut error = WireError::new(ErrorCode::Unavailable, "no replica serves this now");
+    error.retry_ms = Some(100);
+    world.refuse_opens = Some(error);
+    world.input(Input::Focus(Some(1)));
+    world.step_all();
+    let opens = |world: &World| world.said.iter().filter(|said| matches!(said, Request::Open { .. })).count();
+    assert_eq!(opens(&world), 1);
+    world.pass(999);
+    assert_eq!(opens(&world), 1, "not before its time");
+    world.pass(2_000);
+    assert!((2..=4).contains(&opens(&world)), "{} times", opens(&world));
+    world.refuse_opens = None;
+    world.pass(2_000);
+    let presence = world.client.conversation(1).expect("room 1").signals.presence(2);
+    assert_eq!(presence, PresenceState::Active);
+    let opened = opens(&world);
+    world.pass(10_000);
+    assert_eq!(opens(&world), opened, "once it is open it stays so");
+}
+
+#[test]
+fn an_answer_for_a_conversation_left_meanwhile_shows_nobody_there() {
+    let mut world = World::live(1, 2);
+    world.input(Input::Focus(Some(1)));
+    while !world.said.iter().any(|said| matches!(said, Request::Open { .. })) {
+        assert!(world.serve_one());
+    }
+    world.input(Input::Focus(Some(2)));
+    world.settle();
+    let presence = |id| world.client.conversation(id).expect("a room").signals.presence(2);
+    assert_eq!((presence(1), presence(2)), (PresenceState::Unknown, PresenceState::Active));
+}
+
+/// Marks are said without an answer: what a broken socket took with it was never said again.
+#[test]
+fn what_has_come_is_said_again_on_a_new_socket() {
+    let mut world = World::live(1, 1);
+    world.other_writes(1, "hello");
+    world.settle();
+    let told = Request::Delivered { conversation: 1, sequence: 1 };
+    assert_eq!(world.said.iter().filter(|said| **said == told).count(), 1);
+    let socket = world.socket();
+    world.cut(socket, 1006);
+    world.settle();
+    assert_eq!(world.said.iter().filter(|said| **said == told).count(), 2);
+}
