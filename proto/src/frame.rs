@@ -458,6 +458,15 @@ pub enum SignalKind {
         #[serde(default, skip_serializing_if = "is_zero")]
         delivered: Sequence,
     },
+    /// Messages have reached the disks of more replicas; the maximum counts, for each number of replicas.
+    Durability {
+        /// Up to here.
+        sequence: Sequence,
+        /// So many replicas have them on disk.
+        replicas: u32,
+        /// Of so many that vote.
+        of: u32,
+    },
 }
 
 /// How far one member of a conversation has come, and whether she is there.
@@ -879,6 +888,10 @@ mod tests {
             (
                 SignalKind::Receipt { user: 7, read: 9, delivered: 0 },
                 r#"{"type":"signal","conversation":5,"signal":"receipt","user":7,"read":9}"#,
+            ),
+            (
+                SignalKind::Durability { sequence: 9, replicas: 4, of: 5 },
+                r#"{"type":"signal","conversation":5,"signal":"durability","sequence":9,"replicas":4,"of":5}"#,
             ),
         ];
         for (kind, json) in said {

@@ -313,6 +313,7 @@ impl Session {
             log_time_ms: self.log_time_ms,
             leader_id: self.node.leader().map_or(0, |(id, _)| id),
             leader_contact_ms: self.node.leader_contact_ms(),
+            kept: self.signals.source.kept(),
         };
         FeedFrame { ready, events, progress: Some(progress), signals: Vec::new() }
     }

@@ -120,6 +120,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     let keys = tokio::spawn(signer.keep_keys(node.clone()));
     let leases = tokio::spawn(node.signals().clone().keep());
     let relaying = tokio::spawn(relay::run(Arc::downgrade(&node), own.clone()));
+    let telling = tokio::spawn(relay::tell_kept(Arc::downgrade(&node)));
     node.watch_peers(&settings).map_err(|error| RunError::Usage(error.to_string()))?;
 
     let result = tokio::select! {
@@ -136,6 +137,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     keys.abort();
     leases.abort();
     relaying.abort();
+    telling.abort();
     certificates.abort();
     if matches!(result, Err(RunError::Failed(_))) {
         return leave_disk_alone(node, result);

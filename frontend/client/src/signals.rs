@@ -10,6 +10,8 @@ use quorate_proto::limits::TYPING_MS;
 
 /// People remembered as typing; nobody reads more names.
 const TYPING_MAX: usize = 20;
+/// Replicas of a cluster that are believed.
+const REPLICAS_MAX: u32 = 32;
 
 /// How far a message has come among the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +37,9 @@ pub struct RoomSignals {
     marks: BTreeMap<UserId, Mark>,
     presence: BTreeMap<UserId, PresenceState>,
     typing: BTreeMap<UserId, (User, u64)>,
+    /// Up to which message how many replicas have it on disk, and of how many.
+    disks: BTreeMap<u32, Sequence>,
+    disks_of: u32,
 }
 
 impl RoomSignals {
@@ -49,7 +54,30 @@ impl RoomSignals {
             }
             SignalKind::Presence { user, state } => self.presence.insert(user, state) != Some(state),
             SignalKind::Receipt { user, read, delivered } => self.mark(user, read, delivered),
+            SignalKind::Durability { sequence, replicas, of } => self.is_on_disks(sequence, replicas, of),
         }
+    }
+
+    fn is_on_disks(&mut self, sequence: Sequence, replicas: u32, of: u32) -> bool {
+        if self.disks_of != of {
+            // Other replicas: what was counted before says nothing of them.
+            self.disks.clear();
+            self.disks_of = of;
+        }
+        // No more numbers than replicas that vote, whatever a server says.
+        if replicas > of || of > REPLICAS_MAX {
+            return false;
+        }
+        let known = self.disks.entry(replicas).or_default();
+        let rises = sequence > *known;
+        *known = sequence.max(*known);
+        rises
+    }
+
+    /// How many replicas have a message on disk, and of how many; `None` when nobody has said.
+    pub fn disks(&self, sequence: Sequence) -> Option<(u32, u32)> {
+        let most = self.disks.iter().rev().find(|(_, reached)| **reached >= sequence);
+        most.map(|(replicas, _)| (*replicas, self.disks_of))
     }
 
     /// What the server knows of all members, who are told of from now on.
@@ -152,6 +180,22 @@ mod tests {
         assert_eq!(room.deadline_ms(), Some(9_100));
         assert!(room.expire(9_100));
         assert_eq!((room.typing().count(), room.deadline_ms()), (0, None));
+    }
+
+    #[test]
+    fn a_message_is_on_as_many_disks_as_was_said_of_it_or_of_a_later_one() {
+        let mut room = RoomSignals::default();
+        let said = |sequence, replicas| SignalKind::Durability { sequence, replicas, of: 5 };
+        assert_eq!(room.disks(1), None);
+        assert!(room.take(said(7, 4), 0));
+        assert!(room.take(said(9, 3), 0));
+        assert!(!room.take(said(6, 4), 0), "late");
+        assert_eq!((room.disks(7), room.disks(8), room.disks(10)), (Some((4, 5)), Some((3, 5)), None));
+        assert!(room.take(said(9, 5), 0));
+        assert_eq!(room.disks(8), Some((5, 5)));
+        // The cluster has other voters.
+        assert!(room.take(SignalKind::Durability { sequence: 10, replicas: 2, of: 3 }, 0));
+        assert_eq!((room.disks(10), room.disks(11)), (Some((2, 3)), None));
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use quorate_proto::rpc::{Event, FeedFrame, FeedRequest, Progress, Signal, Topic};
+use quorate_proto::rpc::{Event, FeedFrame, FeedRequest, Progress, Signal, Topic, event};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::durability::{Durability, Told};
 use super::feed::{self, Feed, FillError, Filling, Opening, Search};
 use super::sessions::Sessions;
 use super::signals::Signals;
@@ -62,6 +63,7 @@ struct Actor {
     topics: Topics,
     sessions: Sessions,
     signals: Signals,
+    durability: Durability,
     waiters: HashMap<u64, Waiter>,
     next_request: u64,
     /// Changes the present feed has not been told, in order. At most one addition and one removal per topic.
@@ -90,6 +92,7 @@ pub(super) async fn run(mut commands: mpsc::Receiver<Command>, parts: Parts) {
         parts,
         topics: Topics::default(),
         sessions: Sessions::default(),
+        durability: Durability::default(),
         waiters: HashMap::new(),
         next_request: 0,
         changes: VecDeque::new(),
@@ -313,6 +316,7 @@ impl Actor {
         if let Some(progress) = &frame.progress {
             self.note(progress);
         }
+        let kept = frame.progress.as_ref().map(|progress| progress.kept.clone());
         match &mut self.switch {
             Some(switch) => {
                 if !switch.hold(frame.events, frame.progress) {
@@ -325,12 +329,28 @@ impl Actor {
         for signal in frame.signals {
             self.tell(signal);
         }
+        if let Some(kept) = kept {
+            self.parts.state.set_kept(&kept);
+            for told in self.durability.advance(&kept) {
+                let Told { conversation, sequence, replicas, of } = told;
+                self.hand_out(conversation, SignalItem::durability(conversation, sequence, replicas, of));
+            }
+        }
     }
 
     /// A signal waits for nothing: not for a switch of feeds either.
     fn tell(&mut self, signal: Signal) {
-        let Some(watchers) = self.signals.watchers(signal.conversation_id) else { return };
-        let Some(item) = SignalItem::new(signal).map(Arc::new) else { return };
+        let conversation = signal.conversation_id;
+        if self.signals.watchers(conversation).is_some()
+            && let Some(item) = SignalItem::new(signal)
+        {
+            self.hand_out(conversation, item);
+        }
+    }
+
+    fn hand_out(&mut self, conversation: u64, item: SignalItem) {
+        let Some(watchers) = self.signals.watchers(conversation) else { return };
+        let item = Arc::new(item);
         for slot in watchers {
             let losses = self.sessions.tell(*slot, &item);
             self.parts.metrics.lost(losses);
@@ -403,6 +423,11 @@ impl Actor {
             match self.topics.judge(topic, event.version, event.index) {
                 Verdict::Drop => {}
                 Verdict::Deliver => {
+                    if let Some(event::Kind::Message(message)) = &event.kind
+                        && self.signals.watchers(topic.id).is_some()
+                    {
+                        self.durability.note(topic.id, message.sequence, event.index);
+                    }
                     let subscribers = self.topics.subscribers(topic);
                     if subscribers.len() > 0 {
                         let item = Arc::new(Item::new(event));

@@ -53,16 +53,20 @@ pub enum SignalKey {
     Read(u64, u64),
     /// A conversation and whom messages there have reached.
     Delivered(u64, u64),
+    /// A conversation and how many replicas have its messages: nobody's, so that everybody is told.
+    Durability(u64, u32),
 }
 
 impl SignalKey {
-    /// Which conversation and whose.
+    /// Which conversation and whose; nobody is 0.
     pub fn place(self) -> (u64, u64) {
-        let (Self::Typing(room, user)
-        | Self::Presence(room, user)
-        | Self::Read(room, user)
-        | Self::Delivered(room, user)) = self;
-        (room, user)
+        match self {
+            Self::Typing(room, user)
+            | Self::Presence(room, user)
+            | Self::Read(room, user)
+            | Self::Delivered(room, user) => (room, user),
+            Self::Durability(room, _) => (room, 0),
+        }
     }
 
     /// Whether it is kept for longer than other signals.
@@ -101,6 +105,16 @@ impl SignalItem {
         };
         let body = Body::Signal(Signal { conversation, kind });
         Some(Self { key, frame: convert::encode(&ServerFrame::push(body)) })
+    }
+}
+
+impl SignalItem {
+    /// Messages up to one are on so many disks.
+    pub fn durability(conversation: u64, sequence: u64, replicas: u32, of: u32) -> Self {
+        let kind = SignalKind::Durability { sequence, replicas, of };
+        let body = Body::Signal(Signal { conversation, kind });
+        let frame = convert::encode(&ServerFrame::push(body));
+        Self { key: SignalKey::Durability(conversation, replicas), frame }
     }
 }
 

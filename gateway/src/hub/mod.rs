@@ -14,6 +14,7 @@
 //! is read, nothing of the new feed is handed out, so every session sees log order: no gap, no repeat.
 
 mod actor;
+mod durability;
 mod feed;
 mod item;
 mod sessions;
@@ -21,8 +22,8 @@ mod signals;
 mod switch;
 mod topics;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use quorate_proto::ids::{ConversationId, UserId};
 use quorate_proto::rpc::{Signal, Topic, presence};
@@ -80,6 +81,8 @@ pub struct HubState {
     log_time_ms: AtomicU64,
     live: AtomicBool,
     replica: AtomicUsize,
+    /// By the last progress mark, at place n - 1: the highest index that at least n replicas have on disk.
+    kept: Mutex<Vec<u64>>,
 }
 
 impl HubState {
@@ -97,6 +100,21 @@ impl HubState {
     /// Whether a feed runs and nothing is being filled.
     pub fn is_live(&self) -> bool {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// How many replicas have an index on disk, and of how many; `None` when nobody says or it is no majority.
+    pub fn replicas_with(&self, index: u64) -> Option<(u32, u32)> {
+        let kept = self.kept.lock().expect("no holder of this lock panics");
+        let count = durability::replicas_with(&kept, index);
+        let is_majority = count > kept.len() / 2;
+        is_majority.then_some((u32::try_from(count).ok()?, u32::try_from(kept.len()).ok()?))
+    }
+
+    fn set_kept(&self, kept: &[u64]) {
+        let mut known = self.kept.lock().expect("no holder of this lock panics");
+        if *known != kept {
+            kept.clone_into(&mut known);
+        }
     }
 
     /// Which replica feeds.

@@ -51,7 +51,7 @@ impl Switch {
     /// Holds what the new feed says; false when there is no room.
     pub(super) fn hold(&mut self, events: Vec<Event>, progress: Option<Progress>) -> bool {
         self.held.extend(events);
-        self.progress = progress.or(self.progress);
+        self.progress = progress.or(self.progress.take());
         self.held.len() <= HELD_EVENTS_MAX
     }
 

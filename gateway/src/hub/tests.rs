@@ -32,7 +32,7 @@ fn ready(version: u64) -> FeedFrame {
 }
 
 fn progress(applied_index: u64) -> Option<Progress> {
-    Some(Progress { applied_index, log_time_ms: 1, leader_id: 1, leader_contact_ms: 0 })
+    Some(Progress { applied_index, log_time_ms: 1, leader_id: 1, ..Progress::default() })
 }
 
 fn events(versions: std::ops::RangeInclusive<u64>) -> FeedFrame {

@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use quorate_proto::error::{CloseCode, ErrorCode, WireError};
-use quorate_proto::frame::{Body, ServerFrame, WriteState};
+use quorate_proto::frame::{Body, ConversationSummary, EventKind, ServerFrame, WriteState};
 use quorate_proto::rpc::{self, signal};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
@@ -34,7 +34,7 @@ use crate::auth::Identity;
 use crate::clock::{chance, wall_ms};
 use crate::context::Gateway;
 use crate::convert::{conversation_topic, encode, me_topic, said_presence};
-use crate::hub::Subscriber;
+use crate::hub::{SignalItem, Subscriber};
 use crate::leader::WriteStatus;
 use crate::metrics::Metrics;
 use crate::server::{DrainPhase, Stranger};
@@ -550,6 +550,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 self.delivery.saw(index);
                 self.out.push(encode(&frame));
+                if let Body::Conversation { conversation, .. } = &frame.body {
+                    self.tell_durability(conversation);
+                }
                 Ok(())
             }
             Done::Renewed(id, result) => {
@@ -578,6 +581,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Err(internal("a conversation could not be read: resume"))
             }
             Done::Marked | Done::Told => Ok(()),
+        }
+    }
+
+    /// How many replicas have the newest message of a conversation that was opened; of later ones the hub tells.
+    fn tell_durability(&mut self, summary: &ConversationSummary) {
+        let Some(event) = &summary.last_message else { return };
+        let EventKind::Message(message) = &event.kind else { return };
+        if event.index > 0
+            && self.protocol.wants(summary.id)
+            && let Some((replicas, of)) = self.gateway.hub.state().replicas_with(event.index)
+        {
+            self.out.push(SignalItem::durability(summary.id, message.sequence, replicas, of).frame);
         }
     }
 

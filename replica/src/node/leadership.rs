@@ -109,6 +109,22 @@ impl Node {
         silence_ms <= self.quorum_wait_ms
     }
 
+    /// How much of the log is on how many disks. Only a leader knows, and during a change of the voters nobody says.
+    pub fn kept(&self) -> Option<rpc::Kept> {
+        if !self.leads() {
+            return None;
+        }
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let [voters] = &metrics.membership_config.membership().get_joint_config()[..] else { return None };
+        let progress = metrics.replication.as_ref()?;
+        let index = |id: &u64| progress.get(id)?.as_ref().map(super::types::LogId::index);
+        let mut indexes: Vec<u64> = voters.iter().map(|id| index(id).unwrap_or(0)).collect();
+        indexes.sort_unstable_by(|a, b| b.cmp(a));
+        let leader = &metrics.vote.leader_id;
+        Some(rpc::Kept { term: leader.term, leader_id: leader.node_id, indexes })
+    }
+
     /// The leading replica and its address, as far as this one knows; nobody when a majority may follow another by now.
     pub fn leader(&self) -> Option<(u64, String)> {
         if self.leader_contact_ms() > self.quorum_wait_ms && !self.leads() {

@@ -9,6 +9,7 @@
 //! ```
 
 mod delivered;
+mod kept;
 mod presence;
 pub mod relay;
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 use quorate_proto::limits::{LEASE_MS, PRESENCE_MEMBERS_MAX, RECEIPT_MEMBERS_MAX};
 use quorate_proto::rpc::presence::State;
 use quorate_proto::rpc::{
-    Lease, MemberMarks, Presence, Receipt, RelayFrame, Signal, Typing, UserRef, signal,
+    Kept, Lease, MemberMarks, Presence, Receipt, RelayFrame, Signal, Typing, UserRef, signal,
 };
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
@@ -30,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::store::{Reader, Store, StoreError};
 
 use delivered::Delivered;
+use kept::KnownKept;
 use presence::Table;
 use relay::Peers;
 
@@ -61,6 +63,7 @@ struct Inner {
     /// Users whose presence has changed and is yet to be told: no more than the table names.
     changed: BTreeSet<u64>,
     delivered: Delivered,
+    kept: KnownKept,
     /// Conversations that feeds of this replica watch, with how many do.
     watched: BTreeMap<u64, usize>,
     /// Gateways whose feed is here, with how many feeds: a gateway may have a new one before the old has ended.
@@ -126,7 +129,7 @@ impl Signals {
         for signal in &good {
             self.take(signal.clone());
         }
-        self.peers.send(RelayFrame { signals: good, leases: Vec::new() });
+        self.peers.send(RelayFrame { signals: good, ..RelayFrame::default() });
     }
 
     /// The signal as it goes to others, if this session may say it.
@@ -176,7 +179,7 @@ impl Signals {
         let now_ms = self.now_ms();
         let changed = self.inner().table.take(&lease, now_ms);
         if let Some(changed) = changed {
-            self.peers.send(RelayFrame { signals: Vec::new(), leases: vec![lease] });
+            self.peers.send(RelayFrame { leases: vec![lease], ..RelayFrame::default() });
             self.has_changed(&changed);
         }
     }
@@ -201,7 +204,7 @@ impl Signals {
         let short = inner.table.shorten(gateway, place, LEFT_TTL_MS, now_ms);
         drop(inner);
         let Some(short) = short else { return };
-        self.peers.send(RelayFrame { signals: Vec::new(), leases: vec![short] });
+        self.peers.send(RelayFrame { leases: vec![short], ..RelayFrame::default() });
     }
 
     // ---- what other replicas relay ----
@@ -216,6 +219,27 @@ impl Signals {
             let changed = self.inner().table.take(&lease, now_ms);
             self.has_changed(&changed.unwrap_or_default());
         }
+        if let Some(kept) = frame.kept {
+            let now_ms = self.now_ms();
+            self.inner().kept.take(kept, now_ms);
+        }
+    }
+
+    // ---- durability ----
+
+    /// This replica leads, and knows how much of the log is on how many disks.
+    fn keeps(&self, kept: Kept) {
+        let now_ms = self.now_ms();
+        let is_news = self.inner().kept.take(kept.clone(), now_ms);
+        if is_news {
+            self.peers.send(RelayFrame { kept: Some(kept), ..RelayFrame::default() });
+        }
+    }
+
+    /// At place n - 1: the highest index that at least n voters have on disk. Empty when nobody has told it lately.
+    pub(crate) fn kept(&self) -> Vec<u64> {
+        let now_ms = self.now_ms();
+        self.inner().kept.indexes(now_ms).to_vec()
     }
 
     /// The whole leases of the gateways served here, for a replica that has not heard of them.
@@ -223,7 +247,7 @@ impl Signals {
         let now_ms = self.now_ms();
         let inner = self.inner();
         let leases = inner.served.keys().filter_map(|gateway| inner.table.whole(gateway, now_ms));
-        RelayFrame { signals: Vec::new(), leases: leases.collect() }
+        RelayFrame { leases: leases.collect(), ..RelayFrame::default() }
     }
 
     // ---- presence ----

@@ -25,6 +25,8 @@ const QUEUED_MAX: usize = 256;
 const FRAMES_AHEAD: usize = 16;
 /// How often it is looked who is a member, and how long a broken stream waits.
 const ROUND_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the leader looks how much of the log is on how many disks: more often nobody could read it.
+const KEPT_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct Peer {
@@ -51,6 +53,19 @@ impl Peers {
             if peer.queue.try_send(Arc::clone(&frame)).is_err() {
                 peer.behind.store(true, Ordering::Relaxed);
             }
+        }
+    }
+}
+
+/// Tells how much of the log is on how many disks while this replica leads, for its life.
+pub async fn tell_kept(node: Weak<Node>) {
+    let mut ticks = tokio::time::interval(KEPT_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(node) = node.upgrade() else { return };
+        if let Some(kept) = node.kept() {
+            node.signals().keeps(kept);
         }
     }
 }

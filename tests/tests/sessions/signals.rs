@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use quorate_cluster::process::Send;
 use quorate_cluster::{Member, wait_until};
 use quorate_proto::error::ErrorCode;
 use quorate_proto::frame::{
@@ -11,6 +12,7 @@ use quorate_proto::frame::{
 use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_tests::harness::TestCluster;
 use quorate_tests::load;
+use quorate_tests::scene::leader;
 use uuid::Uuid;
 
 use crate::ONE_AT_A_TIME;
@@ -173,6 +175,56 @@ async fn who_hears_what(test: &TestCluster) -> anyhow::Result<()> {
     say_until_heard(&mut ana_at_a, &mut ben_at_b, &typing, other).await?;
     let left = eve_at_c.hear(SILENCE, signal_of).await?;
     ensure!(left.is_none(), "who left heard {left:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_told_on_how_many_disks_a_message_is() -> anyhow::Result<()> {
+    let _one = ONE_AT_A_TIME.lock().await;
+    let test = TestCluster::start("durability").await?;
+    let result = durability(&test).await;
+    test.finish(result).await
+}
+
+async fn durability(test: &TestCluster) -> anyhow::Result<()> {
+    let grants = load::sign_up_many(test.cluster.front(), "d", 2).await?;
+    let [ana, ben] = &grants[..] else { anyhow::bail!("two people") };
+    let gateway = test.cluster.gateways().into_iter().next().context("a gateway")?;
+    let mut ear = Ear::open(test.cluster.gateway_address(&gateway)?, ana).await?;
+    let room = ear.direct_with(&ben.user.name).await?;
+    opened(&mut ear, room).await?;
+    let (leading, _) = leader(test).await?;
+    let paused = if leading == 1 { 2 } else { 1 };
+    let all = u32::from(test.cluster.replicas());
+    let on = |of: u64, wanted: u32| {
+        move |body| match signal_of(body) {
+            Some(SignalKind::Durability { sequence, replicas, of: voters })
+                if sequence >= of && voters == all && replicas >= wanted =>
+            {
+                Some(replicas)
+            }
+            _ => None,
+        }
+    };
+    let first = ear.send(room, "on all disks").await?;
+    let told = ear.hear(WAIT, on(first, all)).await?;
+    ensure!(told == Some(all), "{told:?}");
+    test.cluster.signal(&Member::Replica(paused), Send::Pause)?;
+    let second = ear.send(room, "on all disks but one").await;
+    let told = match &second {
+        Ok(second) => ear.hear(WAIT, on(*second, all - 1)).await,
+        Err(_) => Ok(None),
+    };
+    let more = match &second {
+        Ok(second) => ear.hear(SILENCE, on(*second, all)).await,
+        Err(_) => Ok(None),
+    };
+    // Whatever was heard, it goes on.
+    test.cluster.signal(&Member::Replica(paused), Send::Resume)?;
+    let (second, told, more) = (second?, told?, more?);
+    ensure!(told == Some(all - 1) && more.is_none(), "with one replica away: {told:?}, then {more:?}");
+    let told = ear.hear(WAIT, on(second, all)).await?;
+    ensure!(told == Some(all), "after it came back: {told:?}");
     Ok(())
 }
 

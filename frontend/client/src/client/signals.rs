@@ -111,12 +111,13 @@ impl Client {
     pub(super) fn signal(&mut self, moment: &Moment, signal: Signal) {
         let id = signal.conversation;
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
-        let is_receipt = matches!(signal.kind, SignalKind::Receipt { .. });
+        let is_of_messages =
+            matches!(signal.kind, SignalKind::Receipt { .. } | SignalKind::Durability { .. });
         if matches!(signal.kind, SignalKind::Typing { .. }) {
             self.telling.typed_in.insert(id);
         }
         if conversation.signals.take(signal.kind, moment.now_ms) {
-            self.changed.insert(if is_receipt { Change::Timeline(id) } else { Change::Signals(id) });
+            self.changed.insert(if is_of_messages { Change::Timeline(id) } else { Change::Signals(id) });
         }
     }
 

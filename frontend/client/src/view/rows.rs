@@ -71,6 +71,8 @@ pub enum MessageState {
         term: u64,
         /// How far an own message has come among the others.
         reach: Reach,
+        /// On how many replicas' disks an own message is, and of how many; `None` when nobody has said.
+        disks: Option<(u32, u32)>,
     },
     /// Older than a day and unsent: its writer says whether it still holds.
     NeedsTap,
@@ -107,7 +109,9 @@ pub fn rows(
             build.last = None;
         }
         let reach = if own { conversation.reach(*sequence) } else { Reach::default() };
-        let state = MessageState::Sent { sequence: *sequence, index: entry.index, term: entry.term, reach };
+        let disks = if own { conversation.signals.disks(*sequence) } else { None };
+        let (index, term) = (entry.index, entry.term);
+        let state = MessageState::Sent { sequence: *sequence, index, term, reach, disks };
         build.message(Arc::clone(&entry.message), entry.time, own, state);
     }
     for notice in notices {
@@ -126,7 +130,9 @@ pub fn rows(
     for echo in timeline.echoes() {
         let message = own_message(echo.item.id, &echo.item.text, echo.item.reply_to, echo.sequence);
         let reach = conversation.reach(echo.sequence);
-        let state = MessageState::Sent { sequence: echo.sequence, index: echo.index, term: echo.term, reach };
+        let disks = conversation.signals.disks(echo.sequence);
+        let (sequence, index, term) = (echo.sequence, echo.index, echo.term);
+        let state = MessageState::Sent { sequence, index, term, reach, disks };
         build.message(message, echo.time, true, state);
     }
     for item in client.outbox().of(id) {

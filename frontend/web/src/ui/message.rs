@@ -107,13 +107,16 @@ fn Tick(state: MessageState) -> impl IntoView {
     let read = reach == "read";
     let (icon, tip) = match state {
         MessageState::Pending => (Icon::Clock, "Waiting for a majority".to_owned()),
-        MessageState::Sent { index, term, reach, .. } => {
+        MessageState::Sent { index, term, reach, disks, .. } => {
             let (icon, reached) = match reach {
                 Reach::Kept => (Icon::Check, ""),
                 Reach::Delivered => (Icon::Checks, ", delivered"),
                 Reach::Read => (Icon::Checks, ", read"),
             };
-            let mut tip = format!("Kept by a majority{reached}");
+            let mut tip = match disks {
+                Some((replicas, of)) => format!("On {replicas} of {of} disks{reached}"),
+                None => format!("Kept by a majority{reached}"),
+            };
             if index > 0 {
                 tip.push_str(&format!(" · index {index}"));
             }

@@ -36,7 +36,7 @@ fn a_message_is_painted_at_once_and_ticks_with_its_ack() {
     assert_eq!(states(&world.client, 1), [("hi".to_owned(), MessageState::Pending)]);
     world.settle();
     let index = world.index;
-    let sent = MessageState::Sent { sequence: 1, index, term: 1, reach: Reach::Kept };
+    let sent = MessageState::Sent { sequence: 1, index, term: 1, reach: Reach::Kept, disks: None };
     assert_eq!(states(&world.client, 1), [("hi".to_owned(), sent)]);
     world.assert_agreement();
 }
