@@ -173,8 +173,8 @@ mod tests {
     #[tokio::test]
     async fn places_are_bounded_kept_to_the_end_and_survive_a_panic() {
         let passwords = Passwords::new(1, Arc::new(Metrics::default()));
-        let (started, busy) = std::sync::mpsc::channel();
-        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (started, busy) = sync_channel(1);
+        let (release, released) = sync_channel::<()>(1);
         let first = passwords.place().unwrap();
         let blocked = passwords.run(&first, move || {
             started.send(()).unwrap();

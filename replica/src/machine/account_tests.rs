@@ -387,7 +387,7 @@ fn a_secret_shown_after_it_was_replaced_ends_the_session() {
         }
         let (outcome, events) = world.refresh(&phone, "f", "r0", "r4");
         assert_eq!(salt(&outcome), None);
-        assert_eq!(ended(&events), [phone.clone()]);
+        assert_eq!(ended(&events), std::slice::from_ref(&phone));
         assert_eq!(world.listed(ana), [session_of(ana)]);
         let newest = if late { "r1" } else { "r3" };
         assert_eq!(
@@ -462,7 +462,7 @@ fn sessions_of_the_version_before_are_listed_and_refreshed_by_the_next() {
     assert_eq!(code(&world.act(ana, Action::SetPassword(set))), "unsupported");
     accepted(&world.act(ana, Action::EndSession(rpc::EndSession { session_id: session_of(ana) })));
     accepted(&world.act(0, Action::SetMachineVersion(rpc::SetMachineVersion { version: 3 })));
-    assert_eq!(world.listed(ana), [phone.clone()], "those that last");
+    assert_eq!(world.listed(ana), std::slice::from_ref(&phone), "those that last");
     accepted(&world.refresh(&phone, "f", "r0", "r1").0);
     assert_eq!(world.state.session(&phone).expect("a map").expect("there").family_hash, hash("f"));
     assert_eq!(salt(&world.refresh(&phone, "f", "r9", "x").0), None, "from now on reuse is noticed");
@@ -648,5 +648,5 @@ fn sessions_and_their_lists_agree_whatever_is_done_in_whatever_order() {
     for seed in 0..20 {
         assert_eq!(run(seed), run(seed), "seed {seed}");
     }
-    assert!(DEDUP_MS > 300 * 40_000, "nothing is forgotten in between");
+    const { assert!(DEDUP_MS > 300 * 40_000, "nothing is forgotten in between") };
 }
