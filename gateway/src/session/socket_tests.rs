@@ -105,8 +105,7 @@ async fn a_session_begun_with_a_token_that_reads_only_writes_once_it_is_given_on
     let gateway = Gateway::start(config, None, drain).unwrap();
     let mut feed = timeout(WAIT, feeds.recv()).await.expect("a feed in time").unwrap();
     tokio::spawn(async move {
-        let progress =
-            || Some(Progress { applied_index: 1, log_time_ms: 1, leader_id: 0, leader_contact_ms: 0 });
+        let progress = || Some(Progress { applied_index: 1, log_time_ms: 1, ..Progress::default() });
         let _ = feed.frames.send(Ok(FeedFrame { progress: progress(), ..FeedFrame::default() })).await;
         while let Some(request) = feed.requests.recv().await {
             let ready = |topic| TopicReady { topic: Some(topic), complete_from_index: 1, version: 0 };
