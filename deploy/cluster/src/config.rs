@@ -221,8 +221,8 @@ mod tests {
         let edge = Authority::open(layout.tls()).unwrap().edge().unwrap();
         let text = haproxy(&spec, &layout, PortPlan { first: 9000 }).unwrap();
         let (balancer, ca) = (edge.balancer_file.display(), edge.ca_file.display());
-        assert!(text.contains(&format!("bind 127.0.0.1:9000 ssl crt {balancer} ")), "{text}");
-        let server = format!("server b 127.0.0.1:9002 ssl verify required ca-file {ca} ");
+        assert!(text.contains(&format!("bind 127.0.0.1:9000 ssl crt '{balancer}' ")), "{text}");
+        let server = format!("server b 127.0.0.1:9002 ssl verify required ca-file '{ca}' ");
         assert_eq!(text.matches(&server).count(), 2, "{text}");
         let table: Table = toml::from_str(&gateway(&spec, &layout, &identity).unwrap()).unwrap();
         assert_eq!(table["tls_key_file"].as_str(), edge.gateway_key_file.to_str());
