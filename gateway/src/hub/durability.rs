@@ -23,8 +23,12 @@ pub(super) struct Told {
 #[derive(Debug, Default)]
 pub(super) struct Durability {
     /// At place n - 1: messages that wait until n replicas have them. Empty below a majority, which an event implies.
-    waiting: Vec<BTreeMap<Index, (ConversationId, Sequence)>>,
+    waiting: Vec<Messages>,
+    /// Messages that came before anybody said how many voters there are.
+    early: Messages,
 }
+
+type Messages = BTreeMap<Index, (ConversationId, Sequence)>;
 
 /// The smallest number of replicas that is a majority.
 fn majority(of: usize) -> usize {
@@ -41,7 +45,8 @@ impl Durability {
     /// A message was delivered in a conversation that is watched.
     pub(super) fn note(&mut self, conversation: ConversationId, sequence: Sequence, index: Index) {
         let first = majority(self.waiting.len()) - 1;
-        for waiting in self.waiting.iter_mut().skip(first) {
+        let early = self.waiting.is_empty().then_some(&mut self.early);
+        for waiting in self.waiting.iter_mut().skip(first).chain(early) {
             waiting.insert(index, (conversation, sequence));
             if waiting.len() > WAITING_MAX {
                 waiting.pop_first();
@@ -49,12 +54,27 @@ impl Durability {
         }
     }
 
+    /// From now on there are so many voters: what still waited waits for that many.
+    fn recount(&mut self, voters: usize) {
+        let mut all = std::mem::take(&mut self.early);
+        for waiting in self.waiting.drain(..) {
+            all.extend(waiting);
+        }
+        while all.len() > WAITING_MAX {
+            all.pop_first();
+        }
+        self.waiting = vec![Messages::new(); majority(voters) - 1];
+        self.waiting.resize(voters, all);
+    }
+
     /// This much is on so many disks now: what is to be told, the highest message of each conversation and number.
     pub(super) fn advance(&mut self, kept: &[Index]) -> Vec<Told> {
-        if self.waiting.len() != kept.len() {
-            // Other voters, or nobody knows: what was counted before says nothing now.
-            self.waiting = vec![BTreeMap::new(); kept.len()];
+        if kept.is_empty() {
+            // Nobody knows at present.
             return Vec::new();
+        }
+        if self.waiting.len() != kept.len() {
+            self.recount(kept.len());
         }
         let of = u32::try_from(kept.len()).unwrap_or(u32::MAX);
         let mut told: Vec<Told> = Vec::new();
@@ -89,8 +109,8 @@ mod tests {
     #[test]
     fn a_message_is_told_once_for_each_disk_beyond_a_majority() {
         let mut durability = Durability::default();
-        durability.note(1, 1, 10);
-        assert_eq!(durability.advance(&[9; 5]), [], "what came before anybody counted is not told");
+        durability.note(1, 1, 9);
+        assert_eq!(durability.advance(&[9; 5]), [told(1, 1, 5)], "what came before anybody counted");
         durability.note(1, 2, 11);
         durability.note(2, 7, 12);
         assert_eq!(durability.advance(&[12, 12, 9, 9, 9]), [], "an event implies a majority");
@@ -115,15 +135,16 @@ mod tests {
     }
 
     #[test]
-    fn with_other_voters_counting_begins_anew() {
+    fn what_waits_outlives_a_time_in_which_nobody_knows_and_other_voters() {
         let mut durability = Durability::default();
         durability.advance(&[9; 5]);
         durability.note(1, 1, 10);
-        assert_eq!(durability.advance(&[]), []);
+        assert_eq!(durability.advance(&[]), [], "nobody knows");
         durability.note(1, 2, 11);
-        assert_eq!(durability.advance(&[11; 3]), []);
+        assert_eq!(durability.advance(&[11, 11, 11, 11, 10]), [told(1, 1, 5), told(1, 2, 4)]);
         durability.note(1, 3, 12);
         assert_eq!(durability.advance(&[12; 3]), [Told { of: 3, ..told(1, 3, 3) }]);
+        assert!(durability.waiting.iter().all(BTreeMap::is_empty));
         assert_eq!((replicas_with(&[12, 12, 11], 12), replicas_with(&[], 1)), (2, 0));
     }
 }
