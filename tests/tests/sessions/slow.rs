@@ -36,8 +36,9 @@ const PAUSED_BUFFER_BYTES: u32 = 128 << 10;
 const MEMORY_PER_READER_BYTES: u64 = 1 << 20;
 /// The gateway may use this much more for anything else, beside what it grows by under the same load without them.
 const MEMORY_SPARE_BYTES: u64 = 8 << 20;
-/// Latencies below this are no news, whatever they are compared with.
-const LATENCY_FLOOR: Duration = Duration::from_millis(500);
+/// Latencies below this are no news, whatever they are compared with: a busy disk stalls everybody for a second, and who is
+/// held up by those that do not read waits for their ten.
+const LATENCY_FLOOR: Duration = Duration::from_secs(2);
 /// A reader that takes nothing is closed within 10 s of its last byte. Until then the kernel's buffers fill, 4 MiB each,
 /// which takes half a minute on a machine that reaches a fifth of the rate.
 const CLOSED_WITHIN: Duration = Duration::from_secs(120);

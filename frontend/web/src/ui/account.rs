@@ -146,8 +146,10 @@ fn Password() -> impl IntoView {
     let app = App::of_context();
     let (present, new) = (NodeRef::new(), NodeRef::new());
     let error = RwSignal::new(String::new());
+    let said = RwSignal::new("");
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
+        said.set("");
         let body = NewPassword { password: value(present), new_password: value(new) };
         if let Err(why) = text::check_password(&body.new_password) {
             return error.set(sentence(&why.to_string()));
@@ -155,12 +157,13 @@ fn Password() -> impl IntoView {
         let done = move || {
             clear(present);
             clear(new);
-            app.tell("Your password is changed. Every other device is signed out.");
+            // Said here: a modal dialog covers everything else.
+            let _ = said.try_set("Your password is changed. Every other device is signed out.");
         };
         act(app, error, done, move |token| async move { rest::set_password(&token, &body).await });
     };
     view! {
-        <form data-testid="password" on:submit=submit novalidate>
+        <form class="form" data-testid="password" on:submit=submit novalidate>
             <h3>"Password"</h3>
             <label class="field">
                 <span>"Present password"</span>
@@ -172,6 +175,7 @@ fn Password() -> impl IntoView {
                 <small>"At least 8 characters. Every other device is signed out."</small>
             </label>
             <div class="error" role="alert">{error}</div>
+            <div class="done" role="status">{said}</div>
             <button type="submit" class="button">"Change password"</button>
         </form>
     }
@@ -182,20 +186,22 @@ fn Admin() -> impl IntoView {
     let app = App::of_context();
     let secret = NodeRef::new();
     let error = RwSignal::new(String::new());
+    let said = RwSignal::new("");
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
+        said.set("");
         let body = ClaimAdmin { secret: value(secret).trim().to_owned() };
         if body.secret.is_empty() {
             return;
         }
         let done = move || {
             clear(secret);
-            app.tell("You are an admin now.");
+            let _ = said.try_set("You are an admin now.");
         };
         act(app, error, done, move |token| async move { rest::claim_admin(&token, &body).await });
     };
     view! {
-        <form on:submit=submit novalidate>
+        <form class="form" data-testid="admin" on:submit=submit novalidate>
             <h3>"Become an admin"</h3>
             <label class="field">
                 <span>"Secret of the operator"</span>
@@ -203,6 +209,7 @@ fn Admin() -> impl IntoView {
                 <small>"Printed by deploy/up while there is no admin, or by replica admin offer."</small>
             </label>
             <div class="error" role="alert">{error}</div>
+            <div class="done" role="status">{said}</div>
             <button type="submit" class="button">"Claim"</button>
         </form>
     }
