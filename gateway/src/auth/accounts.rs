@@ -22,6 +22,7 @@ use quorate_proto::rpc::{
 use quorate_proto::text;
 use uuid::Uuid;
 
+use super::common::check_new_password;
 use super::passwords::{PasswordError, Passwords};
 use super::secret::RefreshSecret;
 use super::tokens::Identity;
@@ -134,7 +135,7 @@ impl Accounts {
     /// What the client is told.
     pub async fn sign_up(&self, asked: SignUp, key: Uuid) -> Result<Grant, WireError> {
         let name = text::canonical_name(&asked.name).map_err(|error| invalid(&error))?;
-        text::check_password(&asked.password).map_err(|error| invalid(&error))?;
+        check_new_password(&asked.password)?;
         let display_name = match asked.display_name.as_deref().map(str::trim) {
             None | Some("") => name.clone(),
             Some(title) => text::canonical_title(title).map_err(|error| invalid(&error))?,
@@ -438,7 +439,7 @@ impl Accounts {
         asked: NewPassword,
         key: Uuid,
     ) -> Result<(), WireError> {
-        text::check_password(&asked.new_password).map_err(|error| invalid(&error))?;
+        check_new_password(&asked.new_password)?;
         if identity.read_only {
             return Err(read_only());
         }

@@ -4,6 +4,7 @@
 //! this process; the replicas sign access tokens, this module checks them.
 
 mod accounts;
+mod common;
 mod passwords;
 mod secret;
 mod tokens;

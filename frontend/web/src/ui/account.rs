@@ -172,7 +172,7 @@ fn Password() -> impl IntoView {
             <label class="field">
                 <span>"New password"</span>
                 <input node_ref=new class="input" name="new" type="password" autocomplete="new-password"/>
-                <small>"At least 8 characters. Every other device is signed out."</small>
+                <small>"At least 8 characters, none of the most used. Every other device is signed out."</small>
             </label>
             <div class="error" role="alert">{error}</div>
             <div class="done" role="status">{said}</div>
