@@ -77,8 +77,9 @@ impl Durability {
             self.recount(kept.len());
         }
         let of = u32::try_from(kept.len()).unwrap_or(u32::MAX);
-        let mut told: Vec<Told> = Vec::new();
+        let mut told = Vec::new();
         // From the highest number: what is on more disks need not be told to be on fewer.
+        let mut told_up_to = BTreeMap::<ConversationId, Sequence>::new();
         for (at, (waiting, reached)) in self.waiting.iter_mut().zip(kept).enumerate().rev() {
             let replicas = u32::try_from(at + 1).unwrap_or(u32::MAX);
             let later = waiting.split_off(&reached.saturating_add(1));
@@ -88,8 +89,9 @@ impl Durability {
                 *known = sequence.max(*known);
             }
             for (conversation, sequence) in highest {
-                let said = |more: &Told| more.conversation == conversation && more.sequence >= sequence;
-                if !told.iter().any(said) {
+                let already = told_up_to.entry(conversation).or_default();
+                if sequence > *already {
+                    *already = sequence;
                     told.push(Told { conversation, sequence, replicas, of });
                 }
             }

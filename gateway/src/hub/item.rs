@@ -106,9 +106,7 @@ impl SignalItem {
         let body = Body::Signal(Signal { conversation, kind });
         Some(Self { key, frame: convert::encode(&ServerFrame::push(body)) })
     }
-}
 
-impl SignalItem {
     /// Messages up to one are on so many disks.
     pub fn durability(conversation: u64, sequence: u64, replicas: u32, of: u32) -> Self {
         let kind = SignalKind::Durability { sequence, replicas, of };
