@@ -5,7 +5,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if std::env::var_os("CARGO_FEATURE_GRPC").is_none() {
         return Ok(());
     }
-    let files = ["quorate/v1/raft.proto", "quorate/v1/chat.proto", "quorate/v1/admin.proto"];
+    let files = [
+        "quorate/v1/raft.proto",
+        "quorate/v1/chat.proto",
+        "quorate/v1/files.proto",
+        "quorate/v1/admin.proto",
+    ];
     let descriptors = protox::compile(files, ["."])?;
     tonic_prost_build::configure()
         // Bodies that pass through unread (log entries, commands) are shared, not copied.

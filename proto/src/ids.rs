@@ -24,7 +24,7 @@ pub type Sequence = u64;
 pub type Revision = u64;
 
 /// The id under which a client's command takes effect at most once: a UUID, best a version 7 one (RFC 9562).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct ClientMessageId(pub Uuid);

@@ -9,9 +9,11 @@
 //! The specification of the browser protocol in prose is `proto/PROTOCOL.md`.
 
 pub mod error;
+pub mod files;
 pub mod frame;
 pub mod ids;
 pub mod limits;
+pub mod query;
 pub mod rest;
 #[cfg(feature = "schema")]
 pub mod schema;

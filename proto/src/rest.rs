@@ -3,11 +3,34 @@
 //! Which call takes and gives what is declared once, in the gateway's table of routes, and served from there as an OpenAPI
 //! document at `/openapi.json`. Answers that a frame gives as well have that frame's body, its `type` included.
 
+mod admin;
+mod bots;
+mod groups;
+mod messages;
+mod people;
+
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::error::WireError;
-use crate::frame::{Ack, ConversationSummary, Event, MemberMarks, User};
+use crate::frame::{Ack, AttachFile, Attachment, ConversationSummary, Event, MemberMarks, MessageRef, User};
 use crate::ids::{ConversationId, Index, Revision, Sequence, Version};
+
+pub use admin::{
+    AdminUser, AdminUsers, Audit, AuditEntry, NewReset, ReportInfo, Reports, Resolution, UserState,
+};
+pub use bots::{
+    BotRow, Bots, HookCall, HookData, HookMessage, HookRow, HookTarget, MadeBot, MadeToken, NewBot, NewToken,
+    Scope, TokenRow, Tokens,
+};
+pub use groups::{
+    BanInfo, Bans, Channel, Channels, ConversationChange, InviteInfo, InvitePreview, Invites, MemberInfo,
+    Members, NewInvite, NewRole,
+};
+pub use messages::{
+    Messages, NewDraft, NewReport, NewScheduled, ReactionUsers, Reactions, RevisionInfo, Revisions, Scheduled,
+};
+pub use people::{DeleteAccount, NewRecoveryCodes, ProfileChange, ResetPassword, UserProfile};
 
 /// Name of the refresh cookie: `HttpOnly; SameSite=Strict; Path=/api/v1/sessions`. Value: `<session uuid>.<secret, base64url>`.
 pub const REFRESH_COOKIE: &str = "quorate_refresh";
@@ -89,6 +112,22 @@ pub struct Sessions {
     pub as_of_index: Index,
 }
 
+/// Suggestions of replies to a conversation's newest message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Suggestions {
+    /// At most three, the best first; none when the newest message is the caller's own or nothing fits.
+    pub suggestions: Vec<String>,
+    /// Who made them: `embedded`, `gemini` or `openai`.
+    pub provider: String,
+    /// The provider elsewhere to which messages of members who agreed are sent; empty: nothing leaves the server.
+    pub sends_to: String,
+    /// The caller agreed to that in this conversation (the preference `suggestions`).
+    pub agreed: bool,
+    /// The state that was read.
+    pub as_of_index: Index,
+}
+
 /// Another password.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -125,6 +164,15 @@ pub struct Profile {
     pub user: User,
     /// The session that the token belongs to, a UUID.
     pub session: String,
+    /// Her status text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub status: String,
+    /// She is an admin.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub admin: bool,
+    /// Recovery codes that are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_codes: Option<u32>,
     /// The state that was read.
     pub as_of_index: Index,
 }
@@ -178,6 +226,56 @@ pub enum MessagesPage {
     },
 }
 
+/// How the hits of a search are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SearchOrder {
+    /// The newest first.
+    #[default]
+    Newest,
+    /// The most relevant first.
+    Best,
+}
+
+/// A page of a search.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SearchPage {
+    /// At most [`crate::limits::SEARCH_HITS_MAX`], and 256 KiB. May be fewer than asked for although there is a next page.
+    pub hits: Vec<SearchHit>,
+    /// The next page's `cursor`; absent after the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Everything up to this log index was searched.
+    pub indexed_through: Index,
+    /// Time ran out: there may be hits besides these.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
+    /// The state that was read.
+    pub as_of_index: Index,
+}
+
+/// A message that was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SearchHit {
+    /// An event of kind `message`, as the message is now.
+    pub message: Event,
+    /// What to mark in its text, in order and apart. Empty where only filters were asked for.
+    pub highlights: Vec<Highlight>,
+}
+
+/// A piece of a text, counted in Unicode scalar values: neither bytes nor UTF-16 units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Highlight {
+    /// The first.
+    pub begin: u32,
+    /// One past the last.
+    pub end: u32,
+}
+
 /// A write was committed by a majority and applied: the body of an `ack` frame. `client_message_id` is the
 /// `Idempotency-Key`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,6 +303,15 @@ pub enum NewConversation {
         /// User names, without the caller.
         #[serde(default)]
         members: Vec<String>,
+        /// What it is about; up to 250 characters.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        topic: String,
+        /// Anybody can find and join it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        public: bool,
+        /// Only its owner and admins write.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        announcement: bool,
     },
 }
 
@@ -213,13 +320,91 @@ pub enum NewConversation {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NewMessage {
     /// Up to 12 KiB of UTF-8.
+    #[serde(default)]
     pub text: String,
     /// The message answered to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Sequence>,
+    /// A message that is handed on; then `text` is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<MessageRef>,
     /// Log time when this was first sent under its key, learnt from an earlier answer's `log_time`; 0 when none was known.
     #[serde(default)]
     pub first_sent: u64,
+    /// As in the frame `send`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachFile>,
+}
+
+/// A file that is to be uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NewFile {
+    /// Of its path the last part counts.
+    pub name: String,
+    /// Bytes; at most `file_bytes_max` of the limits.
+    pub size: u64,
+}
+
+/// Where it is to be uploaded to, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Upload {
+    /// A UUID: the file's id from now on.
+    pub id: Uuid,
+    /// Bytes of every chunk but the last.
+    pub chunk_bytes: usize,
+    /// How many chunks there are, numbered from 0.
+    pub chunks: u64,
+}
+
+/// What the caller's files take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FilesUse {
+    /// Of their contents.
+    pub bytes: u64,
+    /// How many there may be.
+    pub bytes_max: u64,
+    /// How many files.
+    pub files: u64,
+}
+
+/// A chunk that a majority of the replicas has on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ChunkStored {
+    /// Its number.
+    pub number: u32,
+    /// BLAKE3, in hex.
+    pub hash: String,
+    /// Bytes.
+    pub size: u64,
+    /// On how many replicas it was when this was said.
+    pub replicas: usize,
+}
+
+/// A file, or an upload that is not committed yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum FileState {
+    /// Not committed: what is there of the caller's own upload, in order of numbers.
+    Uploading {
+        /// Chunks that a majority of the replicas has: the others are to be sent (again).
+        chunks: Vec<ChunkStored>,
+    },
+    /// Committed.
+    Committed {
+        /// As messages show it.
+        file: Attachment,
+        /// What the content is cached under.
+        etag: String,
+        /// When it was committed, log time in ms since the Unix epoch.
+        created: u64,
+        /// The caller uploaded it.
+        own: bool,
+    },
 }
 
 /// Another text for a message.

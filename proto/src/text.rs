@@ -3,7 +3,8 @@
 use thiserror::Error;
 
 use crate::limits::{
-    NAME_CHARS_MAX, NAME_CHARS_MIN, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, TEXT_BYTES_MAX, TITLE_CHARS_MAX,
+    EMOJI_BYTES_MAX, MENTIONS_MAX, NAME_CHARS_MAX, NAME_CHARS_MIN, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN,
+    REASON_CHARS_MAX, STATUS_CHARS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX, TOPIC_CHARS_MAX,
 };
 
 /// Why a text was refused, in words for the person who typed it.
@@ -26,6 +27,21 @@ pub enum TextError {
     /// The message is too long.
     #[error("a message has at most {TEXT_BYTES_MAX} bytes")]
     TooLong,
+    /// The topic is too long or has control characters.
+    #[error("a topic has at most {TOPIC_CHARS_MAX} characters and no control characters")]
+    Topic,
+    /// The status text is too long or has control characters.
+    #[error("a status has at most {STATUS_CHARS_MAX} characters and no control characters")]
+    Status,
+    /// A reason is missing, too long, or has control characters.
+    #[error("a reason has 1 to {REASON_CHARS_MAX} characters and no control characters")]
+    Reason,
+    /// Not one emoji.
+    #[error("a reaction is one emoji")]
+    Emoji,
+    /// The invite's code is not of the allowed form.
+    #[error("an invite's code has 22 to 64 letters, digits, dashes or underscores, drawn at random")]
+    InviteCode,
 }
 
 /// The canonical form of a user name: trimmed, lower case.
@@ -50,6 +66,111 @@ pub fn canonical_title(input: &str) -> Result<String, TextError> {
         return Err(TextError::Title);
     }
     Ok(title.to_owned())
+}
+
+fn one_line(input: &str, chars_max: usize) -> Option<String> {
+    let line = input.trim();
+    let fits = line.chars().count() <= chars_max && !line.chars().any(char::is_control);
+    fits.then(|| line.to_owned())
+}
+
+/// A group's topic, trimmed; may be empty.
+///
+/// # Errors
+/// [`TextError::Topic`].
+pub fn canonical_topic(input: &str) -> Result<String, TextError> {
+    one_line(input, TOPIC_CHARS_MAX).ok_or(TextError::Topic)
+}
+
+/// A user's status text, trimmed; may be empty.
+///
+/// # Errors
+/// [`TextError::Status`].
+pub fn canonical_status(input: &str) -> Result<String, TextError> {
+    one_line(input, STATUS_CHARS_MAX).ok_or(TextError::Status)
+}
+
+/// Why a message is reported, or what was done about it; trimmed.
+///
+/// # Errors
+/// [`TextError::Reason`].
+pub fn canonical_reason(input: &str) -> Result<String, TextError> {
+    one_line(input, REASON_CHARS_MAX).filter(|reason| !reason.is_empty()).ok_or(TextError::Reason)
+}
+
+/// Checks the code of an invite: 22 characters of 64 kinds hold 128 bits.
+///
+/// # Errors
+/// [`TextError::InviteCode`].
+pub fn check_invite_code(code: &str) -> Result<(), TextError> {
+    let chars_ok = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if chars_ok && (22..=64).contains(&code.len()) { Ok(()) } else { Err(TextError::InviteCode) }
+}
+
+/// Checks that a reaction may be one emoji: a few characters, none of them a letter, a space or a control. Which sequences are
+/// emoji changes with each version of Unicode, and what one device shows as one, another shows as two: no table is asked.
+///
+/// # Errors
+/// [`TextError::Emoji`].
+pub fn check_emoji(emoji: &str) -> Result<(), TextError> {
+    let strange = |c: char| {
+        // Keycaps begin with a digit, # or *; joiners, selectors and tags belong to sequences.
+        let part = matches!(c, '0'..='9' | '#' | '*' | '\u{20e3}' | '\u{200d}' | '\u{fe0f}' | '\u{e0020}'..='\u{e007f}');
+        let symbol = matches!(c, '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{2122}' | '\u{2139}')
+            || matches!(c, '\u{2190}'..='\u{2bff}' | '\u{3030}' | '\u{303d}' | '\u{3297}' | '\u{3299}')
+            || matches!(c, '\u{1f000}'..='\u{1faff}');
+        !part && !symbol
+    };
+    let only_digits = emoji.is_ascii();
+    if emoji.is_empty() || emoji.len() > EMOJI_BYTES_MAX || only_digits || emoji.chars().any(strange) {
+        return Err(TextError::Emoji);
+    }
+    Ok(())
+}
+
+/// Whom a text names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mentions {
+    /// User names after an `@`, canonical, each once, in order of their first use; at most [`MENTIONS_MAX`].
+    pub names: Vec<String>,
+    /// The text says `@all`.
+    pub all: bool,
+}
+
+/// Whom a text names: `@name`, not within a word (an address of mail names nobody) and not within backticks. A dot or dash at
+/// the end belongs to the sentence.
+pub fn mentions(text: &str) -> Mentions {
+    let mut found = Mentions::default();
+    let mut code = false;
+    let mut before = ' ';
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        // ASCII alone: what else is a letter changes with each version of Unicode, and replicas decide by this.
+        let begins =
+            c == '@' && !code && !before.is_ascii_alphanumeric() && !matches!(before, '@' | '.' | '_' | '-');
+        before = c;
+        rest = &rest[c.len_utf8()..];
+        if c == '`' {
+            code = !code;
+        }
+        if !begins {
+            continue;
+        }
+        let end = rest
+            .bytes()
+            .position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')))
+            .unwrap_or(rest.len());
+        let word = rest[..end].trim_end_matches(['.', '-', '_']);
+        if word.eq_ignore_ascii_case("all") {
+            found.all = true;
+        } else if let Ok(name) = canonical_name(word)
+            && found.names.len() < MENTIONS_MAX
+            && !found.names.contains(&name)
+        {
+            found.names.push(name);
+        }
+    }
+    found
 }
 
 /// Checks a password's length; nothing is asked of its composition (OWASP ASVS 6.2.5).
@@ -117,6 +238,34 @@ mod tests {
         assert!(!matches_pattern("alison", "*so"));
         assert!(!matches_pattern("aba", "ab*ba"));
         assert!(matches_pattern("anything", "*"));
+    }
+
+    #[test]
+    fn who_is_named_is_found() {
+        let found = mentions("hi @Ana, @bob. and (@ana) not me@example.org nor `@eve` but @all!");
+        assert_eq!(found, Mentions { names: vec!["ana".into(), "bob".into()], all: true });
+        assert_eq!(mentions("@ @@ana x@bob @-y"), Mentions::default());
+        assert_eq!(mentions("grüß dich @ana_b-").names, ["ana_b"]);
+    }
+
+    #[test]
+    fn an_emoji_is_an_emoji() {
+        for good in ["👍", "❤️", "👩‍👩‍👧", "🇩🇪", "1️⃣", "🏴󠁧󠁢󠁳󠁣󠁴󠁿", "©️", "☎"]
+        {
+            assert_eq!(check_emoji(good), Ok(()), "{good}");
+        }
+        for bad in ["", "a", "1", "12", " ", "ä", "👍a", "<", "\u{202e}", "\u{200d}x"] {
+            assert_eq!(check_emoji(bad), Err(TextError::Emoji), "{bad:?}");
+        }
+        assert_eq!(check_emoji(&"👍".repeat(11)), Err(TextError::Emoji));
+    }
+
+    #[test]
+    fn codes_of_invites_hold_enough_chance() {
+        assert_eq!(check_invite_code("abcdefghijklmnopqrstuv"), Ok(()));
+        for bad in ["", "short", "abcdefghijklmnopqrstu/", &"x".repeat(65)] {
+            assert_eq!(check_invite_code(bad), Err(TextError::InviteCode), "{bad:?}");
+        }
     }
 
     #[test]

@@ -25,4 +25,14 @@ pub struct Claims {
     /// It was given out while nothing could be committed: gateways take no commands with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ro: bool,
+    /// What a token that a user made is good for: of `rpc::TokenScope`, or'ed; 0: a sign-in, which is good for everything.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub scope: u32,
+    /// The one conversation that such a token is for; 0: all.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub conv: u64,
+}
+
+fn is_nothing<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }
