@@ -97,6 +97,12 @@ impl Publisher {
         });
     }
 
+    /// Everything that is published from now on.
+    #[cfg(test)]
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<AppliedBatch>> {
+        self.ring.subscribe()
+    }
+
     /// A snapshot replaced the state: open feeds end, since they did not see what lies between.
     pub fn publish_reset(&self, applied: &Applied) {
         self.position.send_modify(|position| {
@@ -104,6 +110,11 @@ impl Publisher {
             position.log_time_ms = applied.log_time_ms;
             position.resets += 1;
         });
+    }
+
+    /// Every batch from now on. Who reads slowly is told how many were missed; nobody waits.
+    pub fn batches(&self) -> broadcast::Receiver<Arc<AppliedBatch>> {
+        self.ring.subscribe()
     }
 
     /// Where the state stands.
@@ -278,6 +289,12 @@ impl Session {
                 {
                     receipts.push(signals::has_read(read.conversation_id, topic.id, read.sequence));
                 }
+                // What each has been told of the other changes with it: in their conversation all of it is told anew.
+                if let Some(event::Kind::MeBlocked(blocked)) = &event.kind
+                    && let Some(other) = &blocked.user
+                {
+                    self.signals.tell_pair_again(topic.id, other.id);
+                }
                 let complete_from = self.topics.get(&(topic.kind, topic.id));
                 if complete_from.is_some_and(|from| event.index > *from) {
                     self.passed_on += 1;
@@ -301,7 +318,10 @@ impl Session {
                 };
             }
         }
-        receipts.retain(|receipt| self.signals.source.tells_read(receipt.conversation_id));
+        receipts.retain(|receipt| {
+            let user_id = receipt.user.as_ref().map_or(0, |user| user.id);
+            self.signals.source.tells_read(receipt.conversation_id, user_id)
+        });
         // Nothing of interest: the regular progress mark will say how far it went.
         Ok((!events.is_empty() || !receipts.is_empty())
             .then(|| FeedFrame { signals: receipts, ..self.frame(Vec::new(), events) }))
@@ -399,6 +419,16 @@ impl Watching {
     fn lagged(&mut self, missed: u64) {
         self.source.dropped(usize::try_from(missed).unwrap_or(usize::MAX));
         self.tell_all_again();
+    }
+
+    /// Tells what is known in the direct conversation of two users, if it is watched.
+    fn tell_pair_again(&mut self, a: u64, b: u64) {
+        if let Some(conversation) = self.source.direct_of(a, b)
+            && self.conversations.contains(&conversation)
+            && !self.again.contains(&conversation)
+        {
+            self.again.push_back(conversation);
+        }
     }
 
     /// Those that wait already keep their place: else, under a steady loss, the last ones would never have their turn.

@@ -10,6 +10,7 @@ mod cell;
 pub mod config;
 mod failure;
 pub mod feed;
+pub mod files;
 mod formation;
 #[cfg(feature = "simulation")]
 pub use formation::run as form_cluster;
@@ -20,6 +21,7 @@ pub mod node;
 pub mod planted;
 mod removal;
 pub mod restore;
+pub mod search;
 pub mod service;
 pub mod signals;
 #[cfg(feature = "simulation")]
@@ -34,6 +36,8 @@ use std::time::Duration;
 
 use quorate_proto::rpc::admin_server::AdminServer;
 use quorate_proto::rpc::chat_server::ChatServer;
+use quorate_proto::rpc::chunks_server::ChunksServer;
+use quorate_proto::rpc::files_server::FilesServer;
 use quorate_proto::rpc::operator_server::OperatorServer;
 use quorate_proto::rpc::raft_server::RaftServer;
 use quorate_proto::rpc::relay_server::RelayServer;
@@ -44,14 +48,17 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
 use config::Settings;
+use files::{ChunksService, Files, FilesService};
 use metrics::Metrics;
 use node::{Ending, Identity, MESSAGE_BYTES_MAX, Node};
+use search::Search;
 use service::admin::AdminService;
 use service::chat::ChatService;
 use service::operator::OperatorService;
 use service::token::Signer;
 use service::{ClusterGuard, http};
 use signals::relay::{self, RelayService};
+use store::Store;
 
 /// How long open streams may take to end when the replica stops.
 const STOP_WAIT: Duration = Duration::from_millis(500);
@@ -93,15 +100,26 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     let node = Arc::new(node.map_err(|error| RunError::Usage(error.to_string()))?);
     tracing::info!(id = settings.id, cluster = settings.cluster, listen = %settings.listen, "replica started");
 
+    let own = Identity::new(&settings.cluster, settings.id)
+        .map_err(|_| RunError::Usage("the cluster id must be printable ASCII".to_owned()))?
+        .with(settings.tls.clone());
+    let files = Files::open(node.clone(), &settings.data_dir, own.clone()).map_err(|error| {
+        RunError::Usage(format!("cannot open {}: {error}", settings.data_dir.join("files").display()))
+    })?;
+    let search = Search::new(node.store().clone(), &settings.cluster, node.metrics().clone());
+    let searching = CancellationToken::new();
+    let indexing = tokio::spawn(search.clone().run(
+        settings.data_dir.clone(),
+        node.publisher().clone(),
+        searching.clone(),
+    ));
     let serving = CancellationToken::new();
     if let Some(listener) = plain {
         tokio::spawn(http::serve(listener, node.clone(), serving.clone()));
     }
-    let server =
-        tokio::spawn(serve_grpc(grpc, node.clone(), signer.clone(), settings.clone(), serving.clone()));
-    let own = Identity::new(&settings.cluster, settings.id)
-        .map_err(|_| RunError::Usage("the cluster id must be printable ASCII".to_owned()))?
-        .with(settings.tls.clone());
+    let services = Services { node: node.clone(), signer: signer.clone(), files: files.clone(), search };
+    let server = tokio::spawn(serve_grpc(grpc, services, settings.clone(), serving.clone()));
+    let repair = tokio::spawn(Files::look_after(Arc::downgrade(&files)));
     let certificates = settings.tls.clone();
     let certificates = tokio::spawn(async move {
         if let Some(certificates) = certificates {
@@ -139,7 +157,11 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     relaying.abort();
     telling.abort();
     certificates.abort();
+    searching.cancel();
+    repair.abort();
+    drop(files);
     if matches!(result, Err(RunError::Failed(_))) {
+        let _ = tokio::time::timeout(STOP_WAIT, indexing).await;
         return leave_disk_alone(node, result);
     }
     // Leadership moves while peers can still be answered; then the doors close.
@@ -150,6 +172,10 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     serving.cancel();
     if tokio::time::timeout(STOP_WAIT, server).await.is_err() {
         tracing::debug!("open streams were cut");
+    }
+    // What it has not committed is read from the state by the next start.
+    if tokio::time::timeout(STOP_WAIT, indexing).await.is_err() {
+        tracing::debug!("the search index was left as it was");
     }
     tracing::info!(id = settings.id, "replica stopped");
     result.and(stopped)
@@ -162,13 +188,16 @@ fn leave_disk_alone(node: Arc<Node>, result: Result<(), RunError>) -> Result<(),
     result
 }
 
-async fn serve_grpc(
-    listener: TcpListener,
+/// What is served.
+struct Services {
     node: Arc<Node>,
     signer: Arc<Signer>,
-    settings: Settings,
-    stop: CancellationToken,
-) {
+    files: Arc<Files>,
+    search: Search<Store>,
+}
+
+async fn serve_grpc(listener: TcpListener, services: Services, settings: Settings, stop: CancellationToken) {
+    let Services { node, signer, files, search } = services;
     let guard = ClusterGuard::new(&settings.cluster);
     let peers = RaftServer::new(node.peer_service())
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -176,11 +205,18 @@ async fn serve_grpc(
     let signals = RelayServer::new(RelayService::new(&node))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let chat = ChatServer::new(ChatService::new(node.clone(), signer))
+    let chat = ChatServer::new(ChatService::new(node.clone(), signer).searching(search))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let admin = AdminServer::new(AdminService::new(node.clone(), &settings));
-    let operator = OperatorServer::new(OperatorService::new(node, &settings.cluster));
+    let operator = OperatorService::new(node, &settings.cluster).with_files(files.clone());
+    let operator = OperatorServer::new(operator);
+    let uploads = FilesServer::new(FilesService::new(files.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let chunks = ChunksServer::new(ChunksService::new(files))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let incoming = quorate_tls::incoming(listener, settings.tls.clone());
     // Whoever may call the Raft service can already decide everything, so replicas pass where operators do.
     let for_replicas = guard.clone().of_replica(settings.id).for_roles(&[Role::Replica]);
@@ -193,8 +229,10 @@ async fn serve_grpc(
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(8 * 1024 * 1024)
         .add_service(InterceptedService::new(peers, for_replicas.clone()))
-        .add_service(InterceptedService::new(signals, for_replicas))
-        .add_service(InterceptedService::new(chat, for_gateways))
+        .add_service(InterceptedService::new(signals, for_replicas.clone()))
+        .add_service(InterceptedService::new(chunks, for_replicas))
+        .add_service(InterceptedService::new(chat, for_gateways.clone()))
+        .add_service(InterceptedService::new(uploads, for_gateways))
         .add_service(InterceptedService::new(admin, for_all))
         .add_service(InterceptedService::new(operator, for_operators))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())

@@ -92,6 +92,76 @@ impl Storage {
     }
 }
 
+/// Of files' chunks.
+#[derive(Debug, Default)]
+struct Chunks {
+    received: Counter,
+    repaired: Counter,
+    damaged: Counter,
+    removed: Counter,
+    missing: Gauge,
+}
+
+impl Chunks {
+    fn register(&self, registry: &mut Registry) {
+        let listed = [
+            ("files_received_bytes", "Bytes of uploads kept here", &self.received),
+            (
+                "files_repaired_chunks",
+                "Chunks that were missing here and fetched from others",
+                &self.repaired,
+            ),
+            ("files_damaged_chunks", "Chunks found damaged here", &self.damaged),
+            ("files_removed_chunks", "Chunks removed because no file needs them", &self.removed),
+        ];
+        for (name, help, counter) in listed {
+            registry.register(name, help, counter.clone());
+        }
+        let help = "Chunks that files consist of and that could not be had when it was last looked";
+        registry.register("files_missing_chunks", help, self.missing.clone());
+    }
+}
+
+/// Of the search index.
+#[derive(Debug)]
+struct Searching {
+    documents: Gauge,
+    indexed_index: Gauge,
+    lag_entries: Gauge,
+    rebuilds: Counter,
+    commit_seconds: Histogram,
+    seconds: Histogram,
+}
+
+impl Default for Searching {
+    fn default() -> Self {
+        Self {
+            documents: Gauge::default(),
+            indexed_index: Gauge::default(),
+            lag_entries: Gauge::default(),
+            rebuilds: Counter::default(),
+            // 1 ms to about 16 s.
+            commit_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+            seconds: Histogram::new(exponential_buckets(0.001, 2.0, 12)),
+        }
+    }
+}
+
+impl Searching {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("search_documents", "Messages that a search can find", self.documents.clone());
+        let help = "Index up to which every message can be found";
+        registry.register("search_indexed_index", help, self.indexed_index.clone());
+        let help = "Applied entries that the search index does not have yet";
+        registry.register("search_lag_entries", help, self.lag_entries.clone());
+        let help = "Times the search index was made anew: there was none, or it was damaged";
+        registry.register("search_rebuilds", help, self.rebuilds.clone());
+        let help = "Writing what was changed in the search index";
+        registry.register("search_commit_seconds", help, self.commit_seconds.clone());
+        registry.register("search_seconds", "Answering a search", self.seconds.clone());
+    }
+}
+
 /// All metrics of one replica. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -107,6 +177,8 @@ pub struct Metrics {
     signals: Counter,
     signals_dropped: Counter,
     storage: Arc<Storage>,
+    chunks: Arc<Chunks>,
+    searching: Arc<Searching>,
 }
 
 impl Default for Metrics {
@@ -154,6 +226,10 @@ impl Default for Metrics {
         let signals_dropped = counter(&mut registry, "dropped_signals", help);
         let storage = Arc::new(Storage::default());
         storage.register(&mut registry);
+        let chunks = Arc::new(Chunks::default());
+        chunks.register(&mut registry);
+        let searching = Arc::new(Searching::default());
+        searching.register(&mut registry);
         Self {
             registry: Arc::new(registry),
             gauges,
@@ -167,6 +243,8 @@ impl Default for Metrics {
             signals,
             signals_dropped,
             storage,
+            chunks,
+            searching,
         }
     }
 }
@@ -218,6 +296,31 @@ impl Metrics {
         self.signals_dropped.inc_by(count as u64);
     }
 
+    /// A chunk of an upload is on this disk.
+    pub fn file_chunk_kept(&self, bytes: usize) {
+        self.chunks.received.inc_by(bytes as u64);
+    }
+
+    /// A chunk that was missing was fetched.
+    pub fn file_chunk_repaired(&self) {
+        self.chunks.repaired.inc();
+    }
+
+    /// A chunk was not what its name says.
+    pub fn file_chunk_damaged(&self) {
+        self.chunks.damaged.inc();
+    }
+
+    /// Chunks that nobody needs were removed.
+    pub fn file_chunks_removed(&self, chunks: u64) {
+        self.chunks.removed.inc_by(chunks);
+    }
+
+    /// So many chunks are missing and could not be had.
+    pub fn file_chunks_missing(&self, chunks: u64) {
+        self.chunks.missing.set(i64::try_from(chunks).unwrap_or(i64::MAX));
+    }
+
     /// A snapshot was built and is durable.
     pub fn snapshot_built(&self, bytes: u64, took: Duration) {
         self.storage.snapshot_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -239,6 +342,36 @@ impl Metrics {
     pub fn snapshot_progress(&self) -> (u64, u64) {
         let of = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
         (of(&self.storage.snapshot_received_bytes), of(&self.storage.snapshot_receiving_bytes))
+    }
+
+    /// So many messages can be found.
+    pub fn search_documents(&self, documents: u64) {
+        self.searching.documents.set(i64::try_from(documents).unwrap_or(i64::MAX));
+    }
+
+    /// Every message up to this index can be found.
+    pub fn search_reached(&self, index: u64) {
+        self.searching.indexed_index.set(i64::try_from(index).unwrap_or(i64::MAX));
+    }
+
+    /// The search index is made anew.
+    pub fn search_rebuilt(&self) {
+        self.searching.rebuilds.inc();
+    }
+
+    /// How often that was so since the start.
+    pub fn search_rebuilds(&self) -> u64 {
+        self.searching.rebuilds.get()
+    }
+
+    /// Changes of the search index were written.
+    pub fn search_committed(&self, took: Duration) {
+        self.searching.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A search was answered.
+    pub fn searched(&self, took: Duration) {
+        self.searching.seconds.observe(took.as_secs_f64());
     }
 
     /// Whether the disk is nearly full.
@@ -275,6 +408,8 @@ impl Metrics {
         set(&self.gauges.checkpoint_bytes, checkpoint);
         set(&self.gauges.overlay_bytes, overlay as u64);
         set(&self.gauges.machine_version, status.machine_version.into());
+        let searching = &self.searching;
+        searching.lag_entries.set((self.gauges.applied_index.get() - searching.indexed_index.get()).max(0));
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,

@@ -1,8 +1,8 @@
 //! Restoring a backup: the same content as the beginning of a new cluster.
 //!
 //! Every replica of the new cluster is given the same file, so all begin with the same state at the same log id, which counts
-//! as committed; their first election is an ordinary one. The content is the backup's but for three things: all sign-ins are
-//! ended, the signing keys are gone (the first leader makes a new one), and the members are those of the new configuration.
+//! as committed; their first election is an ordinary one. The content is the backup's but for three things: all sign-ins and
+//! tokens are ended, the signing keys are gone (the first leader makes a new one), and the members are those of the new configuration.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,8 +18,10 @@ use crate::node::ReplicaRecord;
 use crate::store::{Applied, Key, Space, StoreError, backup, sum};
 use crate::verify;
 
-/// What the new cluster begins without: keys, members, sessions that last, an operator's offer.
-const NOT_RESTORED: [Space; 4] = [Space::SigningKey, Space::Replica, Space::SessionOf, Space::AdminOffer];
+/// What the new cluster begins without: keys, members, sessions that last (tokens as well), an operator's offer, the gateway that
+/// told webhooks.
+const NOT_RESTORED: [Space; 5] =
+    [Space::SigningKey, Space::Replica, Space::SessionOf, Space::AdminOffer, Space::HookLease];
 
 /// What was restored.
 #[derive(Debug, Clone)]
@@ -171,4 +173,26 @@ fn with_roster(
         };
         if roster_first { roster.next().map(Ok) } else { pairs.next() }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::records::{Hook, HookLease};
+
+    #[test]
+    fn tokens_end_as_sign_ins_do_and_webhooks_stay_without_who_told_them() {
+        let pair =
+            |key: Key, value: Vec<u8>| Ok((Bytes::copy_from_slice(key.as_bytes()), Bytes::from(value)));
+        let token = Session { scopes: 3, ..Session::default() }.encode_to_vec();
+        let anew = begin_anew(pair(Key::new(Space::Session, &[1; 16]), token), 500).expect("kept");
+        let session = Session::decode(anew.expect("reads").1).expect("a session");
+        assert_eq!((session.scopes, session.ended_ms), (3, 500));
+        assert!(begin_anew(pair(Key::with_id(Space::SessionOf, 1, &[1; 16]), Vec::new()), 500).is_none());
+        let lease = HookLease { holder: Bytes::from_static(&[1; 16]), ends_ms: 9 }.encode_to_vec();
+        assert!(begin_anew(pair(Key::of(Space::HookLease), lease), 500).is_none());
+        let hook = Hook { url: "https://example.com".into(), ..Hook::default() }.encode_to_vec();
+        let kept = begin_anew(pair(Key::one(Space::Hook, 7), hook.clone()), 500).expect("kept");
+        assert_eq!(kept.expect("reads").1, hook);
+    }
 }

@@ -2,6 +2,12 @@
 //!
 //! Pure over an iterator of stored pairs in order of keys. Knows the machine's records; changes nothing.
 
+mod bots;
+mod files;
+mod groups;
+mod messages;
+mod people;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
@@ -12,7 +18,9 @@ use crate::machine::records::{
     AdminOffer, Attempts, Conversation, Counters, DedupQueue, Event, EventKind, Me, Member, ROLE_ADMIN,
     Session, StoredMessage, User,
 };
+use crate::machine::tables::{FILE_QUEUE, FILE_USE};
 use crate::store::{Key, Space, StoreError, unpack_run};
+use files::Files;
 
 /// Contradictions listed at most; the rest is counted.
 const PROBLEMS_LISTED_MAX: usize = 20;
@@ -88,6 +96,11 @@ struct Walk {
     admins: u64,
     /// Sessions that last, crossed out by the list of their user; before machine version 3 there are no lists.
     lasting: BTreeSet<(u64, [u8; 16])>,
+    files: Files,
+    people: people::People,
+    messages: messages::Messages,
+    groups: groups::Groups,
+    bots: bots::Bots,
 }
 
 /// Reads every pair and says what they come to.
@@ -140,7 +153,6 @@ impl Walk {
         const ME: u8 = Space::Me as u8;
         const DEDUP: u8 = Space::Dedup as u8;
         const DEDUP_COUNT: u8 = Space::DedupCount as u8;
-        const REVISIONS: u8 = Space::Revisions as u8;
         const SIGNING_KEY: u8 = Space::SigningKey as u8;
         const REPLICA: u8 = Space::Replica as u8;
         const CONVERSATION_EVENTS: u8 = Space::ConversationEvents as u8;
@@ -150,6 +162,24 @@ impl Walk {
         const ATTEMPTS: u8 = Space::Attempts as u8;
         const ADMIN_OFFER: u8 = Space::AdminOffer as u8;
         const DEDUP_EXPIRY: u8 = Space::DedupExpiry as u8;
+        const FILE: u8 = Space::File as u8;
+        const FILE_REF: u8 = Space::FileRef as u8;
+        const FILE_CHUNKS: u8 = Space::FileChunks as u8;
+        const FILE_EXPIRY: u8 = Space::FileExpiry as u8;
+        const INVITE: u8 = Space::Invite as u8;
+        const INVITE_OF: u8 = Space::InviteOf as u8;
+        const BAN: u8 = Space::Ban as u8;
+        const PUBLIC: u8 = Space::Public as u8;
+        const BLOCKED: u8 = Space::Blocked as u8;
+        const REPORT: u8 = Space::Report as u8;
+        const SEEN: u8 = Space::Seen as u8;
+        const AUDIT: u8 = Space::Audit as u8;
+        const DUE: u8 = Space::Due as u8;
+        const HOOK: u8 = Space::Hook as u8;
+        const HOOK_LEASE: u8 = Space::HookLease as u8;
+        const BOT_OF: u8 = Space::BotOf as u8;
+        const HOOK_WAITING: u8 = Space::HookWaiting as u8;
+        const HOOK_DUE: u8 = Space::HookDue as u8;
 
         let raw = key.as_bytes();
         let (id, tail) = (number(&raw[1..]), raw.get(9..).unwrap_or_default());
@@ -159,15 +189,30 @@ impl Walk {
                 return Ok(());
             }
             COUNTERS => {
-                if id == 1 {
-                    self.queue = decode(key, value)?;
+                match id {
+                    1 => self.queue = decode(key, value)?,
+                    2 => self.messages.head(decode(key, value)?),
+                    FILE_QUEUE => self.files.queue(key, value)?,
+                    FILE_USE => self.files.used(key, value)?,
+                    _ => {}
                 }
                 return Ok(());
             }
+            FILE => return self.files.file(key, value),
+            FILE_REF => {
+                self.files.reference(key);
+                return Ok(());
+            }
+            FILE_CHUNKS => return self.files.some_chunks(key, value),
+            FILE_EXPIRY => return self.files.expiry(key, value),
             USER => {
                 let user: User = decode(key, value)?;
                 self.users.insert(id);
                 self.admins += u64::from(user.role == ROLE_ADMIN);
+                self.people.user(id, &user, &mut self.report);
+                self.messages.user(id, &user);
+                self.groups.user(id, &user);
+                self.bots.user(id, &user, &self.users, &mut self.report);
                 self.names.insert(user.name, id);
                 "users"
             }
@@ -184,6 +229,8 @@ impl Walk {
             SESSION => {
                 let session: Session = decode(key, value)?;
                 self.must_be_user(session.user_id, "a session");
+                self.people.session(&session, &mut self.report);
+                self.bots.session(&session, &mut self.report);
                 if let (0, Ok(id)) = (session.ended_ms, raw[1..].try_into()) {
                     self.lasting.insert((session.user_id, id));
                 }
@@ -205,6 +252,9 @@ impl Walk {
             }
             CONVERSATION => {
                 let it: Conversation = decode(key, value)?;
+                self.messages.conversation(id, &it);
+                self.groups.conversation(id, &it, &mut self.report);
+                self.bots.conversation(id, &it, &mut self.report);
                 let kept = Kept {
                     version: it.version,
                     sequence: it.sequence,
@@ -222,6 +272,8 @@ impl Walk {
             }
             MEMBER => {
                 let member: Member = decode(key, value)?;
+                self.groups.member(id, number(tail), &member, &mut self.report);
+                self.bots.member(id, number(tail), &member);
                 self.member_of.insert((id, number(tail)));
                 self.must_be_user(number(tail), "a membership");
                 match self.conversations.get_mut(&id) {
@@ -257,7 +309,6 @@ impl Walk {
                 }
                 return Ok(());
             }
-            REVISIONS => "earlier texts",
             SIGNING_KEY => "signing keys",
             REPLICA => "replica ids",
             CONVERSATION_EVENTS => {
@@ -280,13 +331,35 @@ impl Walk {
             MESSAGES => {
                 let message: StoredMessage = decode(key, value)?;
                 self.message(id, key.ordinal(), message.version);
+                self.files.message(id, key.ordinal(), &message, &mut self.report);
+                self.messages.message(id, key.ordinal(), &message, &mut self.report);
                 "messages"
             }
             DEDUP_EXPIRY => {
                 self.expiries += 1;
                 return Ok(());
             }
-            _ => "records of later kinds",
+            INVITE | INVITE_OF | BAN | PUBLIC => match self.groups.record(key, value, &mut self.report)? {
+                Some(kind) => kind,
+                None => return Ok(()),
+            },
+            BLOCKED | REPORT | SEEN | AUDIT => {
+                match self.people.record(key, value, &self.users, &mut self.report)? {
+                    Some(kind) => kind,
+                    None => return Ok(()),
+                }
+            }
+            HOOK | HOOK_LEASE | BOT_OF | HOOK_WAITING | HOOK_DUE => {
+                match self.bots.record(key, value, &mut self.report)? {
+                    Some(kind) => kind,
+                    None => return Ok(()),
+                }
+            }
+            DUE => {
+                self.bots.due(&decode(key, value.clone())?, &mut self.report);
+                self.messages.record(key, &value, &mut self.report)?.unwrap_or("due")
+            }
+            _ => self.messages.record(key, &value, &mut self.report)?.unwrap_or("records of later kinds"),
         };
         *self.report.counts.entry(kind).or_default() += 1;
         Ok(())
@@ -360,6 +433,10 @@ impl Walk {
                 problems.push(format!("user {id}'s own topic says version {version} and has {seen} events"));
             }
         }
+        self.groups.finish(&mut problems);
+        self.messages.finish(&mut problems);
+        self.people.finish(&self.counters, &mut problems);
+        self.bots.finish(&self.counters, &mut problems);
         let counted = |report: &Report, kind: &str| report.counts.get(kind).copied().unwrap_or(0);
         if self.admins != self.counters.admins {
             problems.push(format!(
@@ -390,12 +467,13 @@ impl Walk {
         for line in problems {
             self.report.problem(line);
         }
+        self.files.finish(&mut self.report);
         self.report
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use quorate_proto::rpc::Command;
     use quorate_proto::rpc::command::Action;
     use quorate_proto::rpc::{self, outcome};
@@ -440,17 +518,17 @@ mod tests {
             ..rpc::CreateSession::default()
         };
         apply(&mut state, 0, Action::CreateSession(session));
-        let group = rpc::CreateGroup { title: "room".to_owned(), member_ids: vec![2] };
+        let group = rpc::CreateGroup { title: "room".to_owned(), member_ids: vec![2], ..Default::default() };
         apply(&mut state, 1, Action::CreateGroup(group));
         for text in ["one", "two", "three"] {
-            let send = rpc::Send { conversation_id: 1, text: text.to_owned(), reply_to: 0 };
+            let send = rpc::Send { conversation_id: 1, text: text.to_owned(), ..rpc::Send::default() };
             apply(&mut state, 1, Action::Send(send));
         }
         state
     }
 
     /// As the checkpoint stores it, each run of one member.
-    fn report(state: &BTreeMap<Key, Bytes>) -> Report {
+    pub(crate) fn report(state: &BTreeMap<Key, Bytes>) -> Report {
         let stored = state.iter().map(|(key, value)| {
             let mut run = Vec::new();
             if key.is_run() {
@@ -469,6 +547,71 @@ mod tests {
         assert!(report.is_whole(), "{report}");
         assert_eq!(report.counts["messages"], 3);
         assert_eq!(report.counts["users"], 2);
+    }
+
+    /// A state with files: one that a message shows, of several parts, and one that none does.
+    fn state_with_files() -> BTreeMap<Key, Bytes> {
+        let mut state = state();
+        let mut apply = |index: u64, action: Action| {
+            let command = Command {
+                user_id: 1,
+                session_id: Bytes::from_static(&[7; 16]),
+                command_id: Bytes::copy_from_slice(&u128::from(index).to_be_bytes()),
+                action: Some(action),
+                ..Command::default()
+            };
+            let machine_version = machine::VERSION_FILES;
+            let context = Context { index, term: 1, log_time_ms: 5_000, machine_version };
+            let applied = machine::apply_among(&[vec![1]], &state, context, &command).expect("reads");
+            let rejected = matches!(applied.outcome.result, Some(outcome::Result::Rejected(_)) | None);
+            assert!(!rejected, "{:?}", applied.outcome);
+            for (key, value) in applied.writes {
+                match value {
+                    Some(value) => state.insert(key, value),
+                    None => state.remove(&key),
+                };
+            }
+        };
+        for number in [1_u8, 2] {
+            let chunks = 70_u64;
+            let commit = rpc::CommitFile {
+                file_id: Bytes::from(vec![number; 16]),
+                name: "file".to_owned(),
+                media_type: "text/plain".to_owned(),
+                size: chunks * quorate_proto::limits::CHUNK_BYTES as u64,
+                chunks: Bytes::from(vec![number; 32 * 70]),
+                receipts: vec![rpc::ChunkReceipts { replica_id: 1, held: Bytes::from(vec![0xff; 9]) }],
+                received_ms: 5_000,
+                ..rpc::CommitFile::default()
+            };
+            apply(900 + u64::from(number), Action::CommitFile(commit));
+        }
+        let shown = rpc::AttachFile { file_id: Bytes::from(vec![1; 16]), ..rpc::AttachFile::default() };
+        let send = rpc::Send { conversation_id: 1, attachments: vec![shown], ..rpc::Send::default() };
+        apply(910, Action::Send(send));
+        state
+    }
+
+    #[test]
+    fn files_are_counted_again_and_every_missing_record_of_theirs_is_noticed() {
+        let whole = state_with_files();
+        let counted = report(&whole);
+        assert!(counted.is_whole(), "{counted}");
+        assert_eq!(counted.counts["files"], 2);
+        let spaces =
+            [Space::File, Space::FileRef, Space::FileChunks, Space::FileExpiry].map(|space| space as u8);
+        let of_files = |key: &&Key| {
+            let counts = [FILE_QUEUE, FILE_USE].contains(&number(&key.as_bytes()[1..]));
+            spaces.contains(&key.space()) || (key.space() == Space::Counters as u8 && counts)
+        };
+        let keys: Vec<Key> = whole.keys().filter(of_files).copied().collect();
+        assert!(keys.len() >= 10, "{keys:?}");
+        for key in keys {
+            let mut broken = whole.clone();
+            broken.remove(&key);
+            // Of the file that is shown again nobody misses its place in the queue but the queue's ends.
+            assert!(!report(&broken).is_whole(), "nobody misses {key:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use quorate_proto::error::ErrorCode;
 use quorate_proto::rpc::{self, outcome};
 use quorate_proto::text;
 
+use super::audit::{Audited, Concerning};
+use super::bots::check_person;
 use super::records::{AdminOffer, ROLE_ADMIN, SigningKey, User};
 use super::{Decision, Step, Tables as _, done, rejected};
 use crate::store::View;
@@ -32,12 +34,13 @@ impl<V: View> Step<'_, V> {
             password_phc: create.password_phc.clone(),
             created_ms: self.context.log_time_ms,
             role: 0,
+            ..User::default()
         };
         self.state.put_user(user_id, &user);
         Ok(outcome::Result::User(rpc::UserCreated { user_id }))
     }
 
-    /// Another password; whoever signed in with the old one elsewhere must sign in again.
+    /// Another password; whoever signed in with the old one elsewhere must sign in again, and tokens that were made with it end.
     pub(super) fn set_password(
         &mut self,
         by: u64,
@@ -52,10 +55,12 @@ impl<V: View> Step<'_, V> {
             return rejected(ErrorCode::Conflict, "the password was changed meanwhile");
         }
         user.password_phc.clone_from(&set.password_phc);
+        user.forget_offered_reset();
         self.state.put_user(by, &user);
         let counter = self.counter_of_session(session_id)?;
         self.forget_attempts(counter);
-        self.end_other_sessions(by, session_id)
+        self.end_all_but(by, session_id)?;
+        Ok(done())
     }
 
     pub(super) fn offer_admin(&mut self, offer: &rpc::OfferAdmin) -> Decision<outcome::Result> {
@@ -67,6 +72,7 @@ impl<V: View> Step<'_, V> {
         }
         let ends_ms = self.context.log_time_ms.saturating_add(ADMIN_OFFER_MS);
         self.state.put_admin_offer(Some(&AdminOffer { secret_hash: offer.secret_hash.clone(), ends_ms }));
+        self.audit(0, Audited::AdminOffered, Concerning::default())?;
         Ok(done())
     }
 
@@ -81,6 +87,7 @@ impl<V: View> Step<'_, V> {
         let Some(mut user) = self.state.user(by)? else {
             return rejected(ErrorCode::NotFound, "there is no such user");
         };
+        check_person(&user)?;
         self.state.put_admin_offer(None);
         if user.role != ROLE_ADMIN {
             user.role = ROLE_ADMIN;
@@ -88,6 +95,7 @@ impl<V: View> Step<'_, V> {
             let mut counters = self.state.counters()?;
             counters.admins += 1;
             self.state.put_counters(&counters);
+            self.audit(by, Audited::AdminClaimed, Concerning::user(by))?;
         }
         Ok(done())
     }
@@ -124,7 +132,7 @@ impl<V: View> Step<'_, V> {
     }
 }
 
-fn check_phc(phc: &str) -> Decision<()> {
+pub(super) fn check_phc(phc: &str) -> Decision<()> {
     if phc.is_empty() || phc.len() > PHC_BYTES_MAX {
         return rejected(ErrorCode::Invalid, "an account needs a password hash in PHC format");
     }

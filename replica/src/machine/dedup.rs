@@ -16,7 +16,8 @@ use crate::store::{StoreError, View};
 const EXPIRIES_PER_ENTRY_MAX: usize = 256;
 
 /// What must be alike in two commands with one id. Left out: what differs between two attempts of the same wish (when it
-/// was first sent, through which session) and what the gateway draws anew (salts, session secrets). A field that is added to
+/// was first sent, through which session) and what the gateway draws anew (salts, session secrets). Not a token's secret, which is
+/// shown to its owner: the second one would be good for nothing, so the second time it is a conflict. A field that is added to
 /// a command later must wait for a machine version: an older program does not see it, here and in what apply does.
 fn fingerprint(command: &Command) -> Bytes {
     let mut body = Command { action: command.action.clone(), ..Command::default() };
@@ -32,6 +33,10 @@ fn fingerprint(command: &Command) -> Bytes {
             create.password_mark = Bytes::new();
         }
         Some(Action::SetPassword(set)) => set.password_phc.clear(),
+        Some(Action::CommitFile(commit)) => {
+            commit.receipts.clear();
+            commit.received_ms = 0;
+        }
         _ => {}
     }
     Bytes::copy_from_slice(&blake3::hash(&body.encode_to_vec()).as_bytes()[..16])
@@ -50,12 +55,23 @@ pub(super) fn is_final(command: &Command, code: ErrorCode) -> bool {
         && command.user_id != 0
 }
 
-/// Whether a command is remembered. Read marks are not: taking the maximum twice is taking it once. Nor are those that
-/// anybody can send without an account: the second time they find what the first did, and a memory that all share could be
-/// filled by one.
+/// Whether a command is remembered. Read marks are not: taking the maximum twice is taking it once; nor is when users were seen.
+/// Nor are those that anybody can send without an account: the second time they find what the first did, and a memory that all
+/// share could be filled by one. Nor what gateways say of webhooks: it is said every few seconds, and alike the second time.
 fn is_remembered(command: &Command) -> bool {
-    use Action::{CountAttempt, MarkRead, RefreshSession};
-    !matches!(command.action, Some(MarkRead(_) | CountAttempt(_) | RefreshSession(_)))
+    use Action::{CountAttempt, LeaseHooks, MarkRead, RecordSeen, RefreshSession, ResetPassword, SettleHook};
+    !matches!(
+        command.action,
+        Some(
+            MarkRead(_)
+                | CountAttempt(_)
+                | RefreshSession(_)
+                | ResetPassword(_)
+                | RecordSeen(_)
+                | LeaseHooks(_)
+                | SettleHook(_)
+        )
+    )
 }
 
 impl<V: View> Step<'_, V> {

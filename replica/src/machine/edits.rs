@@ -6,7 +6,7 @@ use quorate_proto::rpc::{self, outcome};
 use quorate_proto::text;
 
 use super::records::{EditedEvent, EventKind, Revision};
-use super::{Decision, Refusal, Step, Tables as _, rejected};
+use super::{Decision, Refusal, Step, Tables as _, VERSION_DOMAIN, rejected};
 use crate::store::View;
 
 /// The machine version from which on messages are edited.
@@ -30,6 +30,16 @@ impl<V: View> Step<'_, V> {
         if message.from != by {
             return rejected(ErrorCode::Forbidden, "only who wrote a message may edit it");
         }
+        let is_domain = self.context.machine_version >= VERSION_DOMAIN;
+        if message.deleted_ms != 0 {
+            return rejected(ErrorCode::NotFound, "this message was deleted");
+        }
+        if message.forwarded_from != 0 {
+            return rejected(ErrorCode::Forbidden, "a message that was handed on stays as it was written");
+        }
+        if is_domain {
+            self.may_write(by, id, &mut conversation, &member)?;
+        }
         if edit.if_revision.is_some_and(|expected| expected != message.revision) {
             return Err(Refusal::Conflict(message.revision));
         }
@@ -46,8 +56,16 @@ impl<V: View> Step<'_, V> {
         message.edited_index = self.context.index;
         message.edited_ms = self.context.log_time_ms;
         let revision = message.revision;
+        // Who was named by the text before is told that it is another.
+        let mut concerned = message.mentions.clone();
+        if is_domain {
+            let named = self.named((id, &conversation), (by, &member), &message.text)?;
+            self.set_named((id, sequence), &mut message, named)?;
+        }
         self.state.put_message(id, sequence, &message);
         self.push_event(id, &mut conversation, EventKind::Edited(EditedEvent { sequence, revision, by }))?;
+        concerned.extend_from_slice(&message.mentions);
+        self.tell_hooks(by, (id, &conversation), &concerned)?;
         self.state.put_conversation(id, &conversation);
         let version = conversation.version;
         Ok(outcome::Result::Edited(rpc::MessageEdited { conversation_id: id, sequence, version, revision }))

@@ -5,15 +5,36 @@
 //! broken disk below the view is an error, and stops the replica.
 
 mod accounts;
+mod administration;
 mod attempts;
+pub mod audit;
+mod bots;
 mod conversations;
 mod dedup;
+mod deletions;
+mod drafts;
+mod due;
 mod edits;
+pub mod files;
+mod hooks;
+mod invites;
 pub mod join;
+mod mentions;
 mod messages;
+mod pins;
+mod preferences;
+mod profiles;
+mod reactions;
 pub mod records;
+mod reports;
+mod resets;
+mod roles;
+mod saved;
+mod scheduled;
+pub mod scopes;
 mod sessions;
-mod tables;
+pub mod sight;
+pub(crate) mod tables;
 mod topics;
 
 use quorate_proto::error::ErrorCode;
@@ -22,13 +43,25 @@ use quorate_proto::rpc::{Command, Done, Event, Outcome, Rejected, outcome};
 
 use crate::store::{Before, StoreError, Transaction, View, Writes};
 
+pub use mentions::{Unread, unread};
+pub use tables::BotTables;
+pub use tables::GroupTables;
+pub use tables::MessageTables;
+pub use tables::PeopleTables;
 pub use tables::Tables;
 
 /// The highest machine version that this build supports. 1 is the first; 2 edits messages; 3 counts attempts to sign in, lists
-/// and refreshes sessions, changes passwords, has admins, and removes signing keys.
-pub const VERSION_MAX: u32 = 3;
+/// and refreshes sessions, changes passwords, has admins, and removes signing keys; 4 is everything else that people do in a chat,
+/// but for files, which 5 has, and bots, tokens and webhooks, which 6 has.
+pub const VERSION_MAX: u32 = 6;
 /// See [`VERSION_MAX`].
 pub const VERSION_ACCOUNTS: u32 = 3;
+/// See [`VERSION_MAX`].
+pub const VERSION_DOMAIN: u32 = 4;
+/// See [`VERSION_MAX`].
+pub const VERSION_FILES: u32 = 5;
+/// See [`VERSION_MAX`].
+pub const VERSION_BOTS: u32 = 6;
 
 /// What an entry is: where it stands and when it was proposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,21 +126,41 @@ struct Step<'a, V> {
     state: Transaction<'a, V>,
     events: Vec<Event>,
     machine_version: Option<u32>,
+    voters: &'a [Vec<u64>],
+    /// What the token is good for that the command came by; 0 without one. See `Step::is_by_token`.
+    token_scopes: u32,
+    /// Memberships that were read to find groups new owners.
+    looked_at: usize,
 }
 
-/// Applies one command to a view of the state before it.
+/// Applies one command to a view of the state before it, where there are no voters.
 ///
 /// # Errors
 /// Only when the view's disk fails.
 pub fn apply<V: View>(view: &V, context: Context, command: &Command) -> Result<Applied, StoreError> {
-    let nameless;
-    let command = if is_read_by_all(command, context.machine_version) {
-        command
-    } else {
-        nameless = Command { action: None, ..command.clone() };
-        &nameless
+    apply_among(&[], view, context, command)
+}
+
+/// Applies one command to a view of the state before it. `voters` are the replicas that vote when the entry is applied: one set,
+/// or two while the membership changes.
+///
+/// # Errors
+/// Only when the view's disk fails.
+pub fn apply_among<V: View>(
+    voters: &[Vec<u64>],
+    view: &V,
+    context: Context,
+    command: &Command,
+) -> Result<Applied, StoreError> {
+    let as_read;
+    let command = match as_older_programs_read(command, context.machine_version) {
+        None => command,
+        Some(older) => {
+            as_read = older;
+            &as_read
+        }
     };
-    let mut step = Step::begin(view, context)?;
+    let mut step = Step { voters, ..Step::begin(view, context)? };
     let outcome = match step.known_outcome(command)? {
         Some(outcome) => outcome,
         None => match step.act(command) {
@@ -118,7 +171,7 @@ pub fn apply<V: View>(view: &V, context: Context, command: &Command) -> Result<A
             }
             Err(refusal) => {
                 let (code, rejected) = refusal.told()?;
-                // A refused command leaves no trace but that it was refused for good, and the expiries that were due anyway.
+                // A refused command leaves no trace but that it was refused for good, and what was due anyway.
                 step = Step::begin(view, context)?;
                 let outcome = step.outcome(outcome::Result::Rejected(rejected));
                 if dedup::is_final(command, code) {
@@ -136,9 +189,10 @@ pub fn apply<V: View>(view: &V, context: Context, command: &Command) -> Result<A
 ///
 /// # Errors
 /// Only when the view's disk fails.
-pub fn tick<V: View>(view: &V, context: Context) -> Result<(Writes, Before), StoreError> {
+pub fn tick<V: View>(view: &V, context: Context) -> Result<(Writes, Before, Vec<Event>), StoreError> {
     let step = Step::begin(view, context)?;
-    Ok(step.state.into_parts())
+    let (writes, before) = step.state.into_parts();
+    Ok((writes, before, step.events))
 }
 
 /// What an entry with undecodable bytes comes to. The leader refuses such bytes before it proposes them.
@@ -177,8 +231,18 @@ impl<'a, V: View> Step<'a, V> {
     /// An entry's own transaction, with what is due at its log time done.
     fn begin(view: &'a V, context: Context) -> Result<Self, StoreError> {
         let state = Transaction::new(view);
-        let mut step = Self { context, state, events: Vec::new(), machine_version: None };
+        let mut step = Self {
+            context,
+            state,
+            events: Vec::new(),
+            machine_version: None,
+            voters: &[],
+            token_scopes: 0,
+            looked_at: 0,
+        };
         step.forget_expired()?;
+        step.do_due()?;
+        step.forget_files()?;
         Ok(step)
     }
 
@@ -202,6 +266,10 @@ impl<'a, V: View> Step<'a, V> {
             Action::RefreshSession(asked) => self.refresh_session(asked),
             Action::RemoveSigningKey(remove) => self.remove_signing_key(remove),
             Action::OfferAdmin(offer) => self.offer_admin(offer),
+            Action::ResetPassword(reset) => self.reset_password(command, reset),
+            Action::RecordSeen(seen) => self.record_seen(seen),
+            Action::LeaseHooks(asked) => self.lease_hooks(asked),
+            Action::SettleHook(settle) => self.settle_hook(settle),
             _ => {
                 self.check_session(command)?;
                 let by = command.user_id;
@@ -219,6 +287,35 @@ impl<'a, V: View> Step<'a, V> {
                     Action::EndOtherSessions(_) => self.end_other_sessions(by, &command.session_id),
                     Action::SetPassword(set) => self.set_password(by, &command.session_id, set),
                     Action::ClaimAdmin(claim) => self.claim_admin(by, claim),
+                    Action::DeleteMessages(delete) => self.delete_messages(by, delete),
+                    Action::HideMessages(hide) => self.hide_messages(by, hide),
+                    Action::React(react) => self.react(by, react),
+                    Action::Pin(pin) => self.pin(by, pin),
+                    Action::SaveMessage(save) => self.save_message(by, save),
+                    Action::SetDraft(draft) => self.set_draft(by, draft),
+                    Action::Schedule(schedule) => self.schedule(by, schedule),
+                    Action::CancelScheduled(cancel) => self.cancel_scheduled(by, cancel),
+                    Action::ChangeConversation(change) => self.change_conversation(by, change),
+                    Action::SetMemberRole(set) => self.set_member_role(by, set),
+                    Action::Ban(ban) => self.ban(by, ban),
+                    Action::Join(join) => self.join_by_herself(by, join),
+                    Action::MakeInvite(make) => self.make_invite(by, make),
+                    Action::EndInvite(end) => self.end_invite(by, end),
+                    Action::Prefer(prefer) => self.prefer(by, prefer),
+                    Action::SetProfile(set) => self.set_profile(by, set),
+                    Action::DeleteUser(delete) => self.delete_user(by, delete),
+                    Action::Block(block) => self.block(by, block),
+                    Action::Report(report) => self.report(by, report),
+                    Action::ResolveReport(resolve) => self.resolve_report(by, resolve),
+                    Action::SetUserState(set) => self.set_user_state(by, set),
+                    Action::OfferReset(offer) => self.offer_reset(by, offer),
+                    Action::SetRecoveryCodes(set) => self.set_recovery_codes(by, set),
+                    Action::CommitFile(commit) => self.commit_file(by, commit),
+                    Action::DeleteFile(delete) => self.delete_file(by, &delete.file_id),
+                    Action::CreateBot(create) => self.create_bot(by, create),
+                    Action::MakeToken(make) => self.make_token(by, make),
+                    Action::EndToken(end) => self.end_token(by, end),
+                    Action::SetHook(set) => self.set_hook(by, set),
                     Action::CreateUser(_)
                     | Action::CreateSession(_)
                     | Action::AddSigningKey(_)
@@ -226,7 +323,11 @@ impl<'a, V: View> Step<'a, V> {
                     | Action::CountAttempt(_)
                     | Action::RefreshSession(_)
                     | Action::RemoveSigningKey(_)
-                    | Action::OfferAdmin(_) => unreachable!("matched above"),
+                    | Action::OfferAdmin(_)
+                    | Action::ResetPassword(_)
+                    | Action::RecordSeen(_)
+                    | Action::LeaseHooks(_)
+                    | Action::SettleHook(_) => unreachable!("matched above"),
                 }
             }
         }
@@ -244,6 +345,15 @@ impl<V: View> Step<'_, V> {
         if version == VERSION_ACCOUNTS {
             self.list_sessions()?;
         }
+        if version == VERSION_DOMAIN {
+            // It is read by every entry from now on: one that is there is found without a look at the disk.
+            self.state.put_due_head(&self.state.due_head()?);
+        }
+        self.audit_version(version)?;
+        if version == VERSION_FILES {
+            // Looked at by every entry: what is there is found in memory, what is not is looked for on disk.
+            self.state.put_file_queue(&records::DedupQueue::default());
+        }
         self.machine_version = Some(version);
         Ok(done())
     }
@@ -252,7 +362,20 @@ impl<V: View> Step<'_, V> {
 /// The machine version from which on every replica knows what a command asks for. A leader proposes it from then on only:
 /// programs of the version before read a command without an action, and those of the version after must not do more.
 pub fn needed_version(action: &Action) -> u32 {
+    if has_file_fields(action) {
+        return VERSION_FILES;
+    }
+    if has_domain_fields(action) {
+        return VERSION_DOMAIN;
+    }
     match action {
+        Action::CommitFile(_) | Action::DeleteFile(_) => VERSION_FILES,
+        Action::CreateBot(_)
+        | Action::MakeToken(_)
+        | Action::EndToken(_)
+        | Action::SetHook(_)
+        | Action::LeaseHooks(_)
+        | Action::SettleHook(_) => VERSION_BOTS,
         Action::CreateUser(_)
         | Action::CreateSession(_)
         | Action::EndSession(_)
@@ -264,6 +387,31 @@ pub fn needed_version(action: &Action) -> u32 {
         | Action::MarkRead(_)
         | Action::AddSigningKey(_)
         | Action::SetMachineVersion(_) => 1,
+        Action::DeleteMessages(_)
+        | Action::HideMessages(_)
+        | Action::React(_)
+        | Action::Pin(_)
+        | Action::SaveMessage(_)
+        | Action::SetDraft(_)
+        | Action::Schedule(_)
+        | Action::CancelScheduled(_)
+        | Action::ChangeConversation(_)
+        | Action::SetMemberRole(_)
+        | Action::Ban(_)
+        | Action::Join(_)
+        | Action::MakeInvite(_)
+        | Action::EndInvite(_)
+        | Action::Prefer(_)
+        | Action::SetProfile(_)
+        | Action::DeleteUser(_)
+        | Action::Block(_)
+        | Action::Report(_)
+        | Action::ResolveReport(_)
+        | Action::SetUserState(_)
+        | Action::OfferReset(_)
+        | Action::ResetPassword(_)
+        | Action::SetRecoveryCodes(_)
+        | Action::RecordSeen(_) => VERSION_DOMAIN,
         Action::Edit(_) => edits::SINCE_VERSION,
         Action::CountAttempt(_)
         | Action::EndOtherSessions(_)
@@ -275,12 +423,51 @@ pub fn needed_version(action: &Action) -> u32 {
     }
 }
 
-/// Whether all programs that apply by this machine version read the action. One that only the newer of them read is applied as
-/// the older ones do: as none, from the first look at the command on, or their states and outcomes would differ. Edits are the
-/// exception: programs of version 2 refuse them under version 1 in words of their own.
-fn is_read_by_all(command: &Command, machine_version: u32) -> bool {
-    let needed = command.action.as_ref().map_or(1, needed_version);
-    needed <= machine_version || needed < VERSION_ACCOUNTS
+/// Whether an older action says what only programs of [`VERSION_DOMAIN`] read.
+fn has_domain_fields(action: &Action) -> bool {
+    match action {
+        Action::Send(send) => send.forward.is_some(),
+        Action::CreateGroup(create) => !create.topic.is_empty() || create.public || create.announcement,
+        _ => false,
+    }
+}
+
+/// Whether an older action says what only programs of [`VERSION_FILES`] read.
+fn has_file_fields(action: &Action) -> bool {
+    match action {
+        Action::Send(send) => !send.attachments.is_empty(),
+        _ => false,
+    }
+}
+
+/// The command as all programs that apply by this machine version read it, where that is not all of it: an older leader proposes a
+/// gateway's bytes as they came. An action that only the newer programs know is none, and fields that they alone know are not
+/// there, from the first look at the command on, or their states and outcomes would differ. Edits are the exception: programs of
+/// version 2 refuse them under version 1 in words of their own.
+fn as_older_programs_read(command: &Command, machine_version: u32) -> Option<Command> {
+    let action = command.action.as_ref()?;
+    let without_domain = machine_version < VERSION_DOMAIN && has_domain_fields(action);
+    let without_files = machine_version < VERSION_FILES && has_file_fields(action);
+    if without_domain || without_files {
+        let mut older = command.clone();
+        match &mut older.action {
+            Some(Action::Send(send)) => {
+                send.attachments.clear();
+                if without_domain {
+                    send.forward = None;
+                }
+            }
+            Some(Action::CreateGroup(create)) => {
+                create.topic.clear();
+                (create.public, create.announcement) = (false, false);
+            }
+            _ => {}
+        }
+        return Some(older);
+    }
+    let needed = needed_version(action);
+    let is_read = needed <= machine_version || needed < VERSION_ACCOUNTS;
+    (!is_read).then(|| Command { action: None, ..command.clone() })
 }
 
 /// Whether only a leader may propose this, never a gateway.
@@ -300,5 +487,23 @@ fn done() -> outcome::Result {
 mod account_tests;
 #[cfg(test)]
 mod authorization_tests;
+#[cfg(test)]
+mod bot_tests;
+#[cfg(test)]
+mod due_tests;
+#[cfg(test)]
+mod file_tests;
+#[cfg(test)]
+mod group_tests;
+#[cfg(test)]
+mod hook_tests;
+#[cfg(test)]
+mod message_model_tests;
+#[cfg(test)]
+mod message_tests;
+#[cfg(test)]
+mod older_tests;
+#[cfg(test)]
+mod people_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,13 +1,29 @@
 //! Typed access to records: keys go with their types here and nowhere else.
 
+mod people;
+
+mod bots;
+mod groups;
+mod messages;
+
 use bytes::Bytes;
 use prost::Message;
 
 use super::records::{
-    AdminOffer, Attempts, Conversation, Counters, Dedup, DedupExpiry, DedupQueue, Event, Me, Member,
-    Revision, Session, SigningKey, StoredMessage, User,
+    AdminOffer, Attempts, Conversation, Counters, Dedup, DedupExpiry, DedupQueue, Event, File, FileChunks,
+    FileExpiry, FileUse, Me, Member, Revision, Session, SigningKey, StoredMessage, User,
 };
 use crate::store::{Key, Space, StoreError, Transaction, View};
+
+pub use bots::BotTables;
+pub(crate) use groups::CodeHash;
+pub use groups::GroupTables;
+pub use messages::MessageTables;
+
+pub use people::PeopleTables;
+/// Among the counters: the queue of files that no message shows, and what each user's files take. Stored.
+pub(crate) const FILE_QUEUE: u64 = 100;
+pub(crate) const FILE_USE: u64 = 101;
 
 /// Reads one record.
 ///
@@ -30,6 +46,58 @@ pub trait Tables: View + Sized {
 
     fn dedup_queue(&self) -> Result<DedupQueue, StoreError> {
         Ok(load(self, &Key::one(Space::Counters, 1))?.unwrap_or_default())
+    }
+
+    /// Ends of the queue of files that no message shows.
+    fn file_queue(&self) -> Result<DedupQueue, StoreError> {
+        Ok(load(self, &Key::one(Space::Counters, FILE_QUEUE))?.unwrap_or_default())
+    }
+
+    fn file_use(&self, user_id: u64) -> Result<FileUse, StoreError> {
+        Ok(load(self, &Key::two(Space::Counters, FILE_USE, user_id))?.unwrap_or_default())
+    }
+
+    fn file(&self, id: &[u8; 16]) -> Result<Option<File>, StoreError> {
+        load(self, &Key::new(Space::File, id))
+    }
+
+    /// Up to `limit` files after one, in order of id.
+    fn files_after(&self, id: &[u8; 16], limit: usize) -> Result<Vec<([u8; 16], File)>, StoreError> {
+        // One byte more is the next key.
+        let mut from = [0; 17];
+        from[..16].copy_from_slice(id);
+        let pairs = self.range(&Key::new(Space::File, &from), &Key::of(Space::FileRef), limit)?;
+        let id = |key: &Key| key.as_bytes()[1..].try_into();
+        let damaged = |_| StoreError::damaged("a file's id has not 16 bytes");
+        pairs.into_iter().map(|(key, bytes)| Ok((id(&key).map_err(damaged)?, decode(&key, bytes)?))).collect()
+    }
+
+    /// A part of the list of a file's chunks.
+    fn file_chunks(&self, id: &[u8; 16], part: u64) -> Result<Option<FileChunks>, StoreError> {
+        load(self, &Key::of_id(Space::FileChunks, id, part))
+    }
+
+    /// The first message that shows a file, from this one on in order of conversation and sequence.
+    fn file_shown_from(
+        &self,
+        id: &[u8; 16],
+        conversation_id: u64,
+        sequence: u64,
+    ) -> Result<Option<(u64, u64)>, StoreError> {
+        let from = Key::of_id_two(Space::FileRef, id, conversation_id, sequence);
+        let to = Key::of_id_two(Space::FileRef, id, u64::MAX, u64::MAX);
+        let found = self.range(&from, &to, 1)?.into_iter().next();
+        Ok(found.map(|(key, _)| {
+            let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+            (number(&key.as_bytes()[17..25]), key.ordinal())
+        }))
+    }
+
+    /// The oldest places in the queue of files that no message shows, from `head`, with their records' bytes.
+    fn file_expiries(&self, head: u64, limit: usize) -> Result<Vec<(u64, FileExpiry, Bytes)>, StoreError> {
+        let (from, to) = (Key::two(Space::FileExpiry, 0, head), Key::two(Space::FileExpiry, 0, u64::MAX));
+        let record = |(key, bytes): (Key, Bytes)| Ok((key.ordinal(), decode(&key, bytes.clone())?, bytes));
+        self.range(&from, &to, limit)?.into_iter().map(record).collect()
     }
 
     fn user(&self, id: u64) -> Result<Option<User>, StoreError> {
@@ -98,6 +166,13 @@ pub trait Tables: View + Sized {
 
     fn conversation(&self, id: u64) -> Result<Option<Conversation>, StoreError> {
         load(self, &Key::one(Space::Conversation, id))
+    }
+
+    /// Up to `limit` conversations from an id on, in order of id.
+    fn conversations_from(&self, id: u64, limit: usize) -> Result<Vec<(u64, Conversation)>, StoreError> {
+        let (from, to) = (Key::one(Space::Conversation, id), Key::one(Space::Conversation, u64::MAX));
+        let pairs = self.range(&from, &to, limit)?;
+        pairs.into_iter().map(|(key, bytes)| Ok((key.ordinal(), decode(&key, bytes)?))).collect()
     }
 
     fn direct(&self, a: u64, b: u64) -> Result<Option<u64>, StoreError> {
@@ -223,6 +298,51 @@ impl<V: View> Transaction<'_, V> {
 
     pub fn put_dedup_queue(&mut self, record: &DedupQueue) {
         self.put(Key::one(Space::Counters, 1), record.encode_to_vec());
+    }
+
+    pub fn put_file_queue(&mut self, record: &DedupQueue) {
+        self.put(Key::one(Space::Counters, FILE_QUEUE), record.encode_to_vec());
+    }
+
+    pub fn put_file_use(&mut self, user_id: u64, record: &FileUse) {
+        let key = Key::two(Space::Counters, FILE_USE, user_id);
+        match record.files {
+            0 => self.delete(key),
+            _ => self.put(key, record.encode_to_vec()),
+        }
+    }
+
+    pub fn put_file(&mut self, id: &[u8; 16], record: &File) {
+        self.put(Key::new(Space::File, id), record.encode_to_vec());
+    }
+
+    pub fn delete_file(&mut self, id: &[u8; 16]) {
+        self.delete(Key::new(Space::File, id));
+    }
+
+    pub fn put_file_chunks(&mut self, id: &[u8; 16], part: u64, record: &FileChunks) {
+        self.put(Key::of_id(Space::FileChunks, id, part), record.encode_to_vec());
+    }
+
+    pub fn delete_file_chunks(&mut self, id: &[u8; 16], part: u64) {
+        self.delete(Key::of_id(Space::FileChunks, id, part));
+    }
+
+    pub fn put_file_ref(&mut self, id: &[u8; 16], conversation_id: u64, sequence: u64) {
+        self.put(Key::of_id_two(Space::FileRef, id, conversation_id, sequence), Bytes::new());
+    }
+
+    pub fn delete_file_ref(&mut self, id: &[u8; 16], conversation_id: u64, sequence: u64) {
+        self.delete(Key::of_id_two(Space::FileRef, id, conversation_id, sequence));
+    }
+
+    pub fn put_file_expiry(&mut self, number: u64, record: &FileExpiry) {
+        self.put_new(Key::two(Space::FileExpiry, 0, number), record.encode_to_vec());
+    }
+
+    /// `record` are the bytes that were read there.
+    pub fn delete_file_expiry(&mut self, number: u64, record: Bytes) {
+        self.delete_known(Key::two(Space::FileExpiry, 0, number), record);
     }
 
     pub fn put_user(&mut self, id: u64, record: &User) {

@@ -8,7 +8,7 @@ use quorate_proto::rpc::{self, event};
 use super::*;
 use crate::store::{Key, Space};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct World {
     pub(crate) state: BTreeMap<Key, Bytes>,
     pub(crate) index: u64,
@@ -89,7 +89,7 @@ pub(crate) fn session_of(user_id: u64) -> Bytes {
 }
 
 pub(crate) fn send(conversation_id: u64, text: &str) -> Action {
-    Action::Send(rpc::Send { conversation_id, text: text.into(), reply_to: 0 })
+    Action::Send(rpc::Send { conversation_id, text: text.into(), ..rpc::Send::default() })
 }
 
 pub(crate) fn accepted(outcome: &Outcome) {
@@ -200,7 +200,7 @@ fn a_refusal_leaves_no_trace_but_that_it_was_refused() {
 fn a_final_refusal_is_repeated_though_the_state_would_now_allow_it() {
     let mut world = World::new();
     let (ana, bob, eve) = (world.user("ana"), world.user("bob"), world.user("eve"));
-    let create = rpc::CreateGroup { title: "team".into(), member_ids: vec![bob] };
+    let create = rpc::CreateGroup { title: "team".into(), member_ids: vec![bob], ..Default::default() };
     let group = conversation_of(&world.act(ana, Action::CreateGroup(create)));
     let command = world.command(eve, send(group, "let me in"));
     let (refused, _) = world.apply(&command);
@@ -251,6 +251,7 @@ fn an_edit_compares_and_sets() {
     assert_eq!((first.sequence, first.revision, first.version), (1, 1, before + 1));
     let Some(event::Kind::Edited(told)) = &events[0].kind else { panic!("{events:?}") };
     assert_eq!((told.sequence, told.revision, told.text.as_str()), (1, 1, "one"));
+    assert_eq!(told.sent_version, before, "by which it is told to whom the text may be told");
     let (again, events) = world.apply(&command);
     assert!(again.replay && events.is_empty() && *edited(&again) == first);
 
@@ -276,7 +277,7 @@ fn an_edit_compares_and_sets() {
 fn only_who_wrote_a_message_edits_it() {
     let mut world = World::new();
     let (ana, bob, eve) = (world.user("ana"), world.user("bob"), world.user("eve"));
-    let create = rpc::CreateGroup { title: "team".into(), member_ids: vec![bob] };
+    let create = rpc::CreateGroup { title: "team".into(), member_ids: vec![bob], ..Default::default() };
     let group = conversation_of(&world.act(ana, Action::CreateGroup(create)));
     sent(&world.send(bob, group, "mine"));
     assert_eq!(code(&world.act(ana, edit(group, 1, "yours", None))), "forbidden");
@@ -353,7 +354,7 @@ fn a_pair_has_one_direct_conversation() {
 fn a_removed_member_gets_nothing_more() {
     let mut world = World::new();
     let (ana, bob) = (world.user("ana"), world.user("bob"));
-    let create = rpc::CreateGroup { title: "team".into(), member_ids: vec![bob] };
+    let create = rpc::CreateGroup { title: "team".into(), member_ids: vec![bob], ..Default::default() };
     let group = conversation_of(&world.act(ana, Action::CreateGroup(create)));
     accepted(&world.send(bob, group, "hello"));
     let remove = rpc::RemoveMember { conversation_id: group, user_id: ana };
@@ -433,7 +434,11 @@ fn any_action(dice: &mut Dice, rooms: &[u64], people: &[u64]) -> Action {
     let room = rooms[dice.below(rooms.len() as u64) as usize];
     let person = people[dice.below(people.len() as u64) as usize];
     match dice.below(12) {
-        0 => Action::CreateGroup(rpc::CreateGroup { title: "team".into(), member_ids: vec![person] }),
+        0 => Action::CreateGroup(rpc::CreateGroup {
+            title: "team".into(),
+            member_ids: vec![person],
+            ..Default::default()
+        }),
         1 => Action::AddMember(rpc::AddMember { conversation_id: room, user_id: person }),
         2 => Action::RemoveMember(rpc::RemoveMember { conversation_id: room, user_id: person }),
         3 => Action::CreateDirect(rpc::CreateDirect { peer_id: person }),
@@ -452,7 +457,8 @@ fn one_id_has_one_effect_and_one_answer_whatever_is_retried_and_whenever() {
         let mut dice = Dice(seed);
         let mut world = World::new();
         let people: Vec<u64> = ["ana", "bob", "eve"].iter().map(|name| world.user(name)).collect();
-        let create = rpc::CreateGroup { title: "team".into(), member_ids: people[1..].to_vec() };
+        let create =
+            rpc::CreateGroup { title: "team".into(), member_ids: people[1..].to_vec(), ..Default::default() };
         let group = conversation_of(&world.act(people[0], Action::CreateGroup(create)));
         let rooms = [group, world.direct(people[0], people[1]), 99];
         let mut asked: Vec<Asked> = Vec::new();

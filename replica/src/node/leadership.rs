@@ -80,10 +80,23 @@ impl QuorumAge {
 
     pub(super) fn ms(&self) -> u64 {
         let Some(raft) = self.0.get() else { return u64::MAX };
+        if is_own_quorum(raft) {
+            return 0;
+        }
         let metrics = raft.data_metrics();
         let acked = metrics.borrow_watched().last_quorum_acked;
         acked.map_or(u64::MAX, |at| u64::try_from(at.into_inner().elapsed().as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// Whether this replica leads and is the only voter: it is answered by itself, of which openraft writes down no time but that of
+/// its election.
+fn is_own_quorum(raft: &Raft) -> bool {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    let sets = metrics.membership_config.membership().get_joint_config();
+    let is_alone = !sets.is_empty() && sets.iter().all(|set| set.len() == 1 && set.contains(&metrics.id));
+    is_alone && metrics.current_leader == Some(metrics.id)
 }
 
 impl Node {

@@ -25,7 +25,7 @@ mod state_machine;
 mod types;
 mod upgrade;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -56,6 +56,7 @@ use upgrade::TooNew;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::feed::Publisher;
+use crate::machine::MessageTables as _;
 use crate::metrics::Metrics;
 use crate::planted;
 use crate::signals::Signals;
@@ -71,8 +72,12 @@ type Raft = openraft::Raft<types::Types, StateMachine>;
 
 /// Entries in one append to a follower.
 const APPEND_ENTRIES_MAX: u64 = 2048;
-/// How often the leader looks whether log time lags.
+/// How often the leader looks whether log time lags or clocks are wrong.
 const TICK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it looks whether something is due: nothing is late by more than a second.
+const DUE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// Entries proposed one after the other for what one look found due; the next look goes on.
+const DUE_ENTRIES_PER_LOOK: usize = 64;
 /// An idle leader moves log time on when it lags by this much, so that what is due comes to pass.
 const TICK_LAG_MS: u64 = 60_000;
 
@@ -312,6 +317,18 @@ impl Node {
         metrics.membership_config.nodes().map(|(id, peer)| (*id, peer.address.clone())).collect()
     }
 
+    /// The replicas that vote: one set, or two while the membership changes.
+    pub fn voter_sets(&self) -> Vec<BTreeSet<u64>> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().get_joint_config().clone()
+    }
+
+    /// Whether the disk of this replica has too little room for more files.
+    pub fn is_storage_low_for_files(&self) -> bool {
+        self.room.is_low_for_files()
+    }
+
     /// Metrics of this replica.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -490,35 +507,59 @@ impl Node {
         self.store.close().await
     }
 
-    /// Moves log time on while nobody proposes anything, and names clocks that are wrong.
+    /// Moves log time on while nobody proposes anything, has done what is due, and names clocks that are wrong.
     fn spawn_ticks(&self) {
-        let (raft, clocks, publisher) = (self.raft.clone(), self.clocks.clone(), self.publisher.clone());
+        let (raft, clocks, store) = (self.raft.clone(), self.clocks.clone(), self.store.clone());
         tokio::spawn(async move {
-            let position = publisher.position();
+            let looks_per_check = TICK_CHECK_INTERVAL.as_millis() / DUE_CHECK_INTERVAL.as_millis();
+            let mut looks = 0;
             while raft.metrics().borrow_watched().running_state.is_ok() {
-                tokio::time::sleep(TICK_CHECK_INTERVAL).await;
+                tokio::time::sleep(DUE_CHECK_INTERVAL).await;
+                looks += 1;
                 if !raft.is_leader() {
                     continue;
                 }
-                let log_time_ms = log_time_ms(&raft, &clocks);
-                for (id, ahead_ms) in clocks.wrong_clocks(log_time_ms) {
-                    tracing::error!(
-                        id,
-                        ahead_ms,
-                        "a replica's clock is ahead of the majority's: set it right"
-                    );
+                if looks >= looks_per_check {
+                    looks = 0;
+                    let log_time_ms = log_time_ms(&raft, &clocks);
+                    for (id, ahead_ms) in clocks.wrong_clocks(log_time_ms) {
+                        tracing::error!(
+                            id,
+                            ahead_ms,
+                            "a replica's clock is ahead of the majority's: set it right"
+                        );
+                    }
                 }
-                let known_ms = position.borrow().log_time_ms;
-                if log_time_ms >= known_ms + TICK_LAG_MS {
+                for _ in 0..DUE_ENTRIES_PER_LOOK {
+                    let log_time_ms = log_time_ms(&raft, &clocks);
+                    if !is_tick_wanted(&store, log_time_ms) {
+                        break;
+                    }
                     // An entry without a command: only its time counts.
                     let tick = Proposal { log_time_ms, command: Bytes::new(), traceparent: String::new() };
                     if let Err(error) = raft.client_write(tick).await {
                         tracing::debug!(%error, "log time was not moved on");
+                        break;
                     }
                 }
             }
         });
     }
+}
+
+/// Whether an entry is to be proposed for its time's sake: log time lags far behind the clocks, or something has become due and
+/// no entry has come since. Every entry does what is due, so that a busy leader proposes none of these.
+fn is_tick_wanted(store: &Store, log_time_ms: u64) -> bool {
+    let state = store.read();
+    let known_ms = state.applied().log_time_ms;
+    let due_ms = match state.due_head() {
+        Ok(head) => head.head_ms,
+        Err(error) => {
+            tracing::warn!(%error, "what is due could not be read");
+            0
+        }
+    };
+    log_time_ms >= known_ms + TICK_LAG_MS || due_ms != 0 && due_ms <= log_time_ms.max(known_ms)
 }
 
 /// The time to give to an entry proposed now: what a majority of the voters' clocks have reached.
@@ -559,5 +600,7 @@ fn raft_config(settings: &Settings) -> Result<Config, String> {
     config.validate().map_err(|error| format!("the timers contradict each other: {error}"))
 }
 
+#[cfg(test)]
+mod due_tests;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,11 +16,17 @@ use crate::metrics::Metrics;
 /// How often the disk is looked at: at 100 MB/s the default reserve lasts for more than two looks.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Reserves below which no chunks of files are taken: files must not take the room from messages, of which what lies between this
+/// and one reserve holds millions.
+pub const RESERVES_FOR_FILES: u64 = 4;
+
 #[derive(Debug)]
 struct Inner {
     dir: PathBuf,
     reserve_bytes: u64,
     low: AtomicBool,
+    /// As last seen; as much as there can be until it could be asked.
+    free_bytes: AtomicU64,
     /// Replicas that said that theirs is low.
     others: Mutex<BTreeMap<u64, bool>>,
 }
@@ -36,10 +42,15 @@ fn is_low(was_low: bool, free_bytes: u64, reserve_bytes: u64) -> bool {
     free_bytes < reserve_bytes.saturating_add(if was_low { reserve_bytes / 4 } else { 0 })
 }
 
+fn is_low_for_files(free_bytes: u64, reserve_bytes: u64) -> bool {
+    free_bytes < reserve_bytes.saturating_mul(RESERVES_FOR_FILES)
+}
+
 impl Room {
     /// Of the disk that holds a directory.
     pub fn new(dir: PathBuf, reserve_bytes: u64) -> Self {
-        let inner = Inner { dir, reserve_bytes, low: AtomicBool::new(false), others: Mutex::default() };
+        let (low, free_bytes) = (AtomicBool::new(false), AtomicU64::new(u64::MAX));
+        let inner = Inner { dir, reserve_bytes, low, free_bytes, others: Mutex::default() };
         let room = Self(Arc::new(inner));
         room.look();
         room
@@ -61,11 +72,18 @@ impl Room {
             }
         }
         inner.low.store(low, Ordering::Relaxed);
+        inner.free_bytes.store(free_bytes, Ordering::Relaxed);
     }
 
     /// Whether this replica's disk is low.
     pub fn is_low(&self) -> bool {
         self.0.low.load(Ordering::Relaxed)
+    }
+
+    /// Whether this replica's disk has too little room for more files; for messages it may have enough.
+    pub fn is_low_for_files(&self) -> bool {
+        let free_bytes = self.0.free_bytes.load(Ordering::Relaxed);
+        self.is_low() || is_low_for_files(free_bytes, self.0.reserve_bytes)
     }
 
     /// Whether another replica said that its disk is low, when it last answered.
@@ -108,6 +126,17 @@ mod tests {
         assert!(is_low(false, 999, 1_000));
         assert!(is_low(true, 1_200, 1_000));
         assert!(!is_low(true, 1_250, 1_000));
+    }
+
+    #[test]
+    fn files_are_refused_long_before_messages() {
+        assert!(!is_low_for_files(4_000, 1_000));
+        assert!(is_low_for_files(3_999, 1_000) && !is_low(false, 3_999, 1_000));
+        assert!(!is_low_for_files(0, 0), "without a reserve nothing is refused");
+        let dir = tempfile::tempdir().expect("a folder");
+        let room = Room::new(dir.path().to_owned(), 1_000);
+        room.0.free_bytes.store(2_000, Ordering::Relaxed);
+        assert!(room.is_low_for_files() && !room.is_low());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use futures_util::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
 use prost::Message as _;
+use quorate_proto::rpc::command::Action;
 use quorate_proto::rpc::{Command, Event};
 
 use super::halt::Halt;
@@ -23,7 +24,7 @@ use crate::machine::{self, Context};
 use crate::metrics::Metrics;
 use crate::planted::{self, Bug};
 use crate::store::sum::StateSum;
-use crate::store::{Applied, Applier, Before, SnapshotFile, Store, StoreError, View, Writes};
+use crate::store::{Applied, Applier, Before, SnapshotFile, Store, StoreError, Writes};
 use crate::trace::{self, Stage};
 
 /// Entries applied under one hold of the state: bounds how long readers wait, about half a millisecond.
@@ -139,10 +140,10 @@ fn apply_entry(
                 machine_version: state.applied().machine_version.max(1),
             };
             if proposal.command.is_empty() {
-                let (writes, before) = machine::tick(state, context)?;
-                Effect { writes, before, ..Effect::default() }
+                let (writes, before, events) = machine::tick(state, context)?;
+                Effect { writes, before, events, ..Effect::default() }
             } else {
-                let changes = apply_command(state, context, &proposal.command, machine_version_max)?;
+                let changes = apply_command(&*state, context, &proposal.command, machine_version_max)?;
                 Effect {
                     outcome: changes.outcome.encode_to_vec(),
                     reply: Some(Box::new(changes.outcome)),
@@ -170,8 +171,17 @@ fn apply_entry(
     Ok((effect.reply, effect.events))
 }
 
-fn apply_command<V: View>(
-    state: &V,
+/// The voters, for those commands that ask who they are.
+fn voters(state: &Applier<'_>, command: &Command) -> Vec<Vec<u64>> {
+    if !matches!(command.action, Some(Action::CommitFile(_))) {
+        return Vec::new();
+    }
+    let stored = state.applied().membership.as_ref().and_then(|stored| stored.membership.as_ref());
+    stored.map_or_else(Vec::new, |it| it.voters.iter().map(|set| set.node_ids.clone()).collect())
+}
+
+fn apply_command(
+    state: &Applier<'_>,
     context: Context,
     command: &Bytes,
     machine_version_max: u32,
@@ -179,7 +189,7 @@ fn apply_command<V: View>(
     let Ok(command) = Command::decode(command.clone()) else {
         return Ok(machine::undecodable(context));
     };
-    let changes = machine::apply(state, context, &command)?;
+    let changes = machine::apply_among(&voters(state, &command), state, context, &command)?;
     TooNew::check(changes.machine_version.unwrap_or(0), machine_version_max)?;
     Ok(changes)
 }

@@ -48,8 +48,8 @@ async fn the_stores_pass_openrafts_own_suite() {
     Suite::test_all(Builder).await.expect("passes");
 }
 
-struct Cluster {
-    nodes: Vec<Arc<Node>>,
+pub(super) struct Cluster {
+    pub(super) nodes: Vec<Arc<Node>>,
     servers: Vec<tokio::task::JoinHandle<()>>,
     dirs: Vec<TempDir>,
     replicas: BTreeMap<u64, String>,
@@ -58,7 +58,7 @@ struct Cluster {
 }
 
 /// A formed cluster of `size` replicas, of which the first `running` run.
-async fn cluster(size: u64, running: u64) -> Cluster {
+pub(super) async fn cluster(size: u64, running: u64) -> Cluster {
     let mut waiting = BTreeMap::new();
     for id in 1..=size {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -131,7 +131,7 @@ impl Cluster {
         self.dirs.push(dir);
     }
 
-    async fn leader(&self) -> Arc<Node> {
+    pub(super) async fn leader(&self) -> Arc<Node> {
         until("a leader", || self.nodes.iter().find(|node| node.is_leader()).cloned()).await
     }
 
@@ -167,7 +167,7 @@ impl Cluster {
         self.agree(after[0].index).await;
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         for node in &self.nodes {
             node.stop().await.expect("stops");
         }
@@ -177,7 +177,7 @@ impl Cluster {
     }
 }
 
-async fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+pub(super) async fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     for _ in 0..1_000 {
         if let Some(found) = check() {
             return found;
@@ -187,7 +187,7 @@ async fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     panic!("waited 20 s in vain: {what}");
 }
 
-fn sign_up(n: u128) -> Bytes {
+pub(super) fn sign_up(n: u128) -> Bytes {
     sign_up_with(n, "$argon2id$")
 }
 
@@ -206,7 +206,7 @@ fn sign_up_with(n: u128, password_phc: &str) -> Bytes {
 }
 
 /// Proposes until the leader takes it: one that has just been elected refuses until a quorum has answered it.
-async fn propose_all(node: &Node, commands: Vec<Bytes>) -> Vec<rpc::Outcome> {
+pub(super) async fn propose_all(node: &Node, commands: Vec<Bytes>) -> Vec<rpc::Outcome> {
     for _ in 0..500 {
         if let Ok(outcomes) = node.propose(commands.clone()).await {
             let outcomes: Vec<_> = outcomes.collect().await;
@@ -218,6 +218,26 @@ async fn propose_all(node: &Node, commands: Vec<Bytes>) -> Vec<rpc::Outcome> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("waited 10 s in vain for the leader to accept");
+}
+
+/// A single replica is a majority of one: nobody answers it, and nobody need.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_alone_goes_on_leading() {
+    let cluster = cluster(1, 1).await;
+    let node = cluster.leader().await;
+    propose_all(&node, vec![sign_up(1)]).await;
+    let (begun, wait) = (Instant::now(), Duration::from_millis(3 * node.quorum_wait_ms));
+    let mut longest_ms = 0;
+    while begun.elapsed() < wait {
+        assert!(node.leads(), "no majority has answered for {} ms", node.leader_contact_ms());
+        assert_eq!(node.leader().map(|(id, _)| id), Some(1));
+        longest_ms = longest_ms.max(node.leader_contact_ms());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(longest_ms < node.quorum_wait_ms, "{longest_ms} ms");
+    node.linearize().await.expect("it is its own majority");
+    propose_all(&node, vec![sign_up(2)]).await;
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -716,7 +736,9 @@ async fn receptions_that_overlap_do_not_touch_each_others_files() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     until("it is installed", || (node.status(0).applied_index >= last).then_some(())).await;
-    assert_eq!(node.status(last).hash, leader.status(last).hash);
+    // The snapshot may hold an entry of the leader's own after `last`.
+    let at = file.applied.index().expect("some");
+    assert_eq!((node.status(at).hash, at >= last), (leader.status(at).hash, true));
     let own = node.store.current_snapshot().expect("reads").expect("one");
     Store::verify_snapshot(&own.path).expect("whole");
     assert_eq!(node.log.failure().told().or(node.store.failure().told()), None);
@@ -788,7 +810,8 @@ async fn a_broken_snapshot_transfer_sends_again_only_what_was_lost() {
     // The third's address leads through a proxy that breaks after the first three MiB.
     let public = cluster.waiting.remove(&3).expect("not started");
     let own = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let proxy = BreakingProxy::start(public, own.local_addr().expect("bound"), 3 * MIB + MIB / 2);
+    let break_after = 3 * MIB + MIB / 2;
+    let proxy = BreakingProxy::start(public, own.local_addr().expect("bound"), break_after);
     let dir = tempfile::tempdir().expect("a folder");
     cluster.start_in(3, dir, own).await;
     cluster.agree_from(last).await;
@@ -800,7 +823,8 @@ async fn a_broken_snapshot_transfer_sends_again_only_what_was_lost() {
         .await;
     let again = proxy.carried.load(Ordering::Relaxed) - bytes;
     println!("{bytes} bytes of snapshot, {again} bytes more on its connections");
-    assert!(again < 2 * MIB, "{again} bytes were sent again or beside it: it began anew");
+    // Lost is what was on its way, which is more on a busy machine; all of it only if it began anew.
+    assert!(again < break_after, "{again} bytes were sent again or beside it: it began anew");
     proxy.task.abort();
 }
 
@@ -841,7 +865,9 @@ async fn a_snapshot_transfer_goes_on_where_it_broke_off() {
     assert_eq!(broken.code(), tonic::Code::Aborted);
     client.install_snapshot(chunks(half as u64, bytes.slice(half..))).await.expect("the rest");
     until("it is installed", || (node.status(0).applied_index >= last).then_some(())).await;
-    assert_eq!(node.status(last).hash, leader.status(last).hash);
+    // The snapshot may hold an entry of the leader's own after `last`.
+    let at = file.applied.index().expect("some");
+    assert_eq!((node.status(at).hash, at >= last), (leader.status(at).hash, true));
     // An answer that was lost is given again, without the bytes.
     client.install_snapshot(chunks(0, Bytes::new())).await.expect("it has that already");
     node.stop().await.expect("stops");

@@ -9,9 +9,9 @@ use futures_util::{Stream, StreamExt as _};
 use prost::Message as _;
 use quorate_proto::rpc::chat_server::Chat;
 use quorate_proto::rpc::{
-    Command, Failure, FeedFrame, FeedRequest, ReadRequest, ReadResponse, SubmitBatch, SubmitItem,
-    SubmitResult, SubmitResults, TokenRequest, TokenResponse, failure, read_request, read_response,
-    submit_result,
+    Command, Failure, FeedFrame, FeedRequest, ReadRequest, ReadResponse, SearchQuery, SubmitBatch,
+    SubmitItem, SubmitResult, SubmitResults, TokenRequest, TokenResponse, failure, read_request,
+    read_response, submit_result,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
@@ -21,8 +21,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::read;
 use super::token::Signer;
 use crate::feed;
-use crate::machine;
+use crate::machine::{self, Tables as _};
 use crate::node::{Node, ProposeError, Submitted};
+use crate::search::{Search, SearchError};
+use crate::store::{Store, StoreError};
 use crate::trace::{self, Stage};
 use tracing::Span;
 
@@ -45,12 +47,37 @@ const READ_WAIT: Duration = Duration::from_secs(2);
 pub struct ChatService {
     node: Arc<Node>,
     signer: Arc<Signer>,
+    search: Option<Search<Store>>,
 }
 
 impl ChatService {
     /// A service over a node.
     pub fn new(node: Arc<Node>, signer: Arc<Signer>) -> Self {
-        Self { node, signer }
+        Self { node, signer, search: None }
+    }
+
+    /// The same, which also searches.
+    #[must_use]
+    pub fn searching(self, search: Search<Store>) -> Self {
+        Self { search: Some(search), ..self }
+    }
+
+    /// Answers a search; who asks is judged before.
+    async fn search(&self, user: u64, query: SearchQuery) -> Result<ReadResponse, Status> {
+        let Some(search) = &self.search else {
+            return Err(Status::unavailable("this replica does not search"));
+        };
+        let result = match search.search(user, query).await {
+            Ok(result) => read_response::Result::Search(result),
+            Err(SearchError::Rejected(rejected)) => read_response::Result::Rejected(rejected),
+            Err(SearchError::Unavailable(why)) => return Err(Status::unavailable(why)),
+            Err(SearchError::Store(error)) => {
+                tracing::error!(%error, "a search failed");
+                return Err(Status::internal(error.to_string()));
+            }
+        };
+        let (as_of_index, log_time_ms) = read::position(self.node.store());
+        Ok(ReadResponse { as_of_index, log_time_ms, result: Some(result) })
     }
 
     /// Waits until the state has reached an index.
@@ -64,6 +91,23 @@ impl ChatService {
             Ok(Ok(_)) => Ok(()),
             _ => Err(Status::unavailable("behind: this replica has not reached the index yet")),
         }
+    }
+
+    /// In its first moment a cluster has no key to sign with: its leader has just proposed it.
+    async fn wait_for_a_key(&self) -> Result<(), Status> {
+        let mut position = self.node.publisher().position();
+        // Looked at between the changes: who tells of one may hold the state.
+        let keyed = async {
+            position.mark_unchanged();
+            while self.node.store().read().signing_keys().is_ok_and(|keys| keys.is_empty()) {
+                if position.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(READ_WAIT, keyed)
+            .await
+            .map_err(|_| Status::unavailable("there is no signing key yet: try again"))
     }
 }
 
@@ -271,21 +315,30 @@ impl Chat for ChatService {
             Some(read_request::Query::Credentials(query)) => Some(self.signer.name_key(&query.name)),
             _ => None,
         };
-        let mut answer = read::answer(self.node.store(), self.node.signals(), request).map_err(|error| {
+        let failed = |error: StoreError| {
             tracing::error!(%error, "a read failed");
             Status::internal(error.to_string())
-        })?;
+        };
+        if let Some(read_request::Query::Search(query)) = &request.query {
+            return match read::who_asks(self.node.store(), &request).map_err(failed)? {
+                None => self.search(request.user_id, query.clone()).await.map(Response::new),
+                Some(stranger) => Ok(Response::new(stranger)),
+            };
+        }
+        let mut answer = read::answer(self.node.store(), self.node.signals(), request).map_err(failed)?;
         if let (Some(read_response::Result::Credentials(found)), Some(name_key)) =
             (&mut answer.result, name_key)
         {
             found.name_key = name_key;
         }
+        self.signer.fill_hook_secrets(&mut answer);
         Ok(Response::new(answer))
     }
 
     async fn token(&self, request: Request<TokenRequest>) -> Result<Response<TokenResponse>, Status> {
         let request = request.into_inner();
         self.wait_for(request.min_index, false).await?;
+        self.wait_for_a_key().await?;
         self.signer.sign(&self.node, &request).map(Response::new)
     }
 }

@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::files::Files;
 use crate::machine::VERSION_ACCOUNTS;
 use crate::node::{ChangeError, Node, ProposeError};
 use crate::store::{SnapshotFile, backup};
@@ -65,12 +66,29 @@ fn send_backup(
 pub struct OperatorService {
     node: Arc<Node>,
     cluster: String,
+    /// Asked before a replica is given a vote.
+    files: Option<Arc<Files>>,
 }
 
 impl OperatorService {
     /// A service over a node.
     pub fn new(node: Arc<Node>, cluster: &str) -> Self {
-        Self { node, cluster: cluster.to_owned() }
+        Self { node, cluster: cluster.to_owned(), files: None }
+    }
+
+    /// The same, which gives no replica a vote before it has the chunks of all files.
+    #[must_use]
+    pub fn with_files(self, files: Arc<Files>) -> Self {
+        Self { files: Some(files), ..self }
+    }
+
+    /// A commit counts on a majority of voters: one that lacks what others have committed must not be counted among them.
+    async fn check_whole(&self, id: u64) -> Result<(), ChangeError> {
+        let Some(files) = self.files.as_ref().filter(|_| self.node.leads()) else { return Ok(()) };
+        if self.node.voter_sets().iter().any(|set| set.contains(&id)) {
+            return Ok(());
+        }
+        files.check_whole(id).await.map_err(ChangeError::Refused)
     }
 
     fn leader_hint(&self) -> LeaderHint {
@@ -142,7 +160,11 @@ impl Operator for OperatorService {
     }
 
     async fn promote(&self, request: Request<PromoteRequest>) -> Result<Response<MemberResponse>, Status> {
-        Ok(self.answer(self.node.promote(request.into_inner().id).await))
+        let id = request.into_inner().id;
+        Ok(self.answer(match self.check_whole(id).await {
+            Ok(()) => self.node.promote(id).await,
+            Err(error) => Err(error),
+        }))
     }
 
     async fn remove(&self, request: Request<RemoveRequest>) -> Result<Response<MemberResponse>, Status> {
@@ -151,7 +173,10 @@ impl Operator for OperatorService {
 
     async fn replace(&self, request: Request<ReplaceRequest>) -> Result<Response<MemberResponse>, Status> {
         let request = request.into_inner();
-        Ok(self.answer(self.node.replace(request.old_id, request.new_id).await))
+        Ok(self.answer(match self.check_whole(request.new_id).await {
+            Ok(()) => self.node.replace(request.old_id, request.new_id).await,
+            Err(error) => Err(error),
+        }))
     }
 
     async fn hand_over(&self, request: Request<HandOverRequest>) -> Result<Response<MemberResponse>, Status> {

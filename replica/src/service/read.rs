@@ -1,5 +1,11 @@
 //! Reads: questions about the state at one index. Who may see what is decided here, from the state itself.
 
+mod bots;
+mod groups;
+mod messages;
+mod people;
+mod suggestions;
+
 use bytes::Bytes;
 use quorate_proto::error::ErrorCode;
 use quorate_proto::limits::{
@@ -9,15 +15,16 @@ use quorate_proto::limits::{
 use quorate_proto::rpc::read_request::Query;
 use quorate_proto::rpc::read_response::Result as Answer;
 use quorate_proto::rpc::{
-    ConversationSummary, CredentialsResult, DirectoryQuery, DirectoryResult, Event, HistoryQuery,
-    HistoryResult, KeysResult, OpenQuery, OpenResult, PublicKey, ReadRequest, ReadResponse, Rejected,
-    SessionInfo, SessionsResult, SincePage, SincePair, SinceQuery, SinceResult, Topic, UserRef,
-    history_query, topic,
+    ConversationSummary, CredentialsResult, DirectoryQuery, DirectoryResult, Event, FileQuery, FileResult,
+    FileUseResult, HistoryQuery, HistoryResult, KeysResult, OpenQuery, OpenResult, PublicKey, ReadRequest,
+    ReadResponse, Rejected, SessionInfo, SessionsResult, SincePage, SincePair, SinceQuery, SinceResult,
+    Topic, UserRef, history_query, topic,
 };
 use quorate_proto::text;
 
-use crate::machine::records::Member;
-use crate::machine::{Tables, join};
+use crate::machine::records::{Conversation, Member};
+use crate::machine::sight::Sight;
+use crate::machine::{self, PeopleTables as _, Tables, files, join, scopes};
 use crate::planted::{self, Bug};
 use crate::signals::Signals;
 use crate::store::{Reader, Space, Store, StoreError};
@@ -40,6 +47,8 @@ impl From<StoreError> for Refusal {
     }
 }
 
+const UNKNOWN_QUERY: Refusal =
+    Refusal::Rejected(ErrorCode::Unsupported, "this replica does not know the query");
 const NOT_A_MEMBER: Refusal = Refusal::Rejected(ErrorCode::NotFound, "you are not in this conversation");
 
 /// Answers a read from the state as it is now.
@@ -52,8 +61,35 @@ pub(super) fn answer(
     request: ReadRequest,
 ) -> Result<ReadResponse, StoreError> {
     let state = store.read();
-    let (as_of_index, log_time_ms) = (state.applied().index().unwrap_or(0), state.applied().log_time_ms);
-    let result = match decide(&state, signals, request) {
+    let result = decide(&state, signals, request);
+    told(&state, result)
+}
+
+/// For a question that is not answered from the state alone: `None` when the session that asks lasts, otherwise the refusal.
+///
+/// # Errors
+/// When the disk fails.
+pub(super) fn who_asks(store: &Store, request: &ReadRequest) -> Result<Option<ReadResponse>, StoreError> {
+    let state = store.read();
+    let Some(query) = &request.query else { return told(&state, Err(UNKNOWN_QUERY)).map(Some) };
+    match check_session(&state, request.user_id, &request.session_id, query) {
+        Ok(()) => Ok(None),
+        Err(refusal) => told(&state, Err(refusal)).map(Some),
+    }
+}
+
+/// Index and log time of the state.
+pub(super) fn position(store: &Store) -> (u64, u64) {
+    position_of(&store.read())
+}
+
+fn position_of(state: &Reader<'_>) -> (u64, u64) {
+    (state.applied().index().unwrap_or(0), state.applied().log_time_ms)
+}
+
+fn told(state: &Reader<'_>, result: Result<Answer, Refusal>) -> Result<ReadResponse, StoreError> {
+    let (as_of_index, log_time_ms) = position_of(state);
+    let result = match result {
         Ok(result) => result,
         Err(Refusal::Rejected(code, message)) => Answer::Rejected(Rejected {
             code: code.word().to_owned(),
@@ -66,18 +102,18 @@ pub(super) fn answer(
 }
 
 fn decide(state: &Reader<'_>, signals: &Signals, request: ReadRequest) -> Result<Answer, Refusal> {
-    let Some(query) = request.query else {
-        return Err(Refusal::Rejected(ErrorCode::Unsupported, "this replica does not know the query"));
-    };
+    let query = request.query.ok_or(UNKNOWN_QUERY)?;
     let user = request.user_id;
     // A gateway asks these for itself, before there is a user, or for its own feed.
     match query {
         Query::Credentials(query) => return Ok(Answer::Credentials(credentials(state, &query.name)?)),
         Query::Keys(_) => return Ok(Answer::Keys(keys(state)?)),
         Query::Since(query) if user == 0 => return Ok(Answer::Since(since(state, None, query)?)),
+        Query::Hooks(_) => return Ok(Answer::Hooks(bots::hooks(state)?)),
+        Query::Hook(query) => return Ok(Answer::Hook(bots::hook(state, &query)?)),
         _ => {}
     }
-    check_session(state, user, &request.session_id)?;
+    check_session(state, user, &request.session_id, &query)?;
     match query {
         Query::Open(query) => Ok(Answer::Open(open(state, user, &query)?)),
         Query::History(query) => Ok(Answer::History(history(state, user, &query)?)),
@@ -86,7 +122,8 @@ fn decide(state: &Reader<'_>, signals: &Signals, request: ReadRequest) -> Result
         Query::Conversation(query) => {
             let id = query.conversation_id;
             let member = state.member(id, user)?.filter(Member::is_present).ok_or(NOT_A_MEMBER)?;
-            let mut found = summary(state, user, id, &member)?.ok_or(NOT_A_MEMBER)?;
+            let own = messages::Own::of(state, user, id)?;
+            let mut found = summary(state, user, id, &member, own)?.ok_or(NOT_A_MEMBER)?;
             if query.marks {
                 found.marks = signals.marks(state, id)?;
             }
@@ -94,19 +131,72 @@ fn decide(state: &Reader<'_>, signals: &Signals, request: ReadRequest) -> Result
         }
         Query::Sessions(_) => Ok(Answer::Sessions(sessions(state, user)?)),
         Query::Password(_) => Ok(Answer::Password(credentials_of(state, user)?)),
-        Query::Credentials(_) | Query::Keys(_) => unreachable!("answered above"),
+        Query::Revisions(query) => messages::revisions(state, user, &query).map(Answer::Revisions),
+        Query::Reactions(query) => messages::reactions(state, user, &query).map(Answer::Reactions),
+        Query::Pins(query) => messages::pins(state, user, &query).map(Answer::Messages),
+        Query::Mentions(query) => messages::mentions(state, user, &query).map(Answer::Messages),
+        Query::Saved(query) => messages::saved(state, user, &query).map(Answer::Messages),
+        Query::Scheduled(_) => messages::scheduled(state, user).map(Answer::Scheduled),
+        Query::Members(query) => groups::members(state, user, &query).map(Answer::Members),
+        Query::Channels(query) => groups::channels(state, user, &query).map(Answer::Channels),
+        Query::Invites(query) => groups::invites(state, user, &query).map(Answer::Invites),
+        Query::Invite(query) => groups::invite(state, user, &query).map(Answer::Invite),
+        Query::Bans(query) => groups::bans(state, user, &query).map(Answer::Bans),
+        Query::User(query) => people::user(state, user, &query).map(Answer::User),
+        Query::Blocked(_) => people::blocked(state, user).map(Answer::Blocked),
+        Query::AdminUsers(query) => people::admin_users(state, user, &query).map(Answer::AdminUsers),
+        Query::AdminConversations(query) => {
+            people::admin_conversations(state, user, &query).map(Answer::AdminConversations)
+        }
+        Query::Reports(query) => people::reports(state, user, &query).map(Answer::Reports),
+        Query::Audit(query) => people::audit(state, user, &query).map(Answer::Audit),
+        Query::Suggestions(query) => suggestions::context(state, user, &query).map(Answer::Suggestions),
+        Query::Search(_) => Err(Refusal::Rejected(ErrorCode::Unsupported, "the state alone does not search")),
+        Query::File(query) => Ok(Answer::File(file(state, user, &query)?)),
+        Query::FileUse(_) => {
+            let used = state.file_use(user)?;
+            Ok(Answer::FileUse(FileUseResult { bytes: used.bytes, files: used.files }))
+        }
+        Query::Bots(_) => Ok(Answer::Bots(bots::bots(state, user)?)),
+        Query::Tokens(_) => Ok(Answer::Tokens(bots::tokens_result(state, user)?)),
+        Query::Credentials(_) | Query::Keys(_) | Query::Hooks(_) | Query::Hook(_) => {
+            unreachable!("answered above")
+        }
     }
 }
 
-fn check_session(state: &Reader<'_>, user: u64, session_id: &Bytes) -> Result<(), Refusal> {
-    match state.session(session_id)? {
-        Some(session) if session.user_id == user && session.ended_ms == 0 => Ok(()),
-        _ => Err(Refusal::Rejected(ErrorCode::Unauthenticated, "this session has ended: sign in again")),
+fn file(state: &Reader<'_>, user: u64, query: &FileQuery) -> Result<FileResult, Refusal> {
+    const NO_FILE: Refusal = Refusal::Rejected(ErrorCode::NotFound, "there is no such file");
+    let id = files::id_of(&query.file_id).ok_or(NO_FILE)?;
+    let place = (query.conversation_id != 0).then_some((query.conversation_id, query.sequence));
+    let found = files::visible(state, &id, user, place)?.ok_or(NO_FILE)?;
+    Ok(FileResult {
+        file: Some(files::attachment(&id, &found)),
+        hash: found.hash.clone(),
+        thumbnail_size: found.thumbnail_size,
+        created_ms: found.created_ms,
+        own: found.owner == user,
+    })
+}
+
+/// Who asks does so through a session that lasts and, if it is a token, is good for it: the one place where reads are judged.
+fn check_session(state: &Reader<'_>, user: u64, session_id: &Bytes, query: &Query) -> Result<(), Refusal> {
+    let now_ms = state.applied().log_time_ms;
+    let Some(session) = scopes::session_of(state, user, session_id, now_ms)? else {
+        return Err(Refusal::Rejected(ErrorCode::Unauthenticated, "this session has ended: sign in again"));
+    };
+    match scopes::forbids_read(&session, query) {
+        None => Ok(()),
+        Some(why) => Err(Refusal::Rejected(ErrorCode::Forbidden, why)),
     }
 }
 
 fn credentials(state: &Reader<'_>, name: &str) -> Result<CredentialsResult, StoreError> {
     let Some(user_id) = state.user_id(name)? else { return Ok(CredentialsResult::default()) };
+    // Who was shut out or has left looks like somebody who never was; a bot has no password.
+    if !state.user(user_id)?.is_some_and(|user| user.is_active() && !user.is_bot()) {
+        return Ok(CredentialsResult::default());
+    }
     credentials_of(state, user_id)
 }
 
@@ -120,6 +210,7 @@ fn sessions(state: &Reader<'_>, user: u64) -> Result<SessionsResult, StoreError>
     let mut sessions: Vec<SessionInfo> = state
         .sessions_of(user, usize::MAX)?
         .into_iter()
+        .filter(|(_, session)| !session.is_token())
         .map(|(id, session)| SessionInfo {
             session_id: Bytes::copy_from_slice(&id),
             device: session.device,
@@ -136,18 +227,24 @@ fn keys(state: &Reader<'_>) -> Result<KeysResult, StoreError> {
     Ok(KeysResult { keys: keys.map(|key| PublicKey { kid: key.kid, public_key: key.public_key }).collect() })
 }
 
-fn directory(state: &Reader<'_>, query: &DirectoryQuery) -> Result<DirectoryResult, StoreError> {
-    let pattern = query.pattern.trim().to_lowercase();
+/// The first name that may match a pattern, and what is above the last.
+fn names_like(pattern: &str) -> (String, Vec<u8>) {
     let prefix = pattern.split('*').next().unwrap_or_default();
-    let limit = query.limit.clamp(1, DIRECTORY_USERS_MAX) as usize;
     // Names begin with an ASCII letter or digit; 0x7f is above every character of a name.
     let mut end = prefix.as_bytes().to_vec();
     end.truncate(quorate_proto::limits::NAME_CHARS_MAX);
     let from = String::from_utf8_lossy(&end).into_owned();
     end.push(0x7f);
+    (from, end)
+}
+
+fn directory(state: &Reader<'_>, query: &DirectoryQuery) -> Result<DirectoryResult, StoreError> {
+    let pattern = query.pattern.trim().to_lowercase();
+    let limit = query.limit.clamp(1, DIRECTORY_USERS_MAX) as usize;
+    let (from, end) = names_like(&pattern);
     let mut users = Vec::new();
     for (name, id) in state.names(&from, &end, NAMES_SCANNED_MAX)? {
-        if text::matches_pattern(&name, &pattern) {
+        if text::matches_pattern(&name, &pattern) && state.user(id)?.is_some_and(|user| user.is_active()) {
             users.push(join::user(state, id)?);
             if users.len() == limit {
                 break;
@@ -157,12 +254,13 @@ fn directory(state: &Reader<'_>, query: &DirectoryQuery) -> Result<DirectoryResu
     Ok(DirectoryResult { users })
 }
 
-/// A conversation as one of its members sees it.
+/// A conversation as one of its members sees it. `own` is what is hers alone there.
 fn summary(
     state: &Reader<'_>,
     user: u64,
     id: u64,
     member: &Member,
+    own: messages::Own,
 ) -> Result<Option<ConversationSummary>, StoreError> {
     let Some(conversation) = state.conversation(id)? else { return Ok(None) };
     let (last_sequence, last_version) = visible_end(&conversation, member);
@@ -176,13 +274,17 @@ fn summary(
     if member.is_present() && !listed.iter().any(|listed| listed.id == user) {
         listed.push(join::user(state, user)?);
     }
+    let hidden = own.hidden.ranges.clone();
+    let sight = Sight::with(user, id, own.hidden);
     let last_message = if last_sequence > member.base_sequence {
         let stored = state.message(id, last_sequence)?;
-        stored.map(|stored| join::message(state, id, last_sequence, stored)).transpose()?
+        stored.map(|stored| messages::of(state, &sight, last_sequence, stored)).transpose()?
     } else {
         None
     };
     let read = member.read_sequence.max(member.base_sequence);
+    let unread = machine::unread(state, (id, &conversation), (user, member))?;
+    let blocked = state.is_blocked_in(id, &conversation)?;
     Ok(Some(ConversationSummary {
         id,
         kind: i32::try_from(conversation.kind).unwrap_or_default(),
@@ -191,18 +293,28 @@ fn summary(
         sequence: last_sequence,
         last_index: conversation.last_index,
         read,
-        unread: last_sequence.saturating_sub(read),
-        mentions: 0,
+        unread: unread.messages,
+        mentions: unread.mentions,
         member_count: conversation.member_count,
         members: listed,
         last_message,
         base_version: member.base_version,
-        marks: Vec::new(),
+        topic: conversation.topic,
+        public: conversation.public,
+        announcement: conversation.announcement,
+        retention_ms: conversation.retention_ms,
+        role: member.role,
+        preferences: member.preferences,
+        pin_count: conversation.pins,
+        hidden,
+        draft: own.draft,
+        blocked,
+        ..ConversationSummary::default()
     }))
 }
 
 /// The last sequence and version that a member may see.
-fn visible_end(conversation: &crate::machine::records::Conversation, member: &Member) -> (u64, u64) {
+fn visible_end(conversation: &Conversation, member: &Member) -> (u64, u64) {
     if member.is_present() {
         (conversation.sequence, conversation.version)
     } else {
@@ -218,26 +330,30 @@ fn open(state: &Reader<'_>, user: u64, query: &OpenQuery) -> Result<OpenResult, 
         after += 1;
     }
     let mut conversations = Vec::new();
+    let mut own = messages::Own::of_all(state, user)?;
     for id in state.conversations_of(user)? {
         let Some(member) = state.member(id, user)? else { continue };
         let Some(conversation) = state.conversation(id)? else { continue };
         let (_, last_version) = visible_end(&conversation, &member);
         if let Some(events) = missed.as_mut().filter(|_| conversation.last_index > after) {
+            let hidden = own.get(&id).map(|own| own.hidden.clone()).unwrap_or_default();
+            let sight = Sight::with(user, id, hidden).of_member(state, &member)?;
             let topic = Topic { kind: topic::Kind::Conversation.into(), id };
-            let enough =
-                walk_back(state, &topic, member.base_version, last_version, after, events_max, events)?;
+            let begin = member.events_after();
+            let enough = walk_back(state, (&topic, &sight), begin, last_version, after, events_max, events)?;
             if !enough {
                 missed = None;
             }
         }
         if member.is_present() {
-            conversations.extend(summary(state, user, id, &member)?);
+            let own = own.remove(&id).unwrap_or_default();
+            conversations.extend(summary(state, user, id, &member, own)?);
         }
     }
     let me = state.me(user)?;
     if let Some(events) = missed.as_mut().filter(|_| me.last_index > after) {
         let topic = Topic { kind: topic::Kind::Me.into(), id: user };
-        if !walk_back(state, &topic, 0, me.version, after, events_max, events)? {
+        if !walk_back(state, (&topic, &Sight::default()), 0, me.version, after, events_max, events)? {
             missed = None;
         }
     }
@@ -257,7 +373,7 @@ fn open(state: &Reader<'_>, user: u64, query: &OpenQuery) -> Result<OpenResult, 
 /// Collects a topic's events after an index, from its end backwards. False when there are more than `events_max` in all.
 fn walk_back(
     state: &Reader<'_>,
-    topic: &Topic,
+    (topic, sight): (&Topic, &Sight),
     base_version: u64,
     last_version: u64,
     after_index: u64,
@@ -275,7 +391,7 @@ fn walk_back(
             if events.len() == events_max {
                 return Ok(false);
             }
-            events.push(join::event(state, *topic, version, record)?);
+            events.push(sight.of_event(state, join::event(state, *topic, version, record)?)?);
         }
         end = begin;
     }
@@ -315,7 +431,7 @@ fn history(state: &Reader<'_>, user: u64, query: &HistoryQuery) -> Result<Histor
         }
     };
     let from = from.max(first);
-    let mut messages = Vec::new();
+    let mut page = Vec::new();
     let mut bytes = 0;
     if from < to {
         let stored = state.messages(id, from, to, usize::MAX)?;
@@ -324,23 +440,25 @@ fn history(state: &Reader<'_>, user: u64, query: &HistoryQuery) -> Result<Histor
             !matches!(query.from, Some(history_query::From::After(_) | history_query::From::Around(_)));
         let ordered: Box<dyn Iterator<Item = _>> =
             if backwards { Box::new(stored.into_iter().rev()) } else { Box::new(stored.into_iter()) };
+        let sight = Sight::of(state, user, id)?;
         for (sequence, message) in ordered {
-            bytes += message.text.len() + 256;
-            if bytes > PAGE_BYTES_MAX && !messages.is_empty() {
+            let message = messages::of(state, &sight, sequence, message)?;
+            bytes += prost::Message::encoded_len(&message) + 128;
+            if bytes > PAGE_BYTES_MAX && !page.is_empty() {
                 break;
             }
-            messages.push((sequence, join::message(state, id, sequence, message)?));
+            page.push((sequence, message));
         }
         if backwards {
-            messages.reverse();
+            page.reverse();
         }
     }
-    let begins = messages.first().map_or(from, |(sequence, _)| *sequence);
-    let ends = messages.last().map_or(to.saturating_sub(1), |(sequence, _)| *sequence);
+    let begins = page.first().map_or(from, |(sequence, _)| *sequence);
+    let ends = page.last().map_or(to.saturating_sub(1), |(sequence, _)| *sequence);
     Ok(HistoryResult {
         more_before: begins > first,
         more_after: ends < last,
-        messages: messages.into_iter().map(|(_, message)| message).collect(),
+        messages: page.into_iter().map(|(_, message)| message).collect(),
     })
 }
 
@@ -392,12 +510,16 @@ fn since_page(
     if planted::is(Bug::ResumeOffByOne) && pair.version > 0 && from < last {
         from += 1;
     }
+    let sight = match (topic.kind(), user) {
+        (topic::Kind::Conversation, Some(user)) => Sight::of(state, user, topic.id)?,
+        _ => Sight::default(),
+    };
     let mut events = Vec::new();
     for (version, record) in state.events(space_of(&topic), topic.id, from, last + 1, limit)? {
         if *bytes > PAGE_BYTES_MAX {
             break;
         }
-        let event = join::event(state, topic, version, record)?;
+        let event = sight.of_event(state, join::event(state, topic, version, record)?)?;
         *bytes += prost::Message::encoded_len(&event);
         events.push(event);
     }
@@ -405,3 +527,10 @@ fn since_page(
     let skip_to = if base > pair.version { base } else { 0 };
     Ok(SincePage { topic: Some(topic), more: reached < last, events, reset: false, skip_to })
 }
+
+#[cfg(test)]
+mod bots_tests;
+#[cfg(test)]
+mod messages_tests;
+#[cfg(test)]
+mod people_tests;

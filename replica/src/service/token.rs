@@ -17,15 +17,16 @@ use prost::Message as _;
 use quorate_proto::limits::{ACCESS_TOKEN_MS, PREVIOUS_SECRET_MS, READ_ONLY_TOKEN_MS};
 use quorate_proto::rpc::command::Action;
 use quorate_proto::rpc::{
-    AddSigningKey, Command, RemoveSigningKey, TokenRequest, TokenResponse, UserRef, outcome,
+    AddSigningKey, Command, ReadResponse, RemoveSigningKey, TokenRequest, TokenResponse, outcome,
+    read_response,
 };
 use quorate_proto::token::{Claims, ISSUER};
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::config::KeyTimes;
-use crate::machine::records::{self, ROLE_ADMIN, Session};
-use crate::machine::{self, Tables as _};
+use crate::machine::records::{self, Session};
+use crate::machine::{self, Tables as _, join, scopes};
 use crate::node::Node;
 use crate::store::StoreError;
 
@@ -35,6 +36,10 @@ const SECRET_BYTES_MIN: usize = 32;
 const SECRET_BYTES_MAX: u64 = 4096;
 /// How often a leader looks whether a key is due.
 const KEY_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long an access token is good that was given for a token: whoever ends that one waits no longer for it to be worth nothing.
+const TOKEN_ACCESS_MS: u64 = 60 * 1_000;
+/// Least life of an access token.
+const LASTS_MS_LEAST: u64 = 1_000;
 /// Bytes of an XChaCha20 nonce, before the wrapped key.
 const NONCE_BYTES: usize = 24;
 
@@ -44,6 +49,8 @@ pub struct Signer {
     wrap: XChaCha20Poly1305,
     /// Hides names in the log.
     names: [u8; 32],
+    /// What the secrets of webhooks are made from.
+    hooks: [u8; 32],
     times: KeyTimes,
 }
 
@@ -77,7 +84,9 @@ impl Signer {
         }
         let key = blake3::derive_key("quorate v1 wrap signing keys", &secret);
         let names = blake3::derive_key("quorate v1 hide names", &secret);
-        Ok(Self { cluster: cluster.to_owned(), wrap: XChaCha20Poly1305::new(&key.into()), names, times })
+        let hooks = blake3::derive_key("quorate v1 sign webhooks", &secret);
+        let wrap = XChaCha20Poly1305::new(&key.into());
+        Ok(Self { cluster: cluster.to_owned(), wrap, names, hooks, times })
     }
 
     fn wrap(&self, private: &[u8]) -> Result<Bytes, String> {
@@ -101,6 +110,29 @@ impl Signer {
         Bytes::copy_from_slice(&blake3::keyed_hash(&self.names, name.as_bytes()).as_bytes()[..16])
     }
 
+    /// The secret with which a webhook's calls are signed: the same on every replica, and stored nowhere.
+    fn hook_secret(&self, bot_id: u64, generation: &[u8]) -> Bytes {
+        let which = [bot_id.to_be_bytes().as_slice(), generation].concat();
+        Bytes::copy_from_slice(blake3::keyed_hash(&self.hooks, &which).as_bytes())
+    }
+
+    /// Puts the secrets of webhooks where an answer says which they are.
+    pub(super) fn fill_hook_secrets(&self, answer: &mut ReadResponse) {
+        match &mut answer.result {
+            Some(read_response::Result::Bots(found)) => {
+                for bot in found.bots.iter_mut().filter(|bot| !bot.hook_secret.is_empty()) {
+                    let id = bot.user.as_ref().map_or(0, |user| user.id);
+                    bot.hook_secret = self.hook_secret(id, &bot.hook_secret);
+                }
+            }
+            Some(read_response::Result::Hook(found)) if !found.secret.is_empty() => {
+                let id = found.bot.as_ref().map_or(0, |bot| bot.id);
+                found.secret = self.hook_secret(id, &found.secret);
+            }
+            _ => {}
+        }
+    }
+
     /// A new key as the command that brings it into the state.
     fn new_key(&self) -> Result<Command, String> {
         let mut private = [0; 32];
@@ -119,18 +151,20 @@ impl Signer {
         })
     }
 
-    /// Signs a token for a session whose refresh secret the caller knows.
+    /// Signs a token for a session whose refresh secret the caller knows, or that is a token itself whose secret she knows.
     pub(super) fn sign(&self, node: &Node, request: &TokenRequest) -> Result<TokenResponse, Status> {
         let broken = |error: StoreError| Status::internal(error.to_string());
         let refused = || Status::unauthenticated("this session has ended: sign in again");
         let state = node.store().read();
         let session = state.session(&request.session_id).map_err(broken)?.ok_or_else(refused)?;
-        if session.ended_ms != 0
-            || !is_secret_of(&session, &request.refresh_secret, state.applied().log_time_ms)
-        {
+        let now_ms = state.applied().log_time_ms;
+        if !is_good(&session, request, now_ms) || !scopes::can_act(&state, session.user_id).map_err(broken)? {
             return Err(refused());
         }
-        let user = state.user(session.user_id).map_err(broken)?.ok_or_else(refused)?;
+        let shown = join::user(&state, session.user_id).map_err(broken)?;
+        // By a token nobody administers anything.
+        let record = state.user(session.user_id).map_err(broken)?;
+        let admin = !request.of_token && record.is_some_and(|user| user.is_admin());
         let keys = state.signing_keys().map_err(broken)?;
         drop(state);
         let issued_ms = node.wall_clock_ms();
@@ -142,16 +176,20 @@ impl Signer {
             )
         })?;
         let session_id = Uuid::from_slice(&request.session_id).map_err(|_| refused())?;
-        let expires_at_ms = issued_ms + if request.read_only { READ_ONLY_TOKEN_MS } else { ACCESS_TOKEN_MS };
+        // Not beyond the session's own end, where it has one; and not at once, where the log's time is behind this clock.
+        let ends_ms = if session.ends_ms == 0 { u64::MAX } else { session.ends_ms };
+        let expires_at_ms = (issued_ms + lasts_ms(request)).min(ends_ms.max(issued_ms + LASTS_MS_LEAST));
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: self.cluster.clone(),
             sub: session.user_id.to_string(),
             sid: session_id.to_string(),
-            name: user.name.clone(),
+            name: shown.name.clone(),
             iat: issued_ms / 1_000,
             exp: expires_at_ms / 1_000,
             ro: request.read_only,
+            scope: session.scopes,
+            conv: session.only_conversation,
         };
         let header = Header { kid: Some(present.kid.clone()), ..Header::new(Algorithm::EdDSA) };
         let access_token = key
@@ -161,9 +199,7 @@ impl Signer {
                 jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(der.as_bytes())).ok()
             })
             .ok_or_else(|| Status::internal("cannot sign a token"))?;
-        let admin = user.role == ROLE_ADMIN;
-        let user = UserRef { id: session.user_id, name: user.name, display_name: user.display_name };
-        Ok(TokenResponse { access_token, expires_at_ms, user: Some(user), admin })
+        Ok(TokenResponse { access_token, expires_at_ms, user: Some(shown), admin })
     }
 
     /// While this replica leads, proposes the keys that are due and the end of those that are not needed any more. Runs for the
@@ -207,6 +243,22 @@ fn is_secret_of(session: &Session, secret: &[u8], log_time_ms: u64) -> bool {
     let is = |stored: &Bytes| <[u8; 32]>::try_from(stored.as_ref()).is_ok_and(|stored| given == stored);
     let previous_is_good = log_time_ms <= session.refreshed_ms.saturating_add(PREVIOUS_SECRET_MS);
     is(&session.refresh_hash) || (previous_is_good && is(&session.previous_hash))
+}
+
+/// Whether a session is what is asked for, lasts, and its secret is shown.
+fn is_good(session: &Session, request: &TokenRequest, log_time_ms: u64) -> bool {
+    session.is_token() == request.of_token
+        && session.lasts(log_time_ms)
+        && is_secret_of(session, &request.refresh_secret, log_time_ms)
+}
+
+/// How long an access token is good.
+fn lasts_ms(request: &TokenRequest) -> u64 {
+    match (request.of_token, request.read_only) {
+        (true, _) => TOKEN_ACCESS_MS,
+        (false, true) => READ_ONLY_TOKEN_MS,
+        (false, false) => ACCESS_TOKEN_MS,
+    }
 }
 
 /// What a leader has to propose.
@@ -312,5 +364,57 @@ mod tests {
         assert!(!is_secret_of(&session, b"old", 61_001));
         assert!(!is_secret_of(&session, b"", 1_000));
         assert!(!is_secret_of(&Session::default(), b"", 0), "an empty hash is the hash of nothing");
+    }
+
+    #[test]
+    fn a_token_is_taken_as_such_only_and_for_a_minute() {
+        let hash = Bytes::copy_from_slice(blake3::hash(b"secret").as_bytes());
+        let token = Session { refresh_hash: hash.clone(), scopes: 1, ends_ms: 2_000, ..Session::default() };
+        let sign_in = Session { refresh_hash: hash, ..Session::default() };
+        let ended = Session { ended_ms: 1, ..token.clone() };
+        let ask = |of_token, secret: &'static [u8]| TokenRequest {
+            of_token,
+            refresh_secret: Bytes::from_static(secret),
+            ..TokenRequest::default()
+        };
+        assert!(is_good(&token, &ask(true, b"secret"), 1_999));
+        assert!(!is_good(&token, &ask(true, b"secret"), 2_000), "its time is over");
+        assert!(!is_good(&token, &ask(true, b"guess"), 1_000));
+        assert!(!is_good(&token, &ask(true, b""), 1_000));
+        assert!(!is_good(&token, &ask(false, b"secret"), 1_000), "it is not refreshed");
+        assert!(!is_good(&ended, &ask(true, b"secret"), 1_000));
+        assert!(is_good(&sign_in, &ask(false, b"secret"), 9_000));
+        assert!(!is_good(&sign_in, &ask(true, b"secret"), 9_000));
+        let of =
+            |of_token, read_only| lasts_ms(&TokenRequest { of_token, read_only, ..TokenRequest::default() });
+        assert_eq!([of(true, false), of(true, true)], [60_000; 2]);
+        assert_eq!([of(false, false), of(false, true)], [ACCESS_TOKEN_MS, READ_ONLY_TOKEN_MS]);
+    }
+
+    #[test]
+    fn a_webhooks_secret_is_the_same_wherever_it_is_asked_for_and_another_for_each() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        std::fs::write(&one, [1; 32]).expect("a file");
+        std::fs::write(&two, [2; 32]).expect("a file");
+        let signer = |file: &Path| Signer::new("c", file, KeyTimes::default()).expect("serves");
+        let secret = |signer: &Signer, bot, generation: u64| {
+            let place = Bytes::copy_from_slice(&generation.to_be_bytes());
+            let bot = Some(quorate_proto::rpc::UserRef { id: bot, ..Default::default() });
+            let hook = quorate_proto::rpc::HookResult { bot, secret: place, ..Default::default() };
+            let mut answer =
+                ReadResponse { result: Some(read_response::Result::Hook(hook)), ..Default::default() };
+            signer.fill_hook_secrets(&mut answer);
+            match answer.result {
+                Some(read_response::Result::Hook(hook)) => hook.secret,
+                other => panic!("no webhook: {other:?}"),
+            }
+        };
+        let first = secret(&signer(&one), 7, 1);
+        assert_eq!(first.len(), 32);
+        assert_eq!(first, secret(&signer(&one), 7, 1), "on every replica");
+        for other in [secret(&signer(&one), 8, 1), secret(&signer(&one), 7, 2), secret(&signer(&two), 7, 1)] {
+            assert_ne!(first, other);
+        }
     }
 }

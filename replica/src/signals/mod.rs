@@ -26,7 +26,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 use crate::machine::records::{Conversation, Member};
-use crate::machine::{Tables as _, join};
+use crate::machine::{PeopleTables as _, Tables as _, join, scopes};
 use crate::metrics::Metrics;
 use crate::store::{Reader, Store, StoreError};
 
@@ -137,17 +137,23 @@ impl Signals {
         let user_id = signal.user.map_or(0, |user| user.id);
         let id = signal.conversation_id;
         let state = self.store.read();
-        let session = state.session(&signal.session_id)?;
-        if !session.is_some_and(|session| session.user_id == user_id && session.ended_ms == 0) {
+        let now_ms = state.applied().log_time_ms;
+        let session = scopes::session_of(&state, user_id, &signal.session_id, now_ms)?;
+        if session.is_none_or(|session| scopes::forbids_by(&session, Some(scopes::SEND)).is_some()) {
             return Ok(None);
         }
-        let is_member = state.member(id, user_id)?.is_some_and(|member| member.is_present());
-        let Some(conversation) = state.conversation(id)?.filter(|_| is_member) else { return Ok(None) };
+        let Some(member) = state.member(id, user_id)?.filter(Member::is_present) else { return Ok(None) };
+        let Some(conversation) = state.conversation(id)? else { return Ok(None) };
+        if state.is_blocked_in(id, &conversation)? {
+            return Ok(None);
+        }
         let kind = match signal.kind {
             Some(signal::Kind::Typing(Typing {})) if tells_presence(&conversation) => {
                 signal::Kind::Typing(Typing {})
             }
-            Some(signal::Kind::Receipt(receipt)) if tells_receipts(&conversation) => {
+            Some(signal::Kind::Receipt(receipt))
+                if tells_receipts(&conversation) && !member.hides_receipts() =>
+            {
                 let delivered = receipt.delivered.min(conversation.sequence);
                 signal::Kind::Receipt(Receipt { read: 0, delivered })
             }
@@ -324,8 +330,11 @@ impl Signals {
         drop(inner);
         let mut told = Vec::new();
         for room in rooms {
-            let is_member = state.member(room, user_id)?.is_some_and(|member| member.is_present());
-            if is_member && state.conversation(room)?.is_some_and(|room| tells_presence(&room)) {
+            if !state.member(room, user_id)?.is_some_and(|member| member.is_present()) {
+                continue;
+            }
+            let Some(conversation) = state.conversation(room)?.filter(tells_presence) else { continue };
+            if !state.is_blocked_in(room, &conversation)? {
                 told.push(room);
             }
         }
@@ -368,7 +377,8 @@ impl Signals {
         Ok(told)
     }
 
-    /// How far the members of a conversation have come and who of them is there: nothing of large ones.
+    /// How far the members of a conversation have come and who of them is there: nothing of large ones. Two of whom one has blocked
+    /// the other are told nothing of each other: who is there is unknown, so that what was told before is taken back.
     ///
     /// # Errors
     /// When the disk fails.
@@ -376,7 +386,8 @@ impl Signals {
         let Some(conversation) = state.conversation(id)?.filter(tells_presence) else {
             return Ok(Vec::new());
         };
-        let receipts = tells_receipts(&conversation);
+        let is_blocked = state.is_blocked_in(id, &conversation)?;
+        let receipts = tells_receipts(&conversation) && !is_blocked;
         // Those who left are listed as well; twice as many is enough where people come and go.
         let members = state.members_of(id, 2 * PRESENCE_MEMBERS_MAX as usize)?;
         let present: Vec<(u64, Member)> =
@@ -385,19 +396,35 @@ impl Signals {
         Ok(present
             .into_iter()
             .map(|(user_id, member)| {
-                let receipt = receipts.then(|| {
+                let receipt = (receipts && !member.hides_receipts()).then(|| {
                     let delivered = inner.delivered.of(id, user_id).max(member.read_sequence);
                     Receipt { read: member.read_sequence, delivered }
                 });
-                MemberMarks { user_id, receipt, presence: self.shown(&inner.table, user_id).into() }
+                let presence = match is_blocked {
+                    true => State::Unknown,
+                    false => self.shown(&inner.table, user_id),
+                };
+                MemberMarks { user_id, receipt, presence: presence.into() }
             })
             .collect())
     }
 
-    /// Whether a read mark is told to the other members.
-    pub(crate) fn tells_read(&self, conversation_id: u64) -> bool {
+    /// Whether a member's read mark is told to the others.
+    pub(crate) fn tells_read(&self, conversation_id: u64, user_id: u64) -> bool {
         let state = self.store.read();
-        state.conversation(conversation_id).is_ok_and(|found| found.is_some_and(|it| tells_receipts(&it)))
+        let tells = |state: &Reader<'_>| {
+            let conversation = state.conversation(conversation_id)?;
+            let member = state.member(conversation_id, user_id)?;
+            let Some(conversation) = conversation.filter(tells_receipts) else { return Ok(false) };
+            let tells = member.is_some_and(|member| !member.hides_receipts());
+            Ok::<_, StoreError>(tells && !state.is_blocked_in(conversation_id, &conversation)?)
+        };
+        tells(&state).unwrap_or(false)
+    }
+
+    /// The direct conversation of two users, if they have one.
+    pub(crate) fn direct_of(&self, a: u64, b: u64) -> Option<u64> {
+        self.store.read().direct(a, b).ok().flatten()
     }
 
     /// Signals that were dropped on their way to a gateway.

@@ -1,9 +1,10 @@
 //! Signals over a state in memory.
 
-use quorate_proto::rpc::{LeaseEntry, LogId};
+use quorate_proto::rpc::command::Action;
+use quorate_proto::rpc::{Block, LeaseEntry, LogId, MakeToken};
 
 use super::*;
-use crate::machine::tests::World;
+use crate::machine::tests::{World, accepted, session_of};
 use crate::store::{Applied, Before, Writes};
 
 const MS: u64 = 9_000;
@@ -89,4 +90,71 @@ async fn a_watched_room_is_told_marks_as_well_as_presence() {
         told.iter().filter(|signal| matches!(signal.kind, Some(signal::Kind::Presence(_)))).count(),
         2
     );
+}
+
+/// Whom she had blocked went on seeing when she was there, wrote and had read.
+#[tokio::test]
+async fn two_of_whom_one_has_blocked_the_other_are_told_nothing_of_each_other() {
+    let mut world = World::new();
+    let (ana, ben) = (world.user("ana"), world.user("ben"));
+    let room = world.direct(ana, ben);
+    accepted(&world.send(ana, room, "one"));
+    accepted(&world.send(ben, room, "two"));
+    let says = |user_id, kind| Signal {
+        conversation_id: room,
+        user: by_id(user_id),
+        session_id: session_of(user_id),
+        kind: Some(kind),
+    };
+    let typing = |user_id| says(user_id, signal::Kind::Typing(Typing {}));
+    let delivered = |user_id| says(user_id, signal::Kind::Receipt(Receipt { read: 0, delivered: 2 }));
+    let block = |on| Action::Block(Block { user_id: ben, on });
+
+    for blocked in [false, true] {
+        if blocked {
+            accepted(&world.act(ana, block(true)));
+        }
+        let mut scene = scene(World { state: world.state.clone(), index: world.index, ..World::new() });
+        let signals = &scene.signals;
+        signals.watch([room].into_iter(), true);
+        signals.lease(lease(1, true, &[ana, ben], State::Active));
+        signals.tell_changes();
+        for user in [ana, ben] {
+            assert_eq!(signals.admitted(typing(user)).expect("reads").is_none(), blocked);
+            assert_eq!(signals.admitted(delivered(user)).expect("reads").is_none(), blocked);
+            assert_eq!(signals.tells_read(room, user), !blocked);
+            assert_eq!(signals.rooms_of(user).expect("reads").is_empty(), blocked);
+        }
+        let marks = signals.marks(&signals.store.read(), room).expect("reads");
+        assert_eq!(marks.len(), 2);
+        assert!(marks.iter().all(|mark| mark.receipt.is_none() == blocked), "{marks:?}");
+        let state = if blocked { State::Unknown } else { State::Active };
+        assert!(marks.iter().all(|mark| mark.presence() == state), "what was told is taken back: {marks:?}");
+        assert_eq!(signals.direct_of(ben, ana), Some(room));
+        assert_eq!(scene.told().is_empty(), blocked);
+    }
+}
+
+#[tokio::test]
+async fn a_token_says_that_somebody_is_typing_only_where_it_may_send() {
+    let mut world = World::new();
+    let (ana, ben) = (world.user("ana"), world.user("ben"));
+    let room = world.direct(ana, ben);
+    for scopes in 1..=scopes::ALL {
+        let session_id = session_of(100 + u64::from(scopes));
+        let (secret_hash, label) = (vec![1; 32].into(), "ci".to_owned());
+        let make = MakeToken { user_id: ana, session_id, secret_hash, label, scopes, ..MakeToken::default() };
+        accepted(&world.act(ana, Action::MakeToken(make)));
+    }
+    let scene = scene(world);
+    let is_admitted = |session_id| {
+        let kind = Some(signal::Kind::Typing(Typing {}));
+        let signal = Signal { conversation_id: room, user: by_id(ana), session_id, kind };
+        scene.signals.admitted(signal).expect("reads").is_some()
+    };
+    for scopes in 1..=scopes::ALL {
+        let may = is_admitted(session_of(100 + u64::from(scopes)));
+        assert_eq!(may, scopes & scopes::SEND != 0, "{scopes}");
+    }
+    assert!(is_admitted(session_of(ana)) && !is_admitted(session_of(ben)));
 }

@@ -8,7 +8,7 @@ use std::fmt;
 const KEY_BYTES_MAX: usize = 39;
 
 /// What a key leads to. The number is stored: never reuse one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Space {
     /// Cluster-wide counters: one record.
@@ -41,8 +41,38 @@ pub enum Space {
     Attempts = 14,
     /// The secret with which somebody may become an admin: one record.
     AdminOffer = 15,
+    /// first 16 bytes of an invite code's hash → invite.
+    Invite = 16,
+    /// conversation id, the same 16 bytes → nothing: invites that have not ended.
+    InviteOf = 17,
+    /// conversation id, user id → ban.
+    Ban = 18,
+    /// conversation id → nothing: public groups.
+    Public = 19,
+    /// user id, user whom she has blocked → nothing.
+    Blocked = 20,
+    /// report id → report; and 0, report id → nothing: those that are open.
+    Report = 21,
+    /// user id, her own number → what she has scheduled.
+    Scheduled = 22,
+    /// log time in ms, running number → what is due then.
+    Due = 23,
     /// replica id → what the cluster knows of it; kept for ever, so that no id is used twice.
     Replica = 24,
+    /// file id → what it is and how many messages show it.
+    File = 25,
+    /// file id, conversation id, sequence → nothing: the messages that show it.
+    FileRef = 26,
+    /// user id → when she was seen last.
+    Seen = 27,
+    /// bot's user id → its outgoing webhook; kept when that is no more, so that no number is used twice.
+    Hook = 28,
+    /// The gateway that tells webhooks: one record.
+    HookLease = 29,
+    /// user id, bot's user id → nothing: bots of hers that were not deleted.
+    BotOf = 30,
+    /// bot's user id → nothing: webhooks that have something to be told.
+    HookWaiting = 31,
     /// conversation id, version → event. A run space.
     ConversationEvents = 32,
     /// user id, version → event of her own topic. A run space.
@@ -53,6 +83,33 @@ pub enum Space {
     DedupExpiry = 35,
     /// conversation id, sequence, revision → an earlier text of a message. A run space, a run for each message.
     Revisions = 36,
+    /// conversation id, sequence → reactions to a message. A run space.
+    Reactions = 37,
+    /// conversation id, user id, sequence → number in her list of mentions; with 0 for everybody → who wrote it. A run space, a run
+    /// for each user.
+    Mentions = 38,
+    /// user id, number that rises → a message that names her. A run space.
+    MentionInbox = 39,
+    /// conversation id, sequence → nothing: messages that were taken back. A run space.
+    Deleted = 40,
+    /// conversation id, sequence → pin. A run space.
+    Pins = 41,
+    /// user id, number that rises → a message that she saved. A run space.
+    Saved = 42,
+    /// user id, conversation id → ranges of messages out of her sight. A run space.
+    Hidden = 43,
+    /// user id, conversation id → draft. A run space.
+    Drafts = 44,
+    /// 0, number that rises → what was done that concerns others' rights. A run space.
+    Audit = 45,
+    /// user id, conversation id, sequence → its number in `Saved`. A run space, a run for each conversation.
+    SavedAt = 46,
+    /// 0, running number → a file that no message has shown since, in order of log time. A run space.
+    FileExpiry = 48,
+    /// file id, part → hashes of its chunks. A run space, a run for each file.
+    FileChunks = 49,
+    /// bot's user id, number that rises → an event that its webhook is to be told. A run space.
+    HookDue = 50,
 }
 
 impl Space {
@@ -114,6 +171,23 @@ impl Key {
         let mut tail = [0; 24];
         tail[..8].copy_from_slice(&a.to_be_bytes());
         tail[8..].copy_from_slice(id);
+        Self::new(space, &tail)
+    }
+
+    /// A key by 16 bytes and a number, which is its ordinal.
+    pub fn of_id(space: Space, id: &[u8; 16], a: u64) -> Self {
+        let mut tail = [0; 24];
+        tail[..16].copy_from_slice(id);
+        tail[16..].copy_from_slice(&a.to_be_bytes());
+        Self::new(space, &tail)
+    }
+
+    /// A key by 16 bytes and two numbers.
+    pub fn of_id_two(space: Space, id: &[u8; 16], a: u64, b: u64) -> Self {
+        let mut tail = [0; 32];
+        tail[..16].copy_from_slice(id);
+        tail[16..24].copy_from_slice(&a.to_be_bytes());
+        tail[24..].copy_from_slice(&b.to_be_bytes());
         Self::new(space, &tail)
     }
 

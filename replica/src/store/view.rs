@@ -70,6 +70,11 @@ impl<'a, V: View> Transaction<'a, V> {
         self.delete(key);
     }
 
+    /// How many keys it writes so far.
+    pub fn written(&self) -> usize {
+        self.writes.len()
+    }
+
     /// The writes, in order of keys, and what is known of what they replace.
     pub fn into_parts(self) -> (Writes, Before) {
         (self.writes, self.before.into_inner())
@@ -90,6 +95,9 @@ impl<V: View> View for Transaction<'_, V> {
     }
 
     fn range(&self, from: &Key, to: &Key, limit: usize) -> Result<Vec<(Key, Bytes)>, StoreError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
         let own: Vec<_> = self.writes.range(*from..*to).collect();
         if own.is_empty() {
             return self.below.range(from, to, limit);
