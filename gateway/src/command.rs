@@ -1,20 +1,24 @@
 //! From what a client asks to a command of the replica tier, and from its outcome back. Knows no socket.
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+mod actions;
+
+use bytes::Bytes;
 use quorate_proto::error::{ErrorCode, WireError};
-use quorate_proto::frame::{Ack, Action, DoCommand, EditMessage, SendMessage};
+use quorate_proto::frame::{Ack, AttachFile, DeleteMessages, EditMessage, PinMessage, ReactTo, SendMessage};
 use quorate_proto::ids::ClientMessageId;
-use quorate_proto::limits::CREATE_GROUP_MEMBERS_MAX;
-use quorate_proto::rpc::{self, Command, Outcome, command, outcome, read_request, read_response};
+use quorate_proto::limits::DELETE_MESSAGES_MAX;
+use quorate_proto::rpc::{self, Command, Outcome, command, outcome};
 use quorate_proto::text;
+
+pub use actions::{action, find_anybody, texts};
 
 use crate::auth::Identity;
 use crate::convert;
 use crate::leader::SubmitError;
-use crate::reads::{ReadError, Reader, request};
+use crate::reads::ReadError;
 
-/// Names of a group that are looked up at the same time.
-const LOOKUPS_MAX: usize = 8;
+/// Bytes by which the replicas know an invite.
+pub const CODE_HASH_BYTES: usize = 16;
 /// What a client is told to wait when the replica tier is busy or leaderless, ms.
 const RETRY_MS: u64 = 500;
 
@@ -40,8 +44,20 @@ pub fn send(identity: &Identity, send: &SendMessage) -> Command {
         conversation_id: send.conversation,
         text: send.text.clone(),
         reply_to: send.reply_to.unwrap_or(0),
+        forward: send
+            .forward
+            .map(|at| rpc::MessageRef { conversation_id: at.conversation, sequence: at.sequence }),
+        attachments: send.attachments.iter().map(attach).collect(),
     });
     by(identity, send.client_message_id, send.first_sent, action)
+}
+
+fn attach(file: &AttachFile) -> rpc::AttachFile {
+    rpc::AttachFile {
+        file_id: file.file.as_bytes().to_vec().into(),
+        conversation_id: file.conversation.unwrap_or(0),
+        sequence: file.sequence.unwrap_or(0),
+    }
 }
 
 /// Another text for a message.
@@ -55,75 +71,64 @@ pub fn edit(identity: &Identity, edit: &EditMessage) -> Command {
     by(identity, edit.client_message_id, edit.first_sent, action)
 }
 
-/// A `do`: user names become ids here, for the machine knows only ids.
+/// Messages taken back, or out of the caller's own sight.
 ///
 /// # Errors
-/// When a name is not known or cannot be looked up, or a field is not allowed.
-pub async fn action(
-    reader: &Reader,
-    identity: &Identity,
-    seen: u64,
-    asked: &DoCommand,
-) -> Result<Command, WireError> {
-    let find = |name: &str| find_user(reader.clone(), identity.clone(), seen, name.to_owned());
-    let action = match &asked.command {
-        Action::CreateDirect { user } => {
-            command::Action::CreateDirect(rpc::CreateDirect { peer_id: find(user).await? })
-        }
-        Action::CreateGroup { title, members } => {
-            let title = text::canonical_title(title).map_err(|error| invalid(&error.to_string()))?;
-            if members.len() > CREATE_GROUP_MEMBERS_MAX {
-                let message = format!("name at most {CREATE_GROUP_MEMBERS_MAX} members; add more later");
-                return Err(WireError::new(ErrorCode::TooLarge, message));
-            }
-            let lookups: Vec<_> = members.iter().map(|name| find(name)).collect();
-            let mut member_ids: Vec<u64> = stream::iter(lookups).buffered(LOOKUPS_MAX).try_collect().await?;
-            // The same request in another order is the same command.
-            member_ids.sort_unstable();
-            member_ids.dedup();
-            member_ids.retain(|id| *id != identity.user_id);
-            command::Action::CreateGroup(rpc::CreateGroup { title, member_ids })
-        }
-        Action::AddMember { conversation, user } => command::Action::AddMember(rpc::AddMember {
-            conversation_id: *conversation,
-            user_id: find(user).await?,
-        }),
-        Action::RemoveMember { conversation, user } => command::Action::RemoveMember(rpc::RemoveMember {
-            conversation_id: *conversation,
-            user_id: find(user).await?,
-        }),
+/// When the range is none.
+pub fn delete(identity: &Identity, asked: &DeleteMessages) -> Result<Command, WireError> {
+    let (conversation_id, first) = (asked.conversation, asked.sequence);
+    let last = asked.through.unwrap_or(first);
+    if last < first {
+        return Err(invalid("`through` is the last message: not before `sequence`"));
+    }
+    if last - first >= DELETE_MESSAGES_MAX {
+        let message = format!("at most {DELETE_MESSAGES_MAX} messages at a time");
+        return Err(WireError::new(ErrorCode::TooLarge, message));
+    }
+    let action = if asked.for_me {
+        command::Action::HideMessages(rpc::HideMessages { conversation_id, first, last })
+    } else {
+        command::Action::DeleteMessages(rpc::DeleteMessages { conversation_id, first, last })
     };
     Ok(by(identity, asked.client_message_id, asked.first_sent, action))
 }
 
-fn invalid(message: &str) -> WireError {
-    WireError::new(ErrorCode::Invalid, message)
+/// An emoji on a message, or off it.
+///
+/// # Errors
+/// When it is no emoji.
+pub fn react(identity: &Identity, asked: &ReactTo) -> Result<Command, WireError> {
+    text::check_emoji(&asked.emoji).map_err(|error| invalid(&error.to_string()))?;
+    let action = command::Action::React(rpc::React {
+        conversation_id: asked.conversation,
+        sequence: asked.sequence,
+        emoji: asked.emoji.clone(),
+        on: asked.on,
+    });
+    Ok(by(identity, asked.client_message_id, asked.first_sent, action))
 }
 
-/// The user of that exact name.
-async fn find_user(reader: Reader, identity: Identity, seen: u64, name: String) -> Result<u64, WireError> {
-    let name = text::canonical_name(&name).map_err(|error| invalid(&error.to_string()))?;
-    if name == identity.name {
-        return Ok(identity.user_id);
-    }
-    // The name itself is the first of those that begin with it.
-    let query = read_request::Query::Directory(rpc::DirectoryQuery { pattern: name.clone(), limit: 1 });
-    // Who just signed up elsewhere may be newer than what this session, and even this gateway, has heard of: "nobody" is
-    // believed only of a replica that is sure to know everything acknowledged so far.
-    let min_index = seen.max(reader.known_index());
-    let near = request(min_index, identity.user_id, identity.session.as_bytes(), query);
-    let sure = rpc::ReadRequest { linearizable: true, ..near.clone() };
-    for asked in [near, sure] {
-        let response = reader.read(asked).await.map_err(read_error)?;
-        let Some(read_response::Result::Directory(found)) = response.result else {
-            return Err(WireError::new(ErrorCode::Internal, "a replica answered something else"));
-        };
-        match found.users.into_iter().next() {
-            Some(user) if user.name == name => return Ok(user.id),
-            _ => {}
-        }
-    }
-    Err(WireError::new(ErrorCode::NotFound, format!("there is no user {name:?}")))
+/// A message pinned, or no longer.
+pub fn pin(identity: &Identity, asked: &PinMessage) -> Command {
+    let action = command::Action::Pin(rpc::Pin {
+        conversation_id: asked.conversation,
+        sequence: asked.sequence,
+        on: asked.on,
+    });
+    by(identity, asked.client_message_id, asked.first_sent, action)
+}
+
+/// What the replicas know of an invite's code, which only its holders know: the first 16 bytes of its BLAKE3.
+///
+/// # Errors
+/// When it cannot be a code.
+pub fn code_hash(code: &str) -> Result<Bytes, WireError> {
+    text::check_invite_code(code).map_err(|error| invalid(&error.to_string()))?;
+    Ok(Bytes::copy_from_slice(&blake3::hash(code.as_bytes()).as_bytes()[..CODE_HASH_BYTES]))
+}
+
+fn invalid(message: &str) -> WireError {
+    WireError::new(ErrorCode::Invalid, message)
 }
 
 /// What a read's failure is to a client.
@@ -165,6 +170,7 @@ pub fn settle(outcome: Outcome, client_message_id: ClientMessageId) -> Result<Ac
         sequence: None,
         version: None,
         revision: None,
+        scheduled: None,
         index: outcome.index,
         term: outcome.term,
         log_time: outcome.log_time_ms,
@@ -184,11 +190,18 @@ pub fn settle(outcome: Outcome, client_message_id: ClientMessageId) -> Result<Ac
             ack.version = Some(edited.version);
             ack.revision = Some(edited.revision);
         }
+        Some(outcome::Result::Changed(changed)) => {
+            ack.conversation = convert::some(changed.conversation_id);
+            ack.sequence = convert::some(changed.sequence);
+            ack.version = convert::some(changed.version);
+        }
+        Some(outcome::Result::Scheduled(scheduled)) => ack.scheduled = Some(scheduled.id),
         Some(
             outcome::Result::Done(_)
             | outcome::Result::User(_)
             | outcome::Result::Attempt(_)
-            | outcome::Result::Refreshed(_),
+            | outcome::Result::Refreshed(_)
+            | outcome::Result::File(_),
         )
         | None => {}
     }
@@ -197,12 +210,11 @@ pub fn settle(outcome: Outcome, client_message_id: ClientMessageId) -> Result<Ac
 
 #[cfg(test)]
 mod tests {
+    use quorate_proto::frame::Request;
     use quorate_proto::rpc::{MessageSent, Rejected};
-    use tonic::Status;
     use uuid::Uuid;
 
     use super::*;
-    use crate::testing::{Fake, tier};
 
     const ID: ClientMessageId = ClientMessageId(Uuid::from_u128(5));
 
@@ -249,35 +261,75 @@ mod tests {
         assert!(error.retry_ms.is_some());
     }
 
-    /// A directory that knows one user, once it is asked to be sure.
-    fn directory(asked: &rpc::ReadRequest) -> rpc::ReadResponse {
-        let ann = rpc::UserRef { id: 7, name: "ann".into(), ..Default::default() };
-        let users = if asked.linearizable { vec![ann] } else { Vec::new() };
-        let result = read_response::Result::Directory(rpc::DirectoryResult { users });
-        rpc::ReadResponse { result: Some(result), ..Default::default() }
-    }
-
-    #[tokio::test]
-    async fn nobody_is_believed_only_of_a_replica_that_is_sure() {
-        let (fake, _feeds) = Fake::start(1).await;
-        fake.set(|state| state.read = Box::new(|asked| Ok(directory(&asked))));
-        let (_, reader, _) = tier(&[&fake]);
-        let identity = Identity {
+    fn ana() -> Identity {
+        let session = Uuid::from_u128(9);
+        Identity {
             user_id: 1,
-            session: Uuid::from_u128(1),
-            name: "bob".into(),
+            session,
+            name: "ana".into(),
             ends_ms: 0,
             read_only: false,
-        };
-        let find = |name: &str| find_user(reader.clone(), identity.clone(), 0, name.into());
-        assert_eq!(find("ann").await, Ok(7), "the replica that was asked first lags");
-        assert_eq!(find("eve").await.unwrap_err().code, ErrorCode::NotFound);
-        fake.set(|state| {
-            state.read = Box::new(|asked| {
-                if asked.linearizable { Err(Status::unavailable("no leader")) } else { Ok(directory(&asked)) }
-            });
-        });
-        let unsure = find("ann").await.unwrap_err();
-        assert_eq!((unsure.code, unsure.temporary), (ErrorCode::Unavailable, true));
+            scopes: 0,
+            only_conversation: 0,
+        }
+    }
+
+    fn request(json: &str) -> Request {
+        serde_json::from_str::<quorate_proto::frame::ClientFrame>(json).expect(json).request
+    }
+
+    const KEY: &str = r#""client_message_id":"00000000-0000-0000-0000-000000000005","first_sent":7"#;
+
+    #[test]
+    fn frames_about_messages_become_commands() {
+        let asked =
+            request(&format!(r#"{{"type":"delete","conversation":3,"sequence":4,"through":6,{KEY}}}"#));
+        let Request::Delete(asked) = asked else { panic!("{asked:?}") };
+        let command = delete(&ana(), &asked).unwrap();
+        assert_eq!((command.user_id, command.first_sent_ms), (1, 7));
+        assert_eq!(command.command_id, ID.as_bytes().to_vec());
+        let all = rpc::DeleteMessages { conversation_id: 3, first: 4, last: 6 };
+        assert_eq!(command.action, Some(command::Action::DeleteMessages(all)));
+        let mine = DeleteMessages { through: None, for_me: true, ..asked.clone() };
+        let hidden = rpc::HideMessages { conversation_id: 3, first: 4, last: 4 };
+        let command = delete(&ana(), &mine).unwrap();
+        assert_eq!(command.action, Some(command::Action::HideMessages(hidden)));
+        let refused = |through| delete(&ana(), &DeleteMessages { through, ..asked.clone() }).map(|_| ());
+        assert_eq!(refused(Some(3)).unwrap_err().code, ErrorCode::Invalid);
+        assert_eq!(refused(Some(104)).unwrap_err().code, ErrorCode::TooLarge);
+        assert_eq!(refused(Some(103)), Ok(()));
+
+        let asked = request(&format!(
+            r#"{{"type":"react","conversation":3,"sequence":4,"emoji":"👍","on":true,{KEY}}}"#
+        ));
+        let Request::React(asked) = asked else { panic!("{asked:?}") };
+        let wanted = rpc::React { conversation_id: 3, sequence: 4, emoji: "👍".into(), on: true };
+        assert_eq!(react(&ana(), &asked).unwrap().action, Some(command::Action::React(wanted)));
+        let word = ReactTo { emoji: "no".into(), ..asked };
+        assert_eq!(react(&ana(), &word).unwrap_err().code, ErrorCode::Invalid);
+
+        let asked = request(&format!(r#"{{"type":"pin","conversation":3,"sequence":4,"on":false,{KEY}}}"#));
+        let Request::Pin(asked) = asked else { panic!("{asked:?}") };
+        let wanted = rpc::Pin { conversation_id: 3, sequence: 4, on: false };
+        assert_eq!(pin(&ana(), &asked).action, Some(command::Action::Pin(wanted)));
+
+        let forward = r#""forward":{"conversation":8,"sequence":9}"#;
+        let asked = request(&format!(r#"{{"type":"send","conversation":3,"text":"",{forward},{KEY}}}"#));
+        let Request::Send(asked) = asked else { panic!("{asked:?}") };
+        let Some(command::Action::Send(sent)) = send(&ana(), &asked).action else { panic!("no send") };
+        assert_eq!(sent.forward, Some(rpc::MessageRef { conversation_id: 8, sequence: 9 }));
+    }
+
+    #[test]
+    fn an_ack_says_what_became_of_a_change() {
+        let settled = |result| settle(Outcome { result: Some(result), ..Outcome::default() }, ID).unwrap();
+        let changed = rpc::Changed { conversation_id: 3, version: 9, sequence: 4 };
+        let ack = settled(outcome::Result::Changed(changed));
+        assert_eq!((ack.conversation, ack.version, ack.sequence), (Some(3), Some(9), Some(4)));
+        let nothing = rpc::Changed { conversation_id: 3, version: 0, sequence: 0 };
+        let ack = settled(outcome::Result::Changed(nothing));
+        assert_eq!((ack.conversation, ack.version, ack.sequence), (Some(3), None, None));
+        let ack = settled(outcome::Result::Scheduled(rpc::Scheduled { id: 6 }));
+        assert_eq!((ack.scheduled, ack.conversation), (Some(6), None));
     }
 }

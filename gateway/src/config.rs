@@ -12,6 +12,8 @@ use quorate_tls::{Credentials, EdgeCertificate, Files, Role};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::{hooks, suggest};
+
 /// Default of [`Config::sockets_max`]: at some 20 KiB a session this is about 400 MiB.
 const SOCKETS_MAX: usize = 20_000;
 /// Default of [`Config::drain_grace_ms`]: two health checks of a balancer that asks every second.
@@ -92,6 +94,11 @@ pub struct Config {
     pub trace_one_in: u64,
     /// What clients must keep to.
     pub limits: SessionLimits,
+    /// Suggestions of replies: who makes them.
+    pub suggestions: suggest::Settings,
+    /// Webhooks: where they may lead.
+    #[serde(skip_serializing_if = "is_default")]
+    pub hooks: hooks::Settings,
     /// Certificates toward the replicas (`ca_file`, `cert_file`, `key_file`; PEM); without them those are on loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Files>,
@@ -126,9 +133,15 @@ impl Default for Config {
             sessions_per_second: SESSIONS_PER_SECOND,
             trace_one_in: 0,
             limits: SessionLimits::default(),
+            suggestions: suggest::Settings::default(),
+            hooks: hooks::Settings::default(),
             tls: None,
         }
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What is wrong with a configuration, in one line that says what to do.
@@ -303,6 +316,8 @@ impl Config {
         if limits.frames_per_second > 0 && limits.frames_burst == 0 {
             return fail("limits.frames_burst must be above 0 when frames_per_second is".into());
         }
+        self.suggestions.check().map_err(ConfigError::Setting)?;
+        self.hooks.check().map_err(ConfigError::Setting)?;
         self.certificate()?;
         check_bounds(limits).map_err(ConfigError::Setting)?;
         self.credentials().map(|_| ())
@@ -345,6 +360,8 @@ fn check_bounds(limits: &SessionLimits) -> Result<(), String> {
             "the replicas",
         ),
         ("members_max", limits.members_max, known.members_max, "the replicas"),
+        ("chunk_bytes", limits.chunk_bytes, known.chunk_bytes, "the replicas"),
+        ("attachments_max", limits.attachments_max, known.attachments_max, "the replicas"),
         (
             "sockets_per_user_max",
             limits.sockets_per_user_max,
@@ -352,6 +369,13 @@ fn check_bounds(limits: &SessionLimits) -> Result<(), String> {
             "`sockets_per_user_max` outside of [limits]",
         ),
     ];
+    if limits.files_bytes_per_user_max != known.files_bytes_per_user_max {
+        return Err("limits.files_bytes_per_user_max is decided by the replicas; leave it out".to_owned());
+    }
+    if !(1..=known.file_bytes_max).contains(&limits.file_bytes_max) {
+        let (set, max) = (limits.file_bytes_max, known.file_bytes_max);
+        return Err(format!("limits.file_bytes_max is 1 to {max}, not {set}"));
+    }
     for (name, set, value, who) in elsewhere {
         if set != value {
             return Err(format!("limits.{name} is decided by {who}; leave it out"));
@@ -450,6 +474,7 @@ mod tests {
         assert!(line(|c| c.replicas = vec!["7101".into()]).contains("127.0.0.1:7101"));
         assert!(line(|c| c.replicas = vec!["127.0.0.1:1".into(); 2]).contains("twice"));
         assert!(line(|c| c.pong_wait_ms = c.ping_interval_ms + 1).contains("pong_wait_ms"));
+        assert!(line(|c| c.hooks.allow_addresses = vec!["10.0.0.0/99".into()]).contains("allow_addresses"));
         assert!(line(|c| c.tls_key_file = Some("key.pem".into())).contains("tls_certificate_file"));
         let echo_everywhere = |c: &mut Config| {
             c.debug_echo_bytes_max = 1;

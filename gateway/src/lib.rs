@@ -16,6 +16,8 @@ mod command;
 pub mod config;
 mod context;
 mod convert;
+mod files;
+mod hooks;
 mod hub;
 mod leader;
 mod metrics;
@@ -24,6 +26,7 @@ mod replicas;
 mod rest;
 pub mod server;
 mod session;
+mod suggest;
 #[cfg(test)]
 mod testing;
 

@@ -128,6 +128,16 @@ pub struct Metrics {
     pub http_answers: Family<Kind, Counter>,
     /// Connections refused before any request, by reason.
     pub refused_connections: Family<Kind, Counter>,
+    /// Whether this gateway tells outgoing webhooks.
+    pub hooks_lease: Gauge,
+    /// Items that outgoing webhooks took.
+    pub hooks_told: Counter,
+    /// Tries that failed.
+    pub hooks_failed: Counter,
+    /// Items that were told no more.
+    pub hooks_given_up: Counter,
+    /// From an item's beginning to wait, by log time, to its being taken.
+    pub hook_wait_seconds: Histogram,
 }
 
 impl fmt::Debug for Metrics {
@@ -170,6 +180,12 @@ impl Default for Metrics {
             password_hashes: Counter::default(),
             http_answers: Family::default(),
             refused_connections: Family::default(),
+            hooks_lease: Gauge::default(),
+            hooks_told: Counter::default(),
+            hooks_failed: Counter::default(),
+            hooks_given_up: Counter::default(),
+            // 10 ms to 12 h: a server that is there to one that was away for a night.
+            hook_wait_seconds: Histogram::new(exponential_buckets(0.01, 4.0, 12)),
         };
         metrics.register(stages);
         metrics
@@ -218,6 +234,12 @@ impl Metrics {
         r.register("http_answers", "HTTP answers by status class", self.http_answers.clone());
         let refused = self.refused_connections.clone();
         r.register("refused_connections", "Connections refused before any request, by reason", refused);
+        r.register("hooks_lease", "Whether this gateway tells outgoing webhooks", self.hooks_lease.clone());
+        r.register("hooks_told", "Items that outgoing webhooks took", self.hooks_told.clone());
+        r.register("hooks_failed", "Tries to tell outgoing webhooks that failed", self.hooks_failed.clone());
+        r.register("hooks_given_up", "Items of outgoing webhooks given up", self.hooks_given_up.clone());
+        let help = "From an item's beginning to wait to its being taken";
+        r.register("hook_wait_seconds", help, self.hook_wait_seconds.clone());
     }
 
     /// Counts one of a kind.

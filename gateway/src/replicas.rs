@@ -1,8 +1,9 @@
-//! The replicas as this gateway reaches them: two connections each, and what is known about them.
+//! The replicas as this gateway reaches them: three connections each, and what is known about them.
 //!
 //! Owns addresses, channels and the map from replica ids to addresses. Must not know sessions or commands.
 //!
-//! Streams (Submit, Feed) and reads go over separate connections, so that a page of history never delays an ack.
+//! Streams (Submit, Feed), reads and files go over separate connections, so that neither a page of history nor a film delays an
+//! ack.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,6 +16,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::rpc::admin_client::AdminClient;
 use quorate_proto::rpc::chat_client::ChatClient;
+use quorate_proto::rpc::files_client::FilesClient;
 use quorate_proto::rpc::{StatusRequest, StatusResponse};
 use quorate_tls::Credentials;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -45,6 +47,9 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// A client of a replica's Chat service; every call carries the cluster id.
 pub type ChatRpc = ChatClient<InterceptedService<Channel, ClusterTag>>;
 
+/// A client of a replica's Files service.
+pub type FilesRpc = FilesClient<InterceptedService<Channel, ClusterTag>>;
+
 /// Puts the cluster id on every call.
 #[derive(Debug, Clone)]
 pub struct ClusterTag(MetadataValue<Ascii>);
@@ -62,6 +67,7 @@ struct Replica {
     address: Arc<str>,
     streams: Channel,
     reads: Channel,
+    files: Channel,
     /// False once the cluster's membership no longer has the address.
     member: bool,
 }
@@ -77,8 +83,8 @@ impl Replica {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         let channel = || quorate_tls::channel(&endpoint, credentials.cloned());
-        let (streams, reads) = (channel(), channel());
-        Ok(Self { address: address.into(), streams, reads, member: true })
+        let (streams, reads, files) = (channel(), channel(), channel());
+        Ok(Self { address: address.into(), streams, reads, files, member: true })
     }
 }
 
@@ -175,6 +181,12 @@ impl Replicas {
     /// A client for Read and Token.
     pub fn reads(&self, at: usize) -> ChatRpc {
         ChatClient::with_interceptor(self.at(at).reads, self.tag.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// A client for the bytes of files.
+    pub fn files(&self, at: usize) -> FilesRpc {
+        FilesClient::with_interceptor(self.at(at).files, self.tag.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 

@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use prost::Message as _;
 use quorate_proto::rpc::admin_server::{Admin, AdminServer};
 use quorate_proto::rpc::chat_server::{Chat, ChatServer};
 use quorate_proto::rpc::{
-    Done, Failure, FeedFrame, FeedRequest, Outcome, ReadRequest, ReadResponse, StatusRequest, StatusResponse,
-    SubmitBatch, SubmitResult, SubmitResults, TokenRequest, TokenResponse, failure, outcome, submit_result,
+    Command, Done, Failure, FeedFrame, FeedRequest, Outcome, ReadRequest, ReadResponse, SignInAttempt,
+    StatusRequest, StatusResponse, SubmitBatch, SubmitResult, SubmitResults, TokenRequest, TokenResponse,
+    command, failure, outcome, submit_result,
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -32,6 +34,8 @@ pub(crate) enum Submits {
     Break,
 }
 
+type TokenAnswer = Box<dyn Fn(TokenRequest) -> Result<TokenResponse, Status> + Send + Sync>;
+type Decides = Box<dyn Fn(&Command) -> Option<outcome::Result> + Send + Sync>;
 type ReadAnswer = Box<dyn Fn(ReadRequest) -> Result<ReadResponse, Status> + Send + Sync>;
 type FrameSender = mpsc::Sender<Result<FeedFrame, Status>>;
 
@@ -41,6 +45,9 @@ pub(crate) struct State {
     pub(crate) submits: Submits,
     pub(crate) commands: Vec<Bytes>,
     pub(crate) read: ReadAnswer,
+    pub(crate) token: TokenAnswer,
+    /// The outcomes of commands that are applied; `None`: it is done.
+    pub(crate) decides: Decides,
     pub(crate) applied_index: u64,
     /// Submit streams opened.
     pub(crate) streams: usize,
@@ -72,6 +79,8 @@ impl Fake {
             submits: Submits::NotLeader(String::new()),
             commands: Vec::new(),
             read: Box::new(|_| Err(Status::unavailable("no reads here"))),
+            token: Box::new(|_| Err(Status::unauthenticated("no tokens here"))),
+            decides: Box::new(|_| None),
             applied_index: 0,
             streams: 0,
         };
@@ -125,11 +134,17 @@ impl Chat for Fake {
                 {
                     let mut state = state.lock().unwrap();
                     for item in batch.items {
+                        let command = Command::decode(item.command.clone()).unwrap_or_default();
+                        let counts = matches!(command.action, Some(command::Action::CountAttempt(_)));
                         state.commands.push(item.command);
                         let result = match &state.submits {
                             Submits::Apply => submit_result::Result::Outcome(Outcome {
                                 index: state.commands.len() as u64,
-                                result: Some(outcome::Result::Done(Done {})),
+                                result: Some(if counts {
+                                    outcome::Result::Attempt(SignInAttempt { wait_ms: 0 })
+                                } else {
+                                    (state.decides)(&command).unwrap_or(outcome::Result::Done(Done {}))
+                                }),
                                 ..Outcome::default()
                             }),
                             Submits::NotLeader(address) => submit_result::Result::Failure(Failure {
@@ -180,8 +195,9 @@ impl Chat for Fake {
         (state.read)(request.into_inner()).map(Response::new)
     }
 
-    async fn token(&self, _: Request<TokenRequest>) -> Result<Response<TokenResponse>, Status> {
-        Err(Status::unauthenticated("no tokens here"))
+    async fn token(&self, request: Request<TokenRequest>) -> Result<Response<TokenResponse>, Status> {
+        let state = self.state.lock().unwrap();
+        (state.token)(request.into_inner()).map(Response::new)
     }
 }
 

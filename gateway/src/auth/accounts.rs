@@ -3,6 +3,8 @@
 //! An attempt to sign in is counted by the replicas before the password is looked at. Of a refresh secret the replicas keep
 //! hashes. Access tokens come from any replica that has applied the session.
 
+mod recovery;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +24,10 @@ use quorate_proto::rpc::{
 use quorate_proto::text;
 use uuid::Uuid;
 
+pub use recovery::reset_hash;
+
 use super::common::check_new_password;
-use super::passwords::{PasswordError, Passwords};
+use super::passwords::{PasswordError, Passwords, Place};
 use super::secret::RefreshSecret;
 use super::tokens::Identity;
 use crate::clock;
@@ -297,6 +301,7 @@ impl Accounts {
             refresh_secret: secret.secret().to_vec().into(),
             min_index,
             read_only,
+            of_token: false,
         };
         let token = self.reader.token(request).await.map_err(|error| match error {
             ReadError::Unauthenticated => signed_out(),
@@ -443,18 +448,7 @@ impl Accounts {
         if identity.read_only {
             return Err(read_only());
         }
-        let query = read_request::Query::Password(PasswordQuery {});
-        let near = request(self.reader.known_index(), identity.user_id, identity.session.as_bytes(), query);
-        let response =
-            self.reader.read(ReadRequest { linearizable: true, ..near }).await.map_err(read_error)?;
-        let Some(read_response::Result::Password(found)) = response.result else {
-            return Err(internal("a replica answered something else"));
-        };
-        let place = self.passwords.place().map_err(password_error)?;
-        // Counted for this session alone: no stranger can keep her from it.
-        let count = CountAttempt { user_id: identity.user_id, ..CountAttempt::default() };
-        let id = ClientMessageId(clock::command_id());
-        self.submit_count(&by(identity, id, 0, command::Action::CountAttempt(count))).await?;
+        let (place, found) = self.tried(identity).await?;
         let present = Some(found.password_phc.clone());
         let right =
             self.passwords.verify(&place, asked.password, present.clone()).await.map_err(password_error)?;
@@ -476,6 +470,23 @@ impl Accounts {
             replaces: phc_mark(&found.password_phc),
         };
         self.command(identity, key, command::Action::SetPassword(set)).await
+    }
+
+    /// What the caller's password is compared with, and a place to do it; her attempt is counted.
+    async fn tried(&self, identity: &Identity) -> Result<(Place, CredentialsResult), WireError> {
+        let query = read_request::Query::Password(PasswordQuery {});
+        let near = request(self.reader.known_index(), identity.user_id, identity.session.as_bytes(), query);
+        let response =
+            self.reader.read(ReadRequest { linearizable: true, ..near }).await.map_err(read_error)?;
+        let Some(read_response::Result::Password(found)) = response.result else {
+            return Err(internal("a replica answered something else"));
+        };
+        let place = self.passwords.place().map_err(password_error)?;
+        // Counted for this session alone: no stranger can keep her from it.
+        let count = CountAttempt { user_id: identity.user_id, ..CountAttempt::default() };
+        let id = ClientMessageId(clock::command_id());
+        self.submit_count(&by(identity, id, 0, command::Action::CountAttempt(count))).await?;
+        Ok((place, found))
     }
 
     /// Makes the caller an admin, if she has the operator's secret.

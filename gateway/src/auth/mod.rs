@@ -4,10 +4,15 @@
 //! this process; the replicas sign access tokens, this module checks them.
 
 mod accounts;
+mod api_token;
 mod common;
+mod exchange;
 mod passwords;
 mod secret;
 mod tokens;
 
-pub use accounts::{Accounts, Grant, read_only};
+pub use accounts::{Accounts, Grant, read_only, reset_hash};
+pub use api_token::ApiToken;
+#[cfg(test)]
+pub(crate) use passwords::phc_for_tests;
 pub use tokens::{Identity, TokenError, TokenVerifier};

@@ -1,18 +1,24 @@
-//! Access tokens: JWTs signed by the replica tier with Ed25519, checked here with its public keys.
+//! Access tokens: JWTs signed by the replica tier with Ed25519, checked here with its public keys. A program's token is shown to the
+//! replicas, who give an access token of a minute for it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::limits::TOKEN_LEEWAY_MS;
-use quorate_proto::rpc::{KeysQuery, PublicKey, ReadRequest, read_request, read_response};
+use quorate_proto::rpc::{
+    KeysQuery, PublicKey, ReadRequest, TokenRequest, TokenScope, read_request, read_response,
+};
 use quorate_proto::token::{Claims, ISSUER};
 use thiserror::Error;
 use tokio::sync::{Mutex, RwLock};
 use uuid::Uuid;
 
-use crate::reads::{Reader, request};
+use super::api_token::ApiToken;
+use super::exchange::{Exchanges, Known, UNKNOWN};
+use crate::reads::{ReadError, Reader, request};
 
 /// A token with an unknown key makes the gateway ask for the keys, at most this often.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,6 +44,42 @@ pub struct Identity {
     pub ends_ms: u64,
     /// No commands are taken with it.
     pub read_only: bool,
+    /// What a program's token is good for, of [`TokenScope`]; 0: a person who signed in, whom nothing holds back.
+    pub scopes: u32,
+    /// The one conversation that the token is for; 0: all of the user's.
+    pub only_conversation: u64,
+}
+
+impl Identity {
+    /// Whether this may be done, for what the replicas do not decide (signals, bytes of files) or would decide later.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forbidden`], with the scope that is missing.
+    pub fn check(&self, scope: TokenScope) -> Result<(), WireError> {
+        let forbidden = |message: String| Err(WireError::new(ErrorCode::Forbidden, message));
+        if self.only_conversation != 0 {
+            return forbidden(
+                "this token is for sending messages into one conversation, and for nothing else".to_owned(),
+            );
+        }
+        if self.scopes != 0 && self.scopes & scope as u32 == 0 {
+            return forbidden(format!(
+                "this token is not good for it: it lacks the scope `{}`",
+                scope_word(scope)
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What a scope is called outside.
+fn scope_word(scope: TokenScope) -> &'static str {
+    match scope {
+        TokenScope::Read => "read",
+        TokenScope::Send => "send",
+        TokenScope::Manage => "manage",
+        TokenScope::Unspecified => "of a newer version",
+    }
 }
 
 /// Why a token is not accepted.
@@ -49,8 +91,8 @@ pub enum TokenError {
     /// It is not ours.
     #[error("the access token is not valid: {0}")]
     Invalid(&'static str),
-    /// The keys cannot be had.
-    #[error("no replica answers for the keys")]
+    /// The keys cannot be had, or nobody can say what a program's token is worth.
+    #[error("no replica can say now what the token is worth")]
     Unavailable,
 }
 
@@ -62,6 +104,9 @@ pub struct TokenVerifier {
     keys: RwLock<HashMap<String, DecodingKey>>,
     /// When the keys were last asked for; the lock makes one question of many.
     asked: Mutex<Option<Instant>>,
+    exchanges: Exchanges,
+    /// When somebody began to ask for the newest index, and what it was; the lock makes one question of many.
+    newest: Mutex<Option<(Instant, u64)>>,
 }
 
 impl TokenVerifier {
@@ -73,14 +118,102 @@ impl TokenVerifier {
         validation.set_issuer(&[ISSUER]);
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         validation.leeway = TOKEN_LEEWAY_MS / 1_000;
-        Self { reader, validation, keys: RwLock::new(HashMap::new()), asked: Mutex::new(None) }
+        Self {
+            reader,
+            validation,
+            keys: RwLock::new(HashMap::new()),
+            asked: Mutex::new(None),
+            exchanges: Exchanges::new(),
+            newest: Mutex::new(None),
+        }
     }
 
-    /// Checks a token by this gateway's clock.
+    /// Checks a token, by this gateway's clock or with the replicas.
     ///
     /// # Errors
     /// [`TokenError`].
     pub async fn verify(&self, token: &str) -> Result<Identity, TokenError> {
+        self.verify_asking(token).await.0
+    }
+
+    /// The same, and whether the replicas were asked what a program's token is worth.
+    pub async fn verify_asking(&self, token: &str) -> (Result<Identity, TokenError>, bool) {
+        if ApiToken::is_meant(token) {
+            self.of_program(token).await
+        } else {
+            (self.of_session(token).await, false)
+        }
+    }
+
+    /// Whether somebody who shows this program's token need not be held back: it was good when it was last asked about, or costs no
+    /// question now.
+    pub fn costs_nothing(&self, token: &str) -> bool {
+        ApiToken::parse(token).is_none() || self.exchanges.costs_nothing(token)
+    }
+
+    /// What a program's token is worth, and whether the replicas were asked.
+    async fn of_program(&self, text: &str) -> (Result<Identity, TokenError>, bool) {
+        let Some(token) = ApiToken::parse(text) else {
+            return (Err(TokenError::Invalid("not of the expected form")), false);
+        };
+        let slot = self.exchanges.slot(text);
+        let mut known = slot.lock().await;
+        if let Some(result) = known.as_ref().and_then(Known::current) {
+            return (result, false);
+        }
+        let Some(_turn) = self.exchanges.turn().await else {
+            return (Err(TokenError::Unavailable), false);
+        };
+        let result = self.exchange(&token).await;
+        *known = Some(Known::new(result.clone()));
+        (result, true)
+    }
+
+    /// A refusal is believed only of a replica that has applied everything there is: others do not know a young token yet.
+    async fn exchange(&self, token: &ApiToken) -> Result<Identity, TokenError> {
+        let begun = Instant::now();
+        let mut answer = self.access_token(token, 0).await;
+        if answer == Err(ReadError::Unauthenticated) {
+            let newest = self.newest_index(begun).await?;
+            answer = self.access_token(token, newest).await;
+        }
+        let access_token = answer.map_err(|error| match error {
+            ReadError::Unauthenticated => UNKNOWN,
+            _ => TokenError::Unavailable,
+        })?;
+        let identity = self.of_session(&access_token).await?;
+        if identity.session != token.session() || identity.scopes == 0 {
+            return Err(TokenError::Invalid("a replica gave another's access token"));
+        }
+        Ok(identity)
+    }
+
+    async fn access_token(&self, token: &ApiToken, min_index: u64) -> Result<String, ReadError> {
+        let asked = TokenRequest {
+            session_id: token.session().as_bytes().to_vec().into(),
+            refresh_secret: token.secret().to_vec().into(),
+            min_index,
+            read_only: false,
+            of_token: true,
+        };
+        Ok(self.reader.token(asked).await?.access_token)
+    }
+
+    /// An index that is not older than `since`.
+    async fn newest_index(&self, since: Instant) -> Result<u64, TokenError> {
+        let mut newest = self.newest.lock().await;
+        if let Some((_, index)) = newest.filter(|(begun, _)| *begun >= since) {
+            return Ok(index);
+        }
+        let begun = Instant::now();
+        let near = request(0, 0, &[], read_request::Query::Keys(KeysQuery {}));
+        let response = self.reader.read(ReadRequest { linearizable: true, ..near }).await;
+        let index = response.map_err(|_| TokenError::Unavailable)?.as_of_index;
+        *newest = Some((begun, index));
+        Ok(index)
+    }
+
+    async fn of_session(&self, token: &str) -> Result<Identity, TokenError> {
         let kid = self.key_id(token)?;
         if let Some(identity) = self.try_known(token, &kid).await {
             return identity;
@@ -184,6 +317,8 @@ fn check(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Iden
         session: claims.sid.parse().map_err(|_| TokenError::Invalid("no session id"))?,
         ends_ms: if claims.ro { 0 } else { claims.exp.saturating_mul(1_000) },
         read_only: claims.ro,
+        scopes: claims.scope,
+        only_conversation: claims.conv,
     })
 }
 

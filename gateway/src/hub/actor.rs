@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use quorate_proto::ids::UserId;
 use quorate_proto::rpc::{Event, FeedFrame, FeedRequest, Progress, Signal, Topic, event};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -43,6 +44,7 @@ pub(super) struct Parts {
     pub(super) reader: Reader,
     pub(super) metrics: Arc<Metrics>,
     pub(super) leader: watch::Sender<u64>,
+    pub(super) seen: mpsc::Sender<Vec<UserId>>,
     pub(super) state: Arc<HubState>,
 }
 
@@ -504,6 +506,11 @@ impl Actor {
 
     fn tick(&mut self, now: Instant) {
         self.signals.expire(now);
+        let seen = self.signals.seen(now);
+        if !seen.is_empty() {
+            // Without a leader the one before still waits: then nobody is told of these.
+            let _ = self.parts.seen.try_send(seen);
+        }
         if self.feed.is_some() && now.saturating_duration_since(self.last_frame) > SILENCE_MAX {
             self.reopen("silent", None);
         }

@@ -35,6 +35,13 @@ pub enum ItemKind {
         /// Its log index: the gap stands there, before anything that came after it.
         first_index: u64,
     },
+    /// Of a message whose text is not for those who see the conversation only from a later version on.
+    Edited {
+        /// Version at which the message was sent.
+        sent_version: u64,
+        /// The frame without the text, for them.
+        bare: Option<Utf8Bytes>,
+    },
     /// Close, if it is this session.
     SessionEnded {
         /// 16 bytes.
@@ -116,6 +123,11 @@ impl SignalItem {
     }
 }
 
+fn frame_of_conversation(event: rpc::Event) -> Option<Utf8Bytes> {
+    let event = convert::conversation_event(event)?;
+    Some(convert::encode(&ServerFrame::push(Body::Event(event))))
+}
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
@@ -150,16 +162,21 @@ impl Item {
             Some(event::Kind::MeSessionEnded(ended)) => {
                 ItemKind::SessionEnded { session: ended.session_id.clone() }
             }
+            Some(event::Kind::Edited(edited)) if edited.sent_version != 0 => {
+                let bare = rpc::EditedMessage { text: String::new(), ..edited.clone() };
+                let bare = rpc::Event { kind: Some(event::Kind::Edited(bare)), ..event.clone() };
+                ItemKind::Edited { sent_version: edited.sent_version, bare: frame_of_conversation(bare) }
+            }
             _ => ItemKind::Plain,
         };
-        let body = if matches!(kind, ItemKind::Added { .. }) {
+        let frame = if matches!(kind, ItemKind::Added { .. }) {
             None
         } else if topic.kind() == rpc::topic::Kind::Me {
-            convert::me_event(&event, |_| None).map(Body::Me)
+            let me = convert::me_event(&event, |_| None);
+            me.map(|me| convert::encode(&ServerFrame::push(Body::Me(me))))
         } else {
-            convert::conversation_event(event).map(Body::Event)
+            frame_of_conversation(event)
         };
-        let frame = body.map(|body| convert::encode(&ServerFrame::push(body)));
         Self { topic, version, index, frame, kind, born: Instant::now() }
     }
 
@@ -168,6 +185,14 @@ impl Item {
         match self.kind {
             ItemKind::Gap { first_index, .. } => first_index,
             _ => self.index,
+        }
+    }
+
+    /// The frame for a reader who sees the conversation from after this version on.
+    pub fn frame_after(&self, base_version: u64) -> Option<&Utf8Bytes> {
+        match &self.kind {
+            ItemKind::Edited { sent_version, bare } if *sent_version <= base_version => bare.as_ref(),
+            _ => self.frame.as_ref(),
         }
     }
 

@@ -17,6 +17,7 @@ mod actor;
 mod durability;
 mod feed;
 mod item;
+mod seen;
 mod sessions;
 mod signals;
 mod switch;
@@ -132,13 +133,14 @@ pub struct Hub {
 
 impl Hub {
     /// Starts the actor; it ends when the last handle is gone. `leader` is told whom the feed names as leader; `name` is
-    /// the gateway's, under which its users are present.
+    /// the gateway's, under which its users are present; `seen` is given users who were here until just now.
     pub fn start(
         name: &str,
         replicas: Arc<Replicas>,
         reader: Reader,
         metrics: Arc<Metrics>,
         leader: watch::Sender<u64>,
+        seen: mpsc::Sender<Vec<UserId>>,
     ) -> Self {
         let (commands, requests) = mpsc::channel(COMMANDS_QUEUED_MAX);
         let state = Arc::new(HubState::default());
@@ -150,6 +152,7 @@ impl Hub {
                 reader,
                 metrics,
                 leader,
+                seen,
                 state: Arc::clone(&state),
             },
         ));
@@ -202,9 +205,7 @@ impl Subscriber {
     pub fn unsubscribe(&self, topics: Vec<Topic>) {
         let _ = self.commands.try_send(Command::Unsubscribe { slot: self.slot, topics });
     }
-}
 
-impl Subscriber {
     /// A conversation's signals are wanted from now on, or no longer. Done when the hub has been told. What comes of one
     /// that is no longer wanted is dropped by the session.
     pub fn watch(

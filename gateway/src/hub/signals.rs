@@ -12,6 +12,7 @@ use quorate_proto::rpc::presence::State;
 use quorate_proto::rpc::{FeedRequest, Lease, LeaseEntry, Signal, signal};
 
 use super::SlotId;
+use super::seen::Seen;
 
 /// Signals of sessions that wait for the feed; the oldest goes for one more.
 const UP_MAX: usize = 1_024;
@@ -51,6 +52,7 @@ pub(super) struct Signals {
     leasing: bool,
     renew_at: Instant,
     up: VecDeque<Signal>,
+    seen: Seen,
 }
 
 /// What a state counts against another of the same user: what she chose before what a device noticed.
@@ -83,6 +85,7 @@ impl Signals {
             leasing: false,
             renew_at: now,
             up: VecDeque::new(),
+            seen: Seen::new(now),
         }
     }
 
@@ -155,6 +158,7 @@ impl Signals {
                     self.lingering.insert(user, (state, now + GRACE));
                     return;
                 }
+                self.seen.left(user, state);
             }
             self.dirty.insert(user);
         }
@@ -162,14 +166,21 @@ impl Signals {
 
     /// Lets those go who have not come back.
     pub(super) fn expire(&mut self, now: Instant) {
-        let dirty = &mut self.dirty;
-        self.lingering.retain(|user, (_, until)| {
+        let (dirty, seen) = (&mut self.dirty, &mut self.seen);
+        self.lingering.retain(|user, (state, until)| {
             let stays = now < *until;
             if !stays {
                 dirty.insert(*user);
+                seen.left(*user, *state);
             }
             stays
         });
+    }
+
+    /// Users who were here until just now, whenever it is time to write that down.
+    pub(super) fn seen(&mut self, now: Instant) -> Vec<UserId> {
+        let state_of = |user| strongest(self.present.get(&user));
+        self.seen.turn(now, &self.present, state_of)
     }
 
     /// Who wants a conversation's signals.
@@ -242,11 +253,17 @@ impl Signals {
     }
 
     fn of(&self, user: UserId) -> State {
-        let said = self.present.get(&user).into_iter().flatten().map(|(_, state)| *state);
-        said.max_by_key(|state| weight(*state))
-            .or_else(|| self.lingering.get(&user).map(|(state, _)| *state))
-            .unwrap_or(State::Offline)
+        match (self.present.get(&user), self.lingering.get(&user)) {
+            (None, Some((state, _))) => *state,
+            (said, _) => strongest(said),
+        }
     }
+}
+
+/// Of what a user's sessions say, what counts.
+fn strongest(said: Option<&Vec<(SlotId, State)>>) -> State {
+    let said = said.into_iter().flatten().map(|(_, state)| *state);
+    said.max_by_key(|state| weight(*state)).unwrap_or(State::Offline)
 }
 
 #[cfg(test)]
@@ -375,6 +392,20 @@ mod tests {
         assert_eq!(entries(&request(&mut signals, now)), [(7, State::Idle)]);
         signals.expire(now + 2 * GRACE);
         assert!(!signals.is_due(now), "she is here");
+    }
+
+    #[test]
+    fn who_is_gone_for_good_or_does_not_come_back_was_seen() {
+        let now = Instant::now();
+        let mut signals = Signals::new("a", 1, now);
+        signals.presence(A, 7, State::Active);
+        signals.presence(B, 8, State::Dnd);
+        signals.leave(A, true, now);
+        signals.leave(B, false, now);
+        let later = now + Duration::from_secs(30);
+        assert_eq!(signals.seen(later), [7], "the other may only be reconnecting");
+        signals.expire(later);
+        assert_eq!(signals.seen(later + Duration::from_secs(30)), [8]);
     }
 
     #[test]

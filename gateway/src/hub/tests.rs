@@ -75,7 +75,7 @@ async fn scene() -> (Scene, Feed, Inbox, Subscriber) {
     let ((a, mut a_feeds), (b, b_feeds)) = (Fake::start(1).await, Fake::start(2).await);
     let (replicas, reader, metrics) = tier(&[&a, &b]);
     let (leader, seen) = watch::channel(0);
-    let hub = Hub::start("a", replicas, reader, metrics, leader);
+    let hub = Hub::start("a", replicas, reader, metrics, leader, mpsc::channel(1).0);
     let mut feed = opened(&mut a_feeds).await;
     say(&feed, FeedFrame { progress: progress(1), ..FeedFrame::default() }).await;
     let (outbox, inbox) = outbox(Bounds::default());
@@ -97,6 +97,8 @@ fn since(answer: impl Fn(u64) -> Vec<Event> + Send + Sync + 'static) -> crate::t
         commands: vec![],
         applied_index: 0,
         streams: 0,
+        token: Box::new(|_| Err(Status::unauthenticated("no tokens here"))),
+        decides: Box::new(|_| None),
         read: Box::new(move |request: ReadRequest| {
             assert_eq!(request.user_id, 0, "the hub reads for itself");
             let Some(read_request::Query::Since(query)) = request.query else {

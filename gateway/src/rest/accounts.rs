@@ -6,6 +6,7 @@ use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::rest::REFRESH_COOKIE;
 use warp::reply::Response;
 
+use super::sessions::nothing;
 use super::{Answer, Call, json};
 use crate::auth::Grant;
 
@@ -50,10 +51,14 @@ pub(super) async fn sign_out(call: Call) -> Answer {
     call.check_origin()?;
     let identity = call.identity().await?;
     call.gateway.accounts.end(&identity, identity.session, call.idempotency_key()?).await?;
-    let mut response = Response::new(hyper::body::Bytes::new().into());
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(signed_out(&call))
+}
+
+/// Nothing to say, and the cookie is cleared.
+pub(super) fn signed_out(call: &Call) -> Response {
+    let mut response = nothing();
     set_cookie(&mut response, &cookie_header("", 0, call.gateway.config.is_secure()));
-    Ok(response)
+    response
 }
 
 fn granted(call: &Call, status: StatusCode, grant: Grant) -> Response {

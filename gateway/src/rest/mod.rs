@@ -4,15 +4,34 @@
 //! complete and bounded from the server. Every address but the page's files is a row of one table, from which it is
 //! served and from which the OpenAPI document is made.
 
+/// The handler of a row: an async function that takes the call.
+macro_rules! by {
+    ($handler:path) => {
+        |call| $handler(call).boxed()
+    };
+}
+
 mod accounts;
+mod admin;
+mod bots;
+mod disposition;
+mod exports;
+mod files;
+mod groups;
+mod messages;
 mod openapi;
 mod operator;
 mod page;
+mod people;
 mod problem;
 mod rates;
 mod reads;
 mod route;
+mod search;
 mod sessions;
+mod suggestions;
+#[cfg(test)]
+mod tests;
 mod writes;
 
 use std::convert::Infallible;
@@ -26,28 +45,24 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
 use quorate_proto::error::ErrorCode;
 use quorate_proto::rest::{
-    ClaimAdmin, Conversations, Directory, MessagesPage, NewConversation, NewMember, NewMessage, NewPassword,
-    NewText, OneConversation, Profile, ReadMark, SessionGrant, Sessions, SignIn, SignUp, Written,
+    ChunkStored, ClaimAdmin, Conversations, Directory, FileState, FilesUse, MessagesPage, NewConversation,
+    NewFile, NewMember, NewMessage, NewPassword, NewText, OneConversation, Profile, ReadMark, SearchPage,
+    SessionGrant, Sessions, SignIn, SignUp, Suggestions, Upload, Written,
 };
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::reply::Response;
 
+pub use exports::Exports;
 pub(crate) use problem::{PROBLEM_TYPE, problem_body};
 pub use rates::{Addresses, Calls};
-use route::{Access, Answer, Call, Route};
+pub(crate) use route::BodyStream;
+use route::{Access, Answer, Call, READ, Route, WRITE};
 
 use crate::context::Gateway;
 use crate::server::OriginPolicy;
 use problem::Failure;
-
-/// The handler of a row: an async function that takes the call.
-macro_rules! by {
-    ($handler:path) => {
-        |call| $handler(call).boxed()
-    };
-}
 
 /// The table: every address that is served, but for `/ws` and the page's files.
 fn table() -> Vec<Route> {
@@ -67,12 +82,25 @@ fn table() -> Vec<Route> {
         Expired,
     ];
     const SIGN_IN: &[ErrorCode] = &[Unauthenticated, RateLimited, Overloaded, Unavailable, Internal];
-    const READ: &[ErrorCode] = &[Invalid, Forbidden, NotFound, Unavailable, Internal];
-    const WRITE: &[ErrorCode] =
-        &[Invalid, Forbidden, NotFound, IdConflict, Conflict, Expired, TooLarge, Unsupported, Overloaded];
+    const FILE: &[ErrorCode] = &[
+        Invalid,
+        Forbidden,
+        NotFound,
+        IdConflict,
+        Conflict,
+        Expired,
+        TooLarge,
+        Unsupported,
+        RateLimited,
+        Overloaded,
+        Unavailable,
+        Internal,
+    ];
+    const FETCH: &[ErrorCode] =
+        &[Invalid, Forbidden, NotFound, RateLimited, Overloaded, Unavailable, Internal];
     let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
     let (ok, created) = (StatusCode::OK, StatusCode::CREATED);
-    vec![
+    let mut rows = vec![
         Route::new(post.clone(), "/api/v1/accounts", "Sign up", by!(accounts::sign_up))
             .body::<SignUp>()
             .writes()
@@ -128,6 +156,11 @@ fn table() -> Vec<Route> {
             .query::<reads::UsersQuery>()
             .gives::<Directory>(ok, "Users in order of name")
             .errors(READ),
+        Route::new(get.clone(), "/api/v1/search", "Search messages", by!(search::search))
+            .access(Access::Bearer)
+            .query::<search::SearchParameters>()
+            .gives::<SearchPage>(ok, "Messages that the caller may see")
+            .errors(READ),
         Route::new(
             get.clone(),
             "/api/v1/conversations",
@@ -171,14 +204,19 @@ fn table() -> Vec<Route> {
         .writes()
         .gives::<Written>(ok, "Committed")
         .errors(WRITE),
-        Route::new(post, "/api/v1/conversations/{id}/members", "Add a member", by!(writes::add_member))
-            .access(Access::Bearer)
-            .body::<NewMember>()
-            .writes()
-            .gives::<Written>(ok, "Committed")
-            .errors(WRITE),
         Route::new(
-            delete,
+            post.clone(),
+            "/api/v1/conversations/{id}/members",
+            "Add a member",
+            by!(writes::add_member),
+        )
+        .access(Access::Bearer)
+        .body::<NewMember>()
+        .writes()
+        .gives::<Written>(ok, "Committed")
+        .errors(WRITE),
+        Route::new(
+            delete.clone(),
             "/api/v1/conversations/{id}/members/{user}",
             "Remove a member; one's own name leaves",
             by!(writes::remove_member),
@@ -187,12 +225,86 @@ fn table() -> Vec<Route> {
         .writes()
         .gives::<Written>(ok, "Committed")
         .errors(WRITE),
-        Route::new(put, "/api/v1/conversations/{id}/read", "Move the read mark", by!(writes::mark_read))
+        Route::new(
+            put.clone(),
+            "/api/v1/conversations/{id}/read",
+            "Move the read mark",
+            by!(writes::mark_read),
+        )
+        .access(Access::Bearer)
+        .body::<ReadMark>()
+        .writes()
+        .gives::<Written>(ok, "Committed")
+        .errors(WRITE),
+        Route::new(get.clone(), "/api/v1/files", "What the caller's files take", by!(files::used))
             .access(Access::Bearer)
-            .body::<ReadMark>()
+            .gives::<FilesUse>(ok, "Bytes and files")
+            .errors(READ),
+        Route::new(post.clone(), "/api/v1/files", "Begin an upload", by!(files::begin))
+            .access(Access::Bearer)
+            .body::<NewFile>()
+            .gives::<Upload>(created, "Its id, and in which chunks it is sent; nothing is kept of it yet")
+            .errors(FILE),
+        Route::new(get.clone(), "/api/v1/files/{file}", "A file, or one's own upload", by!(files::state))
+            .access(Access::Bearer)
+            .query::<files::PlaceQuery>()
+            .gives::<FileState>(ok, "What it is; of an upload, which chunks are there")
+            .errors(READ),
+        Route::new(delete.clone(), "/api/v1/files/{file}", "Delete a file", by!(files::delete))
+            .access(Access::Bearer)
             .writes()
-            .gives::<Written>(ok, "Committed")
+            .gives_nothing("It is gone; one that a message shows goes with the message")
             .errors(WRITE),
+        Route::new(
+            Method::POST,
+            "/api/v1/conversations/{id}/suggestions",
+            "Suggestions of replies to the newest message",
+            by!(suggestions::suggest),
+        )
+        .access(Access::Bearer)
+        .gives::<Suggestions>(ok, "At most three; none where nothing fits")
+        .errors(READ),
+        Route::new(
+            put.clone(),
+            "/api/v1/files/{file}/chunks/{number}",
+            "Send a chunk",
+            by!(files::put_chunk),
+        )
+        .access(Access::Bearer)
+        .streams()
+        .gives::<ChunkStored>(ok, "A majority of the replicas has it on disk")
+        .errors(FILE),
+        Route::new(
+            post.clone(),
+            "/api/v1/files/{file}/commit",
+            "Make a file of an upload",
+            by!(files::commit),
+        )
+        .access(Access::Bearer)
+        .body::<NewFile>()
+        .writes()
+        .gives::<FileState>(created, "It is there, to be shown by a message within a day")
+        .errors(FILE),
+        Route::new(put.clone(), "/api/v1/files/{file}/content", "Send a whole file", by!(files::put_whole))
+            .access(Access::Bearer)
+            .query::<files::NameQuery>()
+            .streams()
+            .writes()
+            .gives::<FileState>(
+                created,
+                "It is there; the id is the caller's choice, and makes a repetition harmless",
+            )
+            .errors(FILE),
+        Route::new(get.clone(), "/api/v1/files/{file}/content", "A file's bytes", by!(files::content))
+            .access(Access::Bearer)
+            .query::<files::ContentQuery>()
+            .gives_bytes("All of them", &[206, 304, 416])
+            .errors(FETCH),
+        Route::new(get.clone(), "/api/v1/files/{file}/thumbnail", "A small image", by!(files::thumbnail))
+            .access(Access::Bearer)
+            .query::<files::PlaceQuery>()
+            .gives_bytes("PNG or JPEG, at most 320 pixels high and wide", &[304])
+            .errors(FETCH),
         Route::new(get.clone(), "/openapi.json", "This document", by!(openapi::serve))
             .gives_text("application/json", "OpenAPI 3.1"),
         Route::new(get.clone(), "/healthz", "Whether the process lives", by!(operator::health))
@@ -208,7 +320,14 @@ fn table() -> Vec<Route> {
         Route::new(get, "/metrics", "Metrics", by!(operator::metrics))
             .gives_text("application/openmetrics-text", "OpenMetrics")
             .probe(),
-    ]
+    ];
+    rows.extend(messages::rows());
+    rows.extend(groups::rows());
+    rows.extend(people::rows());
+    rows.extend(admin::rows());
+    rows.extend(bots::rows());
+    rows.extend(exports::rows());
+    rows
 }
 
 /// How a call was served, in the extensions of its answer: for the log.
@@ -226,6 +345,33 @@ pub(crate) struct Served {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client(pub(crate) Option<IpAddr>);
 
+/// What a request has beside its parts, in its extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    /// Where it comes from.
+    pub(crate) client: Client,
+    /// Its body, where a route reads that as it comes.
+    pub(crate) stream: Option<BodyStream>,
+}
+
+/// In the extensions of an answer whose body is somebody's bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Streamed;
+
+/// The routes whose bodies are read as they come.
+pub(crate) struct Streams(Vec<Route>);
+
+impl Streams {
+    pub(crate) fn new() -> Self {
+        Self(table().into_iter().filter(|route| route.streams).collect())
+    }
+
+    /// Whether a request is for one of them.
+    pub(crate) fn take(&self, method: &Method, path: &str) -> bool {
+        self.0.iter().any(|route| route.method == *method && route.places(path).is_some())
+    }
+}
+
 /// What answers: the table, and the page behind it.
 struct Api {
     gateway: Arc<Gateway>,
@@ -241,7 +387,7 @@ impl Api {
         query: String,
         headers: HeaderMap,
         body: Bytes,
-        client: Client,
+        sent: Sent,
     ) -> Response {
         let path = path.as_str();
         let mut at_path: Vec<_> =
@@ -253,7 +399,7 @@ impl Api {
         let wanted = if method == Method::HEAD { &Method::GET } else { &method };
         for (route, places) in at_path {
             if route.method == *wanted {
-                return self.serve(route, places, query, headers, body, client).await;
+                return self.serve(route, places, query, headers, body, sent).await;
             }
             allowed.push(route.method.as_str());
         }
@@ -281,14 +427,16 @@ impl Api {
         query: String,
         headers: HeaderMap,
         body: Bytes,
-        client: Client,
+        sent: Sent,
     ) -> Response {
+        let Sent { client, stream } = sent;
         let caller = Arc::new(AtomicU64::new(0));
         let call = Call {
             gateway: Arc::clone(&self.gateway),
             origins: Arc::clone(&self.origins),
             headers,
             body,
+            stream,
             query,
             places,
             caller: Arc::clone(&caller),
@@ -321,8 +469,8 @@ pub(crate) fn routes(gateway: Arc<Gateway>, origins: Arc<OriginPolicy>) -> Boxed
         .and(warp::header::headers_cloned())
         .and(warp::body::bytes())
         .and(warp::ext::get())
-        .then(|api: Arc<Api>, method, path, query, headers, body, client| async move {
-            api.answer(method, path, query, headers, body, client).await
+        .then(|api: Arc<Api>, method, path, query, headers, body, sent| async move {
+            api.answer(method, path, query, headers, body, sent).await
         })
         .recover(|_| async { Ok::<_, Infallible>(problem::nothing_here().into_response()) })
         .unify()

@@ -76,19 +76,26 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Schema) -
     }
     let mut responses = Map::new();
     for status in route.statuses() {
-        responses.insert(status.to_string(), problem_response(status, problem));
+        responses.insert(status.to_string(), answer_of(status, problem));
     }
     for success in &route.successes {
+        let status = success.status.as_u16().to_string();
         let mut response = json!({ "description": success.what });
+        // One status may have several media types.
+        if let Some(other) =
+            responses.get(&status).filter(|other| other["content"].get(PROBLEM_TYPE).is_none())
+        {
+            response["content"] = other["content"].clone();
+        }
         if let Some(schema) = success.schema {
             let schema = if success.media == "application/json" && is_text(&schema(generator)) {
                 json!({})
             } else {
                 schema(generator).into()
             };
-            response["content"] = json!({ success.media: { "schema": schema } });
+            response["content"][success.media] = json!({ "schema": schema });
         }
-        responses.insert(success.status.as_u16().to_string(), response);
+        responses.insert(status, response);
     }
     let mut operation = json!({
         "operationId": operation_id(&route.method, route.path),
@@ -100,6 +107,11 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Schema) -
         Access::Open => {}
         Access::Bearer => operation["security"] = json!([{ "bearer": [] }]),
         Access::Cookie => operation["security"] = json!([{ "refresh": [] }]),
+    }
+    if route.streams {
+        let schema = json!({ "type": "string", "format": "binary" });
+        operation["requestBody"] =
+            json!({ "required": true, "content": { "application/octet-stream": { "schema": schema } } });
     }
     if let Some(body) = route.body {
         let schema = body(generator);
@@ -126,12 +138,29 @@ fn problem_response(status: u16, problem: &Schema) -> Value {
     json!({ "description": words, "content": { PROBLEM_TYPE: { "schema": problem } } })
 }
 
+/// What is no error has no problem.
+fn answer_of(status: u16, problem: &Schema) -> Value {
+    match status {
+        206 => json!({
+            "description": "The range that was asked for",
+            "content": { "application/octet-stream": { "schema": { "type": "string" } } },
+        }),
+        304 => json!({ "description": "The caller has it already" }),
+        status => problem_response(status, problem),
+    }
+}
+
 /// What may stand in a place of a path.
 fn place(name: &str) -> Value {
     match name {
         "id" => json!({ "type": "integer", "minimum": 1, "description": "A conversation's number" }),
+        "scheduled" | "report" => json!({ "type": "integer", "minimum": 1 }),
         "sequence" => json!({ "type": "integer", "minimum": 1, "description": "A message's sequence" }),
-        "session" => json!({ "type": "string", "format": "uuid" }),
+        "token" => {
+            json!({ "type": "string", "minLength": 1, "description": "A token's id; of an incoming webhook the token" })
+        }
+        "session" | "file" => json!({ "type": "string", "format": "uuid" }),
+        "number" => json!({ "type": "integer", "minimum": 0, "description": "A chunk's number" }),
         _ => json!({ "type": "string", "minLength": 1 }),
     }
 }

@@ -28,6 +28,11 @@ impl Failure {
         Self { status: Some(status), error }
     }
 
+    /// What went wrong.
+    pub(super) fn code(&self) -> ErrorCode {
+        self.error.code
+    }
+
     pub(super) fn into_response(self) -> Response {
         let retry_ms = self.error.retry_ms;
         let (status, body) = problem_body(self.status, self.error);

@@ -10,6 +10,7 @@ use std::time::Instant;
 use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::ids::{ConversationId, UserId};
 use quorate_proto::limits::SessionLimits;
+use uuid::Uuid;
 
 use crate::session::rates::{Bucket, Rate};
 
@@ -17,6 +18,12 @@ use crate::session::rates::{Bucket, Rate};
 const BUCKETS_MAX: usize = 64 * 1_024;
 /// What a caller is told to wait when every bucket holds something, ms.
 const FULL_RETRY_MS: u64 = 1_000;
+/// Chunks of files of one user in a second, sustained: 100 MiB/s of full ones, and what a disk syncs easily of small ones.
+const CHUNKS_PER_SECOND: u32 = 100;
+/// Chunks of files in one burst: the largest file.
+const CHUNKS_BURST: u32 = 512;
+/// Stands for chunks where others are counted by their conversation: none has this number.
+const CHUNKS: ConversationId = 0;
 /// Window of the rate of an address, ms.
 const ADDRESS_WINDOW_MS: u64 = 60_000;
 
@@ -49,12 +56,25 @@ impl<K: Hash + Eq> Buckets<K> {
         }
         held.entry(key).or_default().take(rate, now_ms).map_err(limited)
     }
+
+    /// Whether one could be taken.
+    fn check(&self, key: &K, rate: Option<Rate>, what: &str) -> Result<(), WireError> {
+        let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut bucket =
+            self.held.lock().expect("no holder of this lock panics").get(key).copied().unwrap_or_default();
+        // Of a copy: nothing is taken.
+        match rate.map(|rate| bucket.take(rate, now_ms)) {
+            Some(Err(retry_ms)) => Err(WireError::new(ErrorCode::RateLimited, what).retry_after(retry_ms)),
+            _ => Ok(()),
+        }
+    }
 }
 
-/// The buckets of every caller: one for all calls, one for each conversation written to.
+/// The buckets of every caller: one for all calls, one for each conversation written to; and of every incoming webhook one.
 #[derive(Debug)]
 pub struct Calls {
     buckets: Buckets<(UserId, Option<ConversationId>)>,
+    hooks: Buckets<Uuid>,
     calls: Option<Rate>,
     sends: Option<Rate>,
 }
@@ -64,6 +84,7 @@ impl Calls {
     pub fn new(limits: &SessionLimits) -> Self {
         Self {
             buckets: Buckets::new(),
+            hooks: Buckets::new(),
             calls: Rate::per_second(limits.frames_per_second, limits.frames_burst),
             sends: Rate::per_window(limits.sends_per_window_max, limits.sends_window_ms),
         }
@@ -77,6 +98,15 @@ impl Calls {
         self.buckets.take((user, None), self.calls, "too many calls")
     }
 
+    /// One more chunk of a file of a user.
+    ///
+    /// # Errors
+    /// As [`Self::admit_call`].
+    pub fn admit_chunk(&self, user: UserId) -> Result<(), WireError> {
+        let rate = Rate::per_second(CHUNKS_PER_SECOND, CHUNKS_BURST);
+        self.buckets.take((user, Some(CHUNKS)), rate, "too many chunks")
+    }
+
     /// One more text of a user in a conversation.
     ///
     /// # Errors
@@ -84,10 +114,21 @@ impl Calls {
     pub fn admit_send(&self, user: UserId, conversation: ConversationId) -> Result<(), WireError> {
         self.buckets.take((user, Some(conversation)), self.sends, "too many messages")
     }
+
+    /// One more message by an incoming webhook, which is a session of its own: it leaves its user's rates to her.
+    ///
+    /// # Errors
+    /// As [`Self::admit_call`].
+    pub fn admit_hook(&self, session: Uuid) -> Result<(), WireError> {
+        self.hooks.take(session, self.sends, "too many messages")
+    }
 }
 
-/// Sign-ups, sign-ins, refreshes and changes of a password by address: beside the replicas' counters, which know accounts and no
-/// addresses.
+/// What a refused address is told.
+const ADDRESS_LIMITED: &str = "too many attempts from your address: try again later";
+
+/// Sign-ups, sign-ins, refreshes, changes of a password and wrong tokens of programs by address: beside the replicas' counters,
+/// which know accounts and no addresses.
 #[derive(Debug)]
 pub struct Addresses {
     buckets: Buckets<IpAddr>,
@@ -105,7 +146,15 @@ impl Addresses {
     /// # Errors
     /// `rate_limited`, with the time to wait.
     pub fn admit(&self, address: IpAddr) -> Result<(), WireError> {
-        self.buckets.take(address, self.rate, "too many attempts from your address: try again later")
+        self.buckets.take(address, self.rate, ADDRESS_LIMITED)
+    }
+
+    /// Whether one more would be admitted.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn check(&self, address: IpAddr) -> Result<(), WireError> {
+        self.buckets.check(&address, self.rate, ADDRESS_LIMITED)
     }
 }
 
@@ -131,6 +180,19 @@ mod tests {
     }
 
     #[test]
+    fn chunks_have_a_rate_of_their_own() {
+        let calls =
+            Calls::new(&SessionLimits { frames_per_second: 1, frames_burst: 1, ..Default::default() });
+        for _ in 0..CHUNKS_BURST {
+            assert_eq!(calls.admit_chunk(1), Ok(()));
+        }
+        assert_eq!(calls.admit_call(1), Ok(()), "a call is something else");
+        let refused = (0..CHUNKS_BURST).find_map(|_| calls.admit_chunk(1).err()).expect("a bound");
+        assert_eq!(refused.code, ErrorCode::RateLimited);
+        assert_eq!(calls.admit_chunk(2), Ok(()));
+    }
+
+    #[test]
     fn an_address_has_its_tries_and_they_come_back_with_time() {
         let (one, two) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let addresses = Addresses::new(6);
@@ -146,6 +208,28 @@ mod tests {
         for _ in 0..1_000 {
             assert_eq!(Addresses::new(0).admit(one), Ok(()), "no limit");
         }
+    }
+
+    #[test]
+    fn looking_whether_there_is_room_takes_none() {
+        let (one, two) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let addresses = Addresses::new(1);
+        for _ in 0..3 {
+            assert_eq!(addresses.check(one), Ok(()));
+        }
+        assert_eq!(addresses.admit(one), Ok(()));
+        assert_eq!(addresses.check(one).unwrap_err().code, ErrorCode::RateLimited);
+        assert_eq!((addresses.check(two), Addresses::new(0).check(one)), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn each_incoming_webhook_has_the_rate_of_sends_for_itself() {
+        let limits = SessionLimits { sends_per_window_max: 1, sends_window_ms: 60_000, ..Default::default() };
+        let calls = Calls::new(&limits);
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        assert_eq!((calls.admit_hook(one), calls.admit_hook(two)), (Ok(()), Ok(())));
+        assert_eq!(calls.admit_hook(one).unwrap_err().code, ErrorCode::RateLimited);
+        assert_eq!(calls.admit_send(1, 7), Ok(()));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use hyper::StatusCode;
 use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::frame::History;
 use quorate_proto::rest::{Conversations, Directory, Profile};
-use quorate_proto::rpc::{DirectoryQuery, OpenQuery, ReadRequest, ReadResponse, read_request, read_response};
+use quorate_proto::rpc::{
+    DirectoryQuery, OpenQuery, ReadRequest, ReadResponse, UserQuery, read_request, read_response,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -55,16 +57,16 @@ pub(super) struct MessagesQuery {
 #[serde(deny_unknown_fields)]
 pub(super) struct FreshnessQuery {
     /// The answer is not older than this index.
-    min_index: Option<u64>,
+    pub(super) min_index: Option<u64>,
 }
 
-fn something_else() -> Failure {
+pub(super) fn something_else() -> Failure {
     WireError::new(ErrorCode::Internal, "a replica answered something else").into()
 }
 
 /// The index that a read must have reached: what this gateway knows, and what the caller knows. An index from elsewhere,
 /// which no replica will reach soon, is the caller's mistake: it is not waited for.
-async fn fresh(call: &Call, identity: &Identity, min_index: Option<u64>) -> Result<u64, Failure> {
+pub(super) async fn fresh(call: &Call, identity: &Identity, min_index: Option<u64>) -> Result<u64, Failure> {
     let reader = &call.gateway.reader;
     let Some(asked) = min_index.filter(|asked| *asked > reader.known_index()) else {
         return Ok(reader.known_index());
@@ -82,7 +84,7 @@ async fn fresh(call: &Call, identity: &Identity, min_index: Option<u64>) -> Resu
 }
 
 /// One read, at least as new as this gateway and the caller know.
-async fn ask(
+pub(super) async fn ask(
     call: &Call,
     identity: &Identity,
     min_index: Option<u64>,
@@ -94,7 +96,7 @@ async fn ask(
     Ok(reader.read(asked).await.map_err(read_error)?)
 }
 
-async fn directory(
+pub(super) async fn directory(
     call: &Call,
     identity: &Identity,
     min_index: Option<u64>,
@@ -111,6 +113,27 @@ async fn directory(
 pub(super) async fn profile(call: Call) -> Answer {
     let identity = call.identity().await?;
     let FreshnessQuery { min_index } = call.query()?;
+    let session = identity.session.to_string();
+    let asked = UserQuery { user_id: identity.user_id, name: String::new() };
+    match ask(&call, &identity, min_index, read_request::Query::User(asked)).await {
+        Ok(response) => {
+            let Some(read_response::Result::User(found)) = response.result else {
+                return Err(something_else());
+            };
+            let found = convert::user_profile(found, true, response.as_of_index);
+            let (status, admin, recovery_codes) = (found.status, found.admin, found.recovery_codes);
+            let (user, as_of_index) = (found.user, found.as_of_index);
+            let body = Profile { user, session, status, admin, recovery_codes, as_of_index };
+            return Ok(json(StatusCode::OK, &body));
+        }
+        // A replica of the version before does not know the question.
+        Err(refused)
+            if matches!(
+                refused.code(),
+                ErrorCode::Malformed | ErrorCode::Unsupported | ErrorCode::NotFound | ErrorCode::Internal
+            ) => {}
+        Err(refused) => return Err(refused),
+    }
     // The name itself is the first of those that begin with it.
     let asked = DirectoryQuery { pattern: identity.name.clone(), limit: 1 };
     let Directory { users, as_of_index } = directory(&call, &identity, min_index, asked).await?;
@@ -118,7 +141,9 @@ pub(super) async fn profile(call: Call) -> Answer {
         let error = WireError::new(ErrorCode::Unavailable, "no replica asked knows this user yet");
         return Err(error.retry_after(1_000).into());
     };
-    Ok(json(StatusCode::OK, &Profile { user, session: identity.session.to_string(), as_of_index }))
+    let body =
+        Profile { user, session, status: String::new(), admin: false, recovery_codes: None, as_of_index };
+    Ok(json(StatusCode::OK, &body))
 }
 
 pub(super) async fn users(call: Call) -> Answer {

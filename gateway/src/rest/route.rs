@@ -4,14 +4,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use bytes::BytesMut;
 use futures_util::future::BoxFuture;
-use hyper::body::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
 use hyper::{Method, StatusCode};
 use quorate_proto::error::{ErrorCode, WireError};
+use quorate_proto::rest::Written;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 use uuid::Uuid;
 use warp::reply::Response;
 
@@ -25,12 +31,99 @@ use crate::server::OriginPolicy;
 /// Header that makes a repeated write one write: a UUID.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// What a read may be refused with.
+pub(super) const READ: &[ErrorCode] = &[
+    ErrorCode::Invalid,
+    ErrorCode::Forbidden,
+    ErrorCode::NotFound,
+    ErrorCode::Unavailable,
+    ErrorCode::Internal,
+];
+/// What a write may be refused with.
+pub(super) const WRITE: &[ErrorCode] = &[
+    ErrorCode::Invalid,
+    ErrorCode::Forbidden,
+    ErrorCode::NotFound,
+    ErrorCode::IdConflict,
+    ErrorCode::Conflict,
+    ErrorCode::Expired,
+    ErrorCode::TooLarge,
+    ErrorCode::Unsupported,
+    ErrorCode::Overloaded,
+];
+
+/// Longest wait for the next bytes of a streamed body.
+const BODY_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// Longest wait for a whole piece of one, a chunk of 1 MiB: some 9 KB a second. Whoever sends a byte now and then holds its memory no
+/// longer.
+const PIECE_WAIT_MAX: Duration = Duration::from_secs(120);
+/// What one who sends too slowly is told.
+const LATE: &str = "the body did not come in time";
+
+/// A body that is read as it comes, by whoever may send it. Shared: what a refusal leaves unread is drained by the server.
+#[derive(Debug, Clone)]
+pub(crate) struct BodyStream(Arc<Mutex<Incoming>>);
+
+impl BodyStream {
+    pub(crate) fn new(body: Incoming) -> Self {
+        Self(Arc::new(Mutex::new(body)))
+    }
+
+    /// What its sender says of its length.
+    async fn declared(&self) -> Option<u64> {
+        self.0.lock().await.size_hint().exact()
+    }
+
+    /// The next bytes; `None` at the end.
+    pub(crate) async fn next(&self) -> Result<Option<Bytes>, WireError> {
+        let mut body = self.0.lock().await;
+        loop {
+            let frame = match timeout(BODY_PAUSE_MAX, body.frame()).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(_))) => return Err(WireError::new(ErrorCode::Malformed, "the body broke off")),
+                Err(_) => return Err(WireError::new(ErrorCode::Malformed, LATE)),
+            };
+            // Trailers say nothing here.
+            if let Ok(data) = frame.into_data()
+                && !data.is_empty()
+            {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    /// Up to `count` bytes, fewer only at the end; what came beyond is kept in `spare` for the next time.
+    pub(super) async fn take(&self, count: usize, spare: &mut Bytes) -> Result<Bytes, WireError> {
+        timeout(PIECE_WAIT_MAX, self.collect(count, spare))
+            .await
+            .unwrap_or_else(|_| Err(WireError::new(ErrorCode::Malformed, LATE)))
+    }
+
+    async fn collect(&self, count: usize, spare: &mut Bytes) -> Result<Bytes, WireError> {
+        let mut taken = BytesMut::with_capacity(count);
+        loop {
+            let wanted = count - taken.len();
+            taken.extend_from_slice(&spare.split_to(wanted.min(spare.len())));
+            if taken.len() == count {
+                return Ok(taken.freeze());
+            }
+            match self.next().await? {
+                Some(data) => *spare = data,
+                None => return Ok(taken.freeze()),
+            }
+        }
+    }
+}
+
 /// A call with everything that its handler may look at.
 pub(super) struct Call {
     pub(super) gateway: Arc<Gateway>,
     pub(super) origins: Arc<OriginPolicy>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// In place of a body, where the route takes a stream.
+    pub(super) stream: Option<BodyStream>,
     /// The raw query string; empty without one.
     pub(super) query: String,
     /// What stands in the places of the route's pattern, in order.
@@ -74,6 +167,10 @@ pub(super) struct Route {
     pub(super) access: Access,
     pub(super) query: Option<SchemaOf>,
     pub(super) body: Option<SchemaOf>,
+    /// Takes bytes of any kind in place of JSON, as they come.
+    pub(super) streams: bool,
+    /// Statuses that no code of an error stands for.
+    pub(super) also: &'static [u16],
     /// Takes `Idempotency-Key`.
     pub(super) writes: bool,
     pub(super) successes: Vec<Success>,
@@ -94,12 +191,28 @@ impl Route {
             access: Access::Open,
             query: None,
             body: None,
+            streams: false,
+            also: &[],
             writes: false,
             successes: Vec::new(),
             errors: &[],
             is_probe: false,
             handler,
         }
+    }
+
+    /// A read by who has a token; what it gives is described next.
+    pub(super) fn read(path: &'static str, summary: &'static str, handler: Handler) -> Self {
+        Self::new(Method::GET, path, summary, handler).access(Access::Bearer).errors(READ)
+    }
+
+    /// A write by who has a token, answered as an `ack`.
+    pub(super) fn write(method: Method, path: &'static str, summary: &'static str, handler: Handler) -> Self {
+        Self::new(method, path, summary, handler)
+            .access(Access::Bearer)
+            .writes()
+            .gives::<Written>(StatusCode::OK, "Committed")
+            .errors(WRITE)
     }
 
     pub(super) fn access(mut self, access: Access) -> Self {
@@ -115,6 +228,21 @@ impl Route {
 
     pub(super) fn body<T: JsonSchema>(mut self) -> Self {
         self.body = Some(|generator| generator.subschema_for::<T>());
+        self
+    }
+
+    /// The body is bytes of any kind, and large.
+    pub(super) fn streams(mut self) -> Self {
+        self.streams = true;
+        self
+    }
+
+    /// Bytes of any kind; a range of them, none that the caller has already, or none that are there.
+    pub(super) fn gives_bytes(mut self, what: &'static str, also: &'static [u16]) -> Self {
+        let schema: SchemaOf = |generator| generator.subschema_for::<String>();
+        let media = "application/octet-stream";
+        self.successes.push(Success { status: StatusCode::OK, what, media, schema: Some(schema) });
+        self.also = also;
         self
     }
 
@@ -166,6 +294,7 @@ impl Route {
         if self.body.is_some() {
             statuses.extend([403, 415]);
         }
+        statuses.extend(self.also);
         if self.writes {
             // `internal` stands for a defect, and for a fate that is not known.
             statuses.extend([403, 500, 503]);
@@ -254,6 +383,12 @@ impl Call {
         self.places.get(at).map_or("", String::as_str)
     }
 
+    /// The text in a place of the route's pattern, its escapes undone.
+    pub(super) fn text(&self, at: usize) -> Result<String, Failure> {
+        unescaped(self.place(at))
+            .ok_or_else(|| WireError::new(ErrorCode::NotFound, "there is nothing at this address").into())
+    }
+
     /// The number in a place of the route's pattern.
     pub(super) fn number(&self, at: usize) -> Result<u64, Failure> {
         self.place(at)
@@ -281,21 +416,77 @@ impl Call {
 
     /// Who calls, by her token, if she does not call too often.
     pub(super) async fn identity(&self) -> Result<Identity, Failure> {
+        let identity = self.bearer().await?;
+        self.gateway.calls.admit_call(identity.user_id)?;
+        Ok(identity)
+    }
+
+    /// The body as it comes, and what its sender says of its length.
+    pub(super) async fn streamed(&self) -> Result<(BodyStream, Option<u64>), Failure> {
+        let Some(stream) = self.stream.clone() else {
+            return Err(WireError::new(ErrorCode::Internal, "the body was read before").into());
+        };
+        let declared = stream.declared().await;
+        Ok((stream, declared))
+    }
+
+    /// Who calls, by her token, however often: what she does is bounded otherwise.
+    pub(super) async fn bearer(&self) -> Result<Identity, Failure> {
         let unauthenticated = |text: &str| Failure::from(WireError::new(ErrorCode::Unauthenticated, text));
         let token = self
             .header(AUTHORIZATION)
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
-            .ok_or_else(|| unauthenticated("send Authorization: Bearer with an access token"))?;
-        let identity = self.gateway.tokens.verify(token).await.map_err(|error| match error {
-            TokenError::Unavailable => {
-                WireError::new(ErrorCode::Unavailable, error.to_string()).retry_after(1_000).into()
+            .ok_or_else(|| {
+                unauthenticated("send Authorization: Bearer with an access token, or a program's own")
+            })?;
+        self.holder(token).await?.map_err(|error| unauthenticated(&error.to_string()))
+    }
+
+    /// Who shows a token, or why it is not accepted. A program's token costs a question to the replicas: whoever shows wrong ones is
+    /// counted by her address.
+    pub(super) async fn holder(&self, token: &str) -> Result<Result<Identity, TokenError>, Failure> {
+        match self.gateway.holder(self.client.0, token).await? {
+            Ok(identity) => {
+                self.caller.store(identity.user_id, Ordering::Relaxed);
+                Ok(Ok(identity))
             }
-            other => unauthenticated(&other.to_string()),
-        })?;
-        self.caller.store(identity.user_id, Ordering::Relaxed);
-        self.gateway.calls.admit_call(identity.user_id)?;
-        Ok(identity)
+            Err(TokenError::Unavailable) => {
+                let error = WireError::new(ErrorCode::Unavailable, TokenError::Unavailable.to_string());
+                Err(error.retry_after(1_000).into())
+            }
+            Err(wrong) => Ok(Err(wrong)),
+        }
+    }
+}
+
+/// A part of a path without its percent escapes (RFC 3986); `None` when that is no text.
+fn unescaped(part: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+        let (high, low) = (digit()?, digit()?);
+        bytes.push(u8::try_from(high * 16 + low).ok()?);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_of_a_path_are_undone_and_nonsense_is_nothing() {
+        assert_eq!(unescaped("%F0%9F%91%8d").as_deref(), Some("👍"));
+        assert_eq!(unescaped("a+b%20c").as_deref(), Some("a+b c"));
+        for bad in ["%", "%4", "%zz", "%ff"] {
+            assert_eq!(unescaped(bad), None, "{bad}");
+        }
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn claim_admin(call: Call) -> Answer {
     Ok(nothing())
 }
 
-fn nothing() -> Response {
+pub(super) fn nothing() -> Response {
     let mut response = Response::new(hyper::body::Bytes::new().into());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response

@@ -8,34 +8,48 @@ use quorate_proto::rest::{NewConversation, NewMember, NewMessage, NewText, ReadM
 use super::{Answer, Call, json};
 use crate::auth::Identity;
 use crate::session::jobs::{commit, commit_mark};
-use crate::session::protocol::{Task, check_text};
+use crate::session::protocol::{Task, check_action, check_send, check_text};
 
 /// Who writes, and under which id.
-async fn writer(call: &Call) -> Result<(Identity, ClientMessageId), super::problem::Failure> {
+pub(super) async fn writer(call: &Call) -> Result<(Identity, ClientMessageId), super::problem::Failure> {
     call.check_origin()?;
     let key = call.idempotency_key()?;
     Ok((call.identity().await?, ClientMessageId(key)))
 }
 
-fn written(status: StatusCode, ack: Ack) -> Answer {
+pub(super) fn written(status: StatusCode, ack: Ack) -> Answer {
     Ok(json(status, &Body::Ack(ack)))
 }
 
-async fn act(
+/// A `do`.
+pub(super) async fn act(
     call: &Call,
     status: StatusCode,
     action: impl FnOnce() -> Result<Action, super::problem::Failure>,
 ) -> Answer {
     let (identity, client_message_id) = writer(call).await?;
-    let command = DoCommand { client_message_id, first_sent: 0, command: action()? };
+    let command = action()?;
+    check_action(&command, call.gateway.config.limits.text_bytes_max)?;
+    let command = DoCommand { client_message_id, first_sent: 0, command };
     written(status, commit(&call.gateway, &identity, 0, &Task::Do(command)).await?)
+}
+
+/// A command that a frame of its own says.
+pub(super) async fn task(
+    call: &Call,
+    task: impl FnOnce(ClientMessageId) -> Result<Task, super::problem::Failure>,
+) -> Answer {
+    let (identity, id) = writer(call).await?;
+    written(StatusCode::OK, commit(&call.gateway, &identity, 0, &task(id)?).await?)
 }
 
 pub(super) async fn create(call: Call) -> Answer {
     act(&call, StatusCode::CREATED, || {
         Ok(match call.json()? {
             NewConversation::Direct { user } => Action::CreateDirect { user },
-            NewConversation::Group { title, members } => Action::CreateGroup { title, members },
+            NewConversation::Group { title, members, topic, public, announcement } => {
+                Action::CreateGroup { title, members, topic, public, announcement }
+            }
         })
     })
     .await
@@ -59,9 +73,11 @@ pub(super) async fn remove_member(call: Call) -> Answer {
 pub(super) async fn send(call: Call) -> Answer {
     let (identity, client_message_id) = writer(&call).await?;
     let conversation = call.number(0)?;
-    let NewMessage { text, reply_to, first_sent } = call.json()?;
-    let message = SendMessage { conversation, client_message_id, text, reply_to, first_sent };
-    admit(&call, &identity, conversation, &message.text)?;
+    let NewMessage { text, reply_to, forward, first_sent, attachments } = call.json()?;
+    let message =
+        SendMessage { conversation, client_message_id, text, reply_to, forward, first_sent, attachments };
+    check_send(&message, call.gateway.config.limits.text_bytes_max)?;
+    call.gateway.calls.admit_send(identity.user_id, conversation)?;
     written(StatusCode::CREATED, commit(&call.gateway, &identity, 0, &Task::Send(message)).await?)
 }
 
@@ -70,18 +86,9 @@ pub(super) async fn edit(call: Call) -> Answer {
     let (conversation, sequence) = (call.number(0)?, call.number(1)?);
     let NewText { text, if_revision, first_sent } = call.json()?;
     let asked = EditMessage { conversation, sequence, client_message_id, text, if_revision, first_sent };
-    admit(&call, &identity, conversation, &asked.text)?;
+    check_text(&asked.text, call.gateway.config.limits.text_bytes_max)?;
+    call.gateway.calls.admit_send(identity.user_id, conversation)?;
     written(StatusCode::OK, commit(&call.gateway, &identity, 0, &Task::Edit(asked)).await?)
-}
-
-fn admit(
-    call: &Call,
-    identity: &Identity,
-    conversation: u64,
-    text: &str,
-) -> Result<(), super::problem::Failure> {
-    check_text(text, call.gateway.config.limits.text_bytes_max)?;
-    Ok(call.gateway.calls.admit_send(identity.user_id, conversation)?)
 }
 
 pub(super) async fn mark_read(call: Call) -> Answer {

@@ -97,7 +97,7 @@ pub(super) async fn finish(gateway: &Gateway, drain: &watch::Sender<DrainPhase>,
     tasks.close();
     // Keep-alive connections without a request end with the process.
     if timeout(END_WAIT, async {
-        while sockets() > 0 || calls() > 0 {
+        while sockets() > 0 || calls() > 0 || gateway.hooks.is_held() {
             sleep(POLL).await;
         }
     })

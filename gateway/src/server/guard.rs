@@ -4,6 +4,8 @@
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -38,18 +40,37 @@ pub(super) struct Guarded<S> {
     strict_transport: Option<HeaderValue>,
     /// From here on people's frames are written, and hyper says nothing more.
     upgraded: bool,
+    /// The bytes of somebody's file are written, which may look like anything.
+    streaming: Streaming,
 }
+
+/// Whether the answer under way is somebody's bytes: set by who answers, until the next request of the connection. What hyper
+/// says by itself in between goes out in its own words.
+pub(super) type Streaming = Arc<AtomicBool>;
 
 impl<S> Guarded<S> {
     /// With what `Strict-Transport-Security` says, if anything.
     pub(super) fn new(inner: S, strict_transport: Option<HeaderValue>) -> Self {
         let pending = Vec::new();
-        Self { inner, stall_wait: STALL_WAIT, stalled: None, pending, strict_transport, upgraded: false }
+        Self {
+            inner,
+            stall_wait: STALL_WAIT,
+            stalled: None,
+            pending,
+            strict_transport,
+            upgraded: false,
+            streaming: Streaming::default(),
+        }
+    }
+
+    /// The same, told by `streaming` when nothing is to be looked at.
+    pub(super) fn unless(self, streaming: Streaming) -> Self {
+        Self { streaming, ..self }
     }
 
     /// Our answer in the place of hyper's own, if these bytes are one: then they are not written.
     fn replaces(&mut self, bytes: &[u8]) -> bool {
-        if self.upgraded {
+        if self.upgraded || self.streaming.load(Ordering::Relaxed) {
             return false;
         }
         self.upgraded = bytes.starts_with(UPGRADED);
@@ -187,6 +208,25 @@ mod tests {
         ] {
             assert_eq!(of_hyper(bytes), None);
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_may_look_like_an_answer() {
+        let (near, mut far) = tokio::io::duplex(4_096);
+        let streaming = Streaming::default();
+        let mut near = Guarded::new(near, None).unless(Arc::clone(&streaming));
+        let file = b"HTTP/1.1 404 Not Found\r\n\r\n";
+        streaming.store(true, Ordering::Relaxed);
+        near.write_all(file).await.unwrap();
+        streaming.store(false, Ordering::Relaxed);
+        near.write_all(file).await.unwrap();
+        near.shutdown().await.unwrap();
+        let mut read = Vec::new();
+        far.read_to_end(&mut read).await.unwrap();
+        let text = String::from_utf8(read).unwrap();
+        let (first, second) = text.split_at(file.len());
+        assert_eq!(first.as_bytes(), file);
+        assert!(second.contains("x-content-type-options: nosniff"), "{second}");
     }
 
     /// A slow reader's stream is written in pieces, and a piece may begin anywhere.

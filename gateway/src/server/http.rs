@@ -10,6 +10,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use quorate_proto::error::{ErrorCode, WireError};
 use tokio::time::timeout;
@@ -23,12 +24,16 @@ use super::strangers::{Stranger, Strangers};
 use super::upgrade::{self, Refused, Socket};
 use crate::context::Gateway;
 use crate::metrics::Metrics;
-use crate::rest::{self, Client, Served};
+use crate::rest::{self, BodyStream, Client, Sent, Served, Streams};
 
 /// Bytes of a request's line and header.
 pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Bodies of REST calls: names, passwords, small queries.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Bytes that are read of a body after it was refused, so that the refusal is read.
+const DRAINED_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Longest time for that.
+const DRAIN_WAIT: Duration = Duration::from_secs(2);
 /// A body is complete within this.
 const BODY_WAIT: Duration = Duration::from_secs(5);
 
@@ -63,6 +68,7 @@ pub(super) struct Routes {
     origins: Arc<OriginPolicy>,
     strangers: Arc<Strangers>,
     rest: BoxedFilter<(WarpResponse,)>,
+    streams: Streams,
     /// What `Strict-Transport-Security` says, if browsers come by TLS, here or at a balancer.
     pub(super) strict_transport: Option<HeaderValue>,
 }
@@ -92,7 +98,7 @@ impl Routes {
             let value = format!("max-age={seconds}; includeSubDomains");
             HeaderValue::from_str(&value).expect("a number and words are header characters")
         });
-        Self { gateway, origins, strangers, rest, strict_transport }
+        Self { gateway, origins, strangers, rest, streams: Streams::new(), strict_transport }
     }
 
     pub(super) async fn answer(
@@ -116,7 +122,8 @@ impl Routes {
             }
         };
         for (name, value) in SECURITY_HEADERS {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            // A file is told more strictly what it may do.
+            response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
         }
         if let Some(value) = &self.strict_transport {
             response.headers_mut().insert(hyper::header::STRICT_TRANSPORT_SECURITY, value.clone());
@@ -143,8 +150,9 @@ impl Routes {
             Ok(None) => Ok(stranger.lock().expect("no holder of this lock panics").take()),
             Err(too_many) => Err(too_many),
         };
-        let mut response = match upgrade::upgrade(&self.gateway, &self.origins, socket, request, place, tasks)
-        {
+        let client = self.strangers.counted(peer, request.headers());
+        let upgraded = upgrade::upgrade(&self.gateway, &self.origins, socket, request, place, client, tasks);
+        let mut response = match upgraded {
             Ok(response) => response.map(|body| body.map_err(|never| match never {}).boxed()),
             Err(Refused::Origin) => {
                 problem(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "pages of this origin may not connect")
@@ -169,6 +177,10 @@ impl Routes {
             let message = format!("a body has at most {BODY_BYTES_MAX} bytes");
             closing(problem(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, &message))
         };
+        let client = Client(self.strangers.counted(peer, &parts.headers));
+        if self.streams.take(&parts.method, parts.uri.path()) {
+            return self.streaming(parts, body, client).await;
+        }
         // Said in the header: not waited for.
         if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
             return too_large();
@@ -186,12 +198,36 @@ impl Routes {
                 return closing(problem(StatusCode::REQUEST_TIMEOUT, ErrorCode::Malformed, message));
             }
         };
-        let client = Client(self.strangers.counted(peer, &parts.headers));
-        let mut request = Request::from_parts(parts, Full::new(bytes));
-        request.extensions_mut().insert(client);
+        self.call(Request::from_parts(parts, Full::new(bytes)), Sent { client, stream: None }).await
+    }
+
+    async fn call(&self, mut request: Request<Full<Bytes>>, sent: Sent) -> Response<AnswerBody> {
+        request.extensions_mut().insert(sent);
         // Rejections are answers already.
         let Ok(response) = warp::service(self.rest.clone()).call(request).await;
         response.map(|body| body.map_err(Into::into).boxed())
+    }
+
+    /// A request whose body is read by its handler, once that knows whose it is.
+    async fn streaming(&self, parts: Parts, body: Incoming, client: Client) -> Response<AnswerBody> {
+        let is_empty = body.is_end_stream();
+        let stream = BodyStream::new(body);
+        let sent = Sent { client, stream: Some(stream.clone()) };
+        let response = self.call(Request::from_parts(parts, Full::new(Bytes::new())), sent).await;
+        if response.status().is_success() || is_empty {
+            return response;
+        }
+        // Whoever still sends would not read the refusal otherwise; one that sends more than a chunk finds out.
+        let drain = async {
+            let mut drained = 0;
+            while drained <= DRAINED_BYTES_MAX
+                && let Ok(Some(data)) = stream.next().await
+            {
+                drained += data.len();
+            }
+        };
+        let _ = timeout(DRAIN_WAIT, drain).await;
+        closing(response)
     }
 }
 

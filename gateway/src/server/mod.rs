@@ -15,7 +15,9 @@ mod origin;
 mod strangers;
 mod upgrade;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,7 +36,8 @@ pub use strangers::Stranger;
 
 use crate::context::Gateway;
 use crate::metrics::Metrics;
-use guard::Guarded;
+use crate::rest;
+use guard::{Guarded, Streaming};
 use strangers::Strangers;
 
 /// A request's header is complete within this, or the connection is closed; also how long an idle one is kept.
@@ -159,19 +162,24 @@ impl Door {
     {
         // The place goes on with the socket if there comes to be one.
         let stranger = Arc::new(Mutex::new(stranger));
+        let streaming = Streaming::default();
+        let guarded =
+            Guarded::new(stream, self.routes.strict_transport.clone()).unless(Arc::clone(&streaming));
         let service = hyper::service::service_fn(|request| {
-            let stranger = Arc::clone(&stranger);
+            let (stranger, streaming) = (Arc::clone(&stranger), Arc::clone(&streaming));
             let tasks = &tasks;
-            async move { self.routes.answer(request, peer.ip(), &stranger, tasks).await }
+            async move {
+                let response = self.routes.answer(request, peer.ip(), &stranger, tasks).await?;
+                let is_streamed = response.extensions().get::<rest::Streamed>().is_some();
+                streaming.store(is_streamed, Ordering::Relaxed);
+                Ok::<_, Infallible>(response)
+            }
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_WAIT)
             .max_buf_size(READ_BUFFER_BYTES_MAX)
-            .serve_connection(
-                TokioIo::new(Guarded::new(stream, self.routes.strict_transport.clone())),
-                service,
-            )
+            .serve_connection(TokioIo::new(guarded), service)
             .with_upgrades()
             .await;
         if let Err(error) = served {

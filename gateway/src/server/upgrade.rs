@@ -1,5 +1,6 @@
 //! From an HTTP request to a WebSocket (RFC 6455, section 4.2), without losing the buffer settings to a framework.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -133,13 +134,14 @@ fn check(method: &Method, headers: &HeaderMap, origins: &OriginPolicy) -> Result
 }
 
 /// Answers the request; when it is a handshake the socket is served by a task of its own, which has the place that is
-/// asked for then: a connection whose request is no handshake keeps its own.
+/// asked for then: a connection whose request is no handshake keeps its own. `client` is the address by which wrong tokens are counted.
 pub(super) fn upgrade(
     gateway: &Arc<Gateway>,
     origins: &OriginPolicy,
     socket: Socket,
     mut request: Request<Incoming>,
     place: impl FnOnce(&HeaderMap) -> Result<Option<Stranger>, TooMany>,
+    client: Option<IpAddr>,
     tasks: &TaskTracker,
 ) -> Result<Response<Empty<Bytes>>, Refused> {
     let handshake = check(request.method(), request.headers(), origins)?;
@@ -163,7 +165,7 @@ pub(super) fn upgrade(
     let version_known = handshake.subprotocol.as_deref() == Some(SUBPROTOCOL);
     tasks.spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => serve(gateway, socket, upgraded, version_known, place).await,
+            Ok(upgraded) => serve(gateway, socket, upgraded, version_known, place, client).await,
             Err(error) => tracing::debug!(%error, "an upgrade failed"),
         }
     });
@@ -193,6 +195,7 @@ async fn serve(
     upgraded: Upgraded,
     version_known: bool,
     place: Result<Option<Stranger>, TooMany>,
+    client: Option<IpAddr>,
 ) {
     let (_counted, others) = Counted::new(&gateway);
     let bytes_max = match socket {
@@ -227,7 +230,7 @@ async fn serve(
             .retry_after(BUSY_RETRY_MS + chance(BUSY_RETRY_MS));
         return session::close_refused(&gateway.metrics, ws, farewell).await;
     }
-    session::run(Arc::clone(&gateway), ws, place.ok().flatten()).await;
+    session::run(Arc::clone(&gateway), ws, place.ok().flatten(), client).await;
 }
 
 #[cfg(test)]

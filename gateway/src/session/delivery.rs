@@ -52,6 +52,8 @@ pub struct Added {
     pub frame: Utf8Bytes,
     /// Where its events begin; `None` when she is no longer a member.
     pub base: Option<(Topic, Version)>,
+    /// The version from after which on she sees it: earlier than where its events begin in a public group.
+    pub seen_after: Version,
     /// Its events after the base, as far as they were read.
     pub events: Vec<Arc<Item>>,
 }
@@ -69,6 +71,8 @@ pub struct Delivery {
     session: [u8; 16],
     gate: Gate,
     versions: HashMap<Topic, Version>,
+    /// Conversations that she sees only from after a version on, with that version.
+    bases: HashMap<Topic, Version>,
     held: VecDeque<Arc<Item>>,
     held_bytes: usize,
     position: Index,
@@ -82,6 +86,7 @@ impl Delivery {
             session: [0; 16],
             gate: Gate::Closed,
             versions: HashMap::new(),
+            bases: HashMap::new(),
             held: VecDeque::new(),
             held_bytes: 0,
             position: 0,
@@ -89,16 +94,19 @@ impl Delivery {
         }
     }
 
-    /// The summary and the missed events, as of `position`, are on their way: what is newer follows.
+    /// The summary and the missed events, as of `position`, are on their way: what is newer follows. `bases` are those of her
+    /// conversations of which the beginning is not hers to see.
     pub fn open(
         &mut self,
         session: [u8; 16],
         versions: HashMap<Topic, Version>,
+        bases: HashMap<Topic, Version>,
         position: Index,
         seen: Index,
     ) -> Vec<Step> {
         self.session = session;
         self.versions = versions;
+        self.bases = bases;
         self.position = position;
         self.seen = seen.max(position);
         self.gate = Gate::Open;
@@ -126,6 +134,7 @@ impl Delivery {
         }
         if let Some((topic, base)) = added.base {
             self.versions.insert(topic, base);
+            self.bases.insert(topic, added.seen_after);
         }
         let mut all: Vec<Arc<Item>> = added.events;
         self.held_bytes += all.iter().map(|item| item.bytes()).sum::<usize>();
@@ -175,12 +184,15 @@ impl Delivery {
             }
             *last = item.version;
             self.seen = self.seen.max(item.index);
-            steps.extend(item.frame.clone().map(Step::Frame));
+            let base = self.bases.get(&item.topic).copied().unwrap_or(0);
+            steps.extend(item.frame_after(base).cloned().map(Step::Frame));
             match &item.kind {
-                ItemKind::Plain | ItemKind::Added { .. } | ItemKind::Gap { .. } => {}
+                ItemKind::Plain | ItemKind::Edited { .. } | ItemKind::Added { .. } | ItemKind::Gap { .. } => {
+                }
                 ItemKind::Removed { conversation } => {
                     let topic = conversation_topic(*conversation);
                     self.versions.remove(&topic);
+                    self.bases.remove(&topic);
                     steps.push(Step::Remove(topic));
                 }
                 ItemKind::SessionEnded { session } => {
@@ -262,7 +274,11 @@ mod tests {
 
     fn opened(versions: &[(Topic, u64)], position: u64) -> Delivery {
         let mut delivery = Delivery::new();
-        assert!(delivery.open([9; 16], versions.iter().copied().collect(), position, 0).is_empty());
+        assert!(
+            delivery
+                .open([9; 16], versions.iter().copied().collect(), HashMap::new(), position, 0)
+                .is_empty()
+        );
         delivery
     }
 
@@ -286,7 +302,7 @@ mod tests {
         assert!(delivery.offer(vec![item(1, 4, 40), item(1, 5, 50)]).is_empty());
         delivery.reached(60);
         assert_eq!(delivery.position(), 0, "nothing is delivered yet");
-        let steps = delivery.open([9; 16], [(conversation_topic(1), 4)].into(), 45, 0);
+        let steps = delivery.open([9; 16], [(conversation_topic(1), 4)].into(), HashMap::new(), 45, 0);
         assert_eq!(frames(&steps), ["1:5@50"]);
         delivery.reached(60);
         assert_eq!((delivery.position(), delivery.seen()), (60, 50));
@@ -327,6 +343,7 @@ mod tests {
             Added {
                 frame: "added".into(),
                 base: Some((conversation_topic(2), 0)),
+                seen_after: 0,
                 events: vec![item(2, 1, 51), item(2, 2, 54)],
             },
         );
@@ -346,7 +363,8 @@ mod tests {
         assert_eq!(frames(&delivery.offer(held)), ["ADD"]);
         let base = Some((conversation_topic(3), 0));
         let events = vec![item(3, 1, 51), item(3, 2, 70)];
-        let steps = delivery.added(me_topic(ME), Added { frame: "added".into(), base, events });
+        let steps =
+            delivery.added(me_topic(ME), Added { frame: "added".into(), base, seen_after: 0, events });
         let told = r#"{"type":"gap","topic":2,"from_version":8,"to_version":20}"#;
         assert_eq!(frames(&steps), ["added", "3:1@51", told, "1:5@60", "3:2@70", "2:21@91"]);
         assert_eq!(delivery.seen(), 91);
@@ -356,7 +374,8 @@ mod tests {
     fn two_additions_in_a_row_are_filled_one_after_the_other() {
         let mut delivery = opened(&[(me_topic(ME), 2)], 45);
         assert_eq!(frames(&delivery.offer(vec![addition(3, 51, 2, 0), addition(4, 52, 3, 0)])), ["ADD"]);
-        let added = |topic| Added { frame: "added".into(), base: Some((topic, 0)), events: vec![] };
+        let added =
+            |topic| Added { frame: "added".into(), base: Some((topic, 0)), seen_after: 0, events: vec![] };
         assert_eq!(frames(&delivery.added(me_topic(ME), added(conversation_topic(2)))), ["added", "ADD"]);
         assert_eq!(frames(&delivery.added(me_topic(ME), added(conversation_topic(3)))), ["added"]);
         assert_eq!(frames(&delivery.offer(vec![item(2, 1, 53), item(3, 1, 54)])), ["2:1@53", "3:1@54"]);
@@ -379,6 +398,47 @@ mod tests {
         assert_eq!(
             frames(&delivery.offer(vec![other, own, item(1, 5, 52)])),
             ["me:3@50", "me:4@51", "ENDED"]
+        );
+    }
+
+    /// One encoding went to all members, and an edit told a later joiner the text of a message from before her time.
+    #[test]
+    fn the_text_of_an_edit_is_not_told_to_who_joined_after_the_message() {
+        let edited = |version, sent_version, text: &str| {
+            let edited = rpc::EditedMessage {
+                sequence: 1,
+                revision: 1,
+                text: text.to_owned(),
+                sent_version,
+                ..Default::default()
+            };
+            Arc::new(Item::new(rpc::Event {
+                topic: Some(conversation_topic(1)),
+                version,
+                index: version,
+                kind: Some(rpc::event::Kind::Edited(edited)),
+                ..Default::default()
+            }))
+        };
+        let mut delivery = Delivery::new();
+        let bases = [(conversation_topic(1), 6)].into();
+        let versions = [(me_topic(ME), 2), (conversation_topic(1), 7)].into();
+        assert!(delivery.open([9; 16], versions, bases, 45, 0).is_empty());
+        let steps =
+            delivery.offer(vec![edited(8, 6, "before"), edited(9, 7, "after"), edited(10, 0, "whenever")]);
+        let told = frames(&steps);
+        assert!(told[0].contains(r#""version":8,"#) && !told[0].contains("before"), "{told:?}");
+        assert!(told[1].contains("after"), "{told:?}");
+        assert!(told[2].contains("whenever"), "of a replica that does not say it yet: {told:?}");
+
+        let base = Some((conversation_topic(1), 10));
+        delivery.offer(vec![me(3, 11, ItemKind::Removed { conversation: 1 })]);
+        let added = Added { frame: "added".into(), base, seen_after: 0, events: vec![] };
+        delivery.added(me_topic(ME), added);
+        let steps = delivery.offer(vec![edited(11, 1, "open to all")]);
+        assert!(
+            frames(&steps)[0].contains("open to all"),
+            "what a public group shows to who joins: {steps:?}"
         );
     }
 

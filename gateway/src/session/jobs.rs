@@ -16,7 +16,7 @@ use super::opening::Opened;
 use super::protocol::{Farewell, Lane, Query, Task};
 use crate::auth::{self, Identity};
 use crate::clock;
-use crate::command::{action, by, edit, read_error, send, settle, submit_error};
+use crate::command::{action, by, delete, edit, pin, react, read_error, send, settle, submit_error};
 use crate::context::Gateway;
 use crate::convert::{self, conversation_topic};
 use crate::hub::{Item, Subscribed};
@@ -35,6 +35,8 @@ pub(super) enum Done {
     /// Somebody was told something that has no answer.
     Told,
     Renewed(u64, Result<Identity, WireError>),
+    /// A program's token was looked at again.
+    Rechecked(Result<Identity, WireError>),
     Added(Result<Added, String>),
     Marked,
 }
@@ -65,6 +67,9 @@ pub(crate) async fn commit(
     let (command, id) = match task {
         Task::Send(message) => (send(identity, message), message.client_message_id),
         Task::Edit(asked) => (edit(identity, asked), asked.client_message_id),
+        Task::Delete(asked) => (delete(identity, asked)?, asked.client_message_id),
+        Task::React(asked) => (react(identity, asked)?, asked.client_message_id),
+        Task::Pin(asked) => (pin(identity, asked), asked.client_message_id),
         Task::Do(asked) => (action(&gateway.reader, identity, seen, asked).await?, asked.client_message_id),
     };
     let outcome = gateway.leader.submit(&command).await.map_err(submit_error)?;
@@ -91,27 +96,46 @@ pub(crate) async fn commit_mark(
     conversation: u64,
     sequence: u64,
 ) -> Result<Ack, WireError> {
+    let action = command::Action::MarkRead(rpc::MarkRead { conversation_id: conversation, sequence });
+    commit_action(gateway, identity, id, action).await
+}
+
+/// Submits a command that no frame says, and waits for its outcome.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) async fn commit_action(
+    gateway: &Gateway,
+    identity: &Identity,
+    id: ClientMessageId,
+    action: command::Action,
+) -> Result<Ack, WireError> {
     if identity.read_only {
         return Err(auth::read_only());
     }
-    let action = command::Action::MarkRead(rpc::MarkRead { conversation_id: conversation, sequence });
     let outcome = gateway.leader.submit(&by(identity, id, 0, action)).await.map_err(submit_error)?;
     settle(outcome, id)
 }
 
 /// A fresh token for the same session.
 pub(super) fn renew(gateway: Arc<Gateway>, identity: Identity, id: u64, token: String) -> Job {
-    Box::pin(async move {
-        let result = match gateway.tokens.verify(&token).await {
-            Ok(fresh) if fresh.user_id == identity.user_id && fresh.session == identity.session => Ok(fresh),
-            Ok(_) => Err(WireError::new(ErrorCode::Forbidden, "the token is of another session")),
-            Err(auth::TokenError::Unavailable) => {
-                Err(WireError::new(ErrorCode::Unavailable, "the token cannot be checked now"))
-            }
-            Err(error) => Err(WireError::new(ErrorCode::Unauthenticated, error.to_string())),
-        };
-        Done::Renewed(id, result)
-    })
+    Box::pin(async move { Done::Renewed(id, verify(&gateway, &identity, &token).await) })
+}
+
+/// A program's token once more.
+pub(super) fn recheck(gateway: Arc<Gateway>, identity: Identity, token: String) -> Job {
+    Box::pin(async move { Done::Rechecked(verify(&gateway, &identity, &token).await) })
+}
+
+async fn verify(gateway: &Gateway, identity: &Identity, token: &str) -> Result<Identity, WireError> {
+    match gateway.tokens.verify(token).await {
+        Ok(fresh) if fresh.user_id == identity.user_id && fresh.session == identity.session => Ok(fresh),
+        Ok(_) => Err(WireError::new(ErrorCode::Forbidden, "the token is of another session")),
+        Err(auth::TokenError::Unavailable) => {
+            Err(WireError::new(ErrorCode::Unavailable, "the token cannot be checked now"))
+        }
+        Err(error) => Err(WireError::new(ErrorCode::Unauthenticated, error.to_string())),
+    }
 }
 
 /// A read and its answer. `first` is done before: a conversation is watched before it is read, so that nothing falls
@@ -319,6 +343,7 @@ async fn fill(
         }
     }
     let base = known.is_some().then_some((topic, base_version));
+    let seen_after = known.as_ref().map_or(base_version, |known| known.base_version);
     let me = convert::me_event(event, |_| known.map(convert::summary)).ok_or("no `me` event")?;
-    Ok(Added { frame: convert::encode(&ServerFrame::push(Body::Me(me))), base, events })
+    Ok(Added { frame: convert::encode(&ServerFrame::push(Body::Me(me))), base, seen_after, events })
 }

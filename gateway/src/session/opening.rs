@@ -4,13 +4,16 @@
 //! what was read, and only then what was pushed meanwhile. (The opposite order loses what falls between.)
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quorate_proto::error::{CloseCode, ErrorCode};
 use quorate_proto::frame::{Body, Hello, Resume, ServerFrame, Welcome};
 use quorate_proto::ids::{TopicRef, Version};
-use quorate_proto::rpc::{self, OpenQuery, OpenResult, ReadRequest, Topic, read_request, read_response};
+use quorate_proto::rpc::{
+    self, OpenQuery, OpenResult, ReadRequest, TokenScope, Topic, read_request, read_response,
+};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -32,10 +35,22 @@ const ROUNDS_MAX: usize = 8;
 /// What a client is told to wait when no replica serves it, ms.
 const RETRY_MS: u64 = 1_000;
 
+/// The text of a program's token. Not shown by `Debug`.
+#[derive(Clone)]
+pub(super) struct Held(pub(super) String);
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Held")
+    }
+}
+
 /// A session about to begin.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) identity: Identity,
+    /// A program's token, looked at again for as long as the session lasts.
+    pub(super) token: Option<Held>,
     pub(super) ticket: Ticket,
     pub(super) subscriber: Subscriber,
     /// `welcome` first, then what was missed, in log order.
@@ -44,18 +59,20 @@ pub(super) struct Opened {
     pub(super) gaps: usize,
     pub(super) resumed: bool,
     pub(super) versions: HashMap<Topic, Version>,
+    pub(super) bases: HashMap<Topic, Version>,
     pub(super) position: u64,
     pub(super) seen: u64,
 }
 
-/// Opens a session, or says why not.
+/// Opens a session, or says why not. `client` is the address by which wrong tokens of programs are counted.
 pub(super) async fn open(
     gateway: Arc<Gateway>,
     hello_id: u64,
     hello: Box<Hello>,
     outbox: Outbox,
+    client: Option<IpAddr>,
 ) -> Result<Box<Opened>, Farewell> {
-    match timeout(OPEN_WAIT, open_slowly(gateway, hello_id, *hello, outbox)).await {
+    match timeout(OPEN_WAIT, open_slowly(gateway, hello_id, *hello, outbox, client)).await {
         Ok(result) => result.map(Box::new),
         Err(_) => Err(no_replica("opening took too long")),
     }
@@ -66,9 +83,11 @@ fn no_replica(reason: &str) -> Farewell {
         .retry_after(RETRY_MS)
 }
 
-/// What `hello` asked, without the token.
+/// What `hello` asked, without a person's token.
 struct Caller {
     hello_id: u64,
+    /// A program's token.
+    token: Option<String>,
     /// Where the client stands, in this cluster.
     resume: Option<Resume>,
     have: BTreeMap<String, Version>,
@@ -86,6 +105,7 @@ async fn open_slowly(
     hello_id: u64,
     hello: Hello,
     outbox: Outbox,
+    client: Option<IpAddr>,
 ) -> Result<Opened, Farewell> {
     let now_ms = u64::try_from(gateway.started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let entered = gateway.admission.lock().expect("no holder of this lock panics").enter(
@@ -98,17 +118,28 @@ async fn open_slowly(
         let reason = "too many sessions begin at once: come again in a moment";
         return Err(Farewell::new(CloseCode::TooManyRequests, reason).retry_after(retry_ms));
     }
-    let identity = gateway.tokens.verify(&hello.token).await.map_err(|error| {
-        gateway.admission.lock().expect("no holder of this lock panics").give_back();
-        match error {
+    let verified = match gateway.holder(client, &hello.token).await {
+        Ok(verified) => verified.map_err(|error| match error {
             TokenError::Unavailable => no_replica("the token cannot be checked"),
             TokenError::Expired => Farewell::new(CloseCode::TokenExpired, error.to_string()),
             TokenError::Invalid(_) => Farewell::new(CloseCode::BadToken, error.to_string()),
-        }
-    })?;
+        }),
+        Err(limited) => Err(Farewell::new(CloseCode::TooManyRequests, limited.message)
+            .retry_after(limited.retry_ms.unwrap_or(RETRY_MS))),
+    };
+    // Whoever may not read has nothing to hear.
+    let may_read = |identity: &Identity| {
+        let checked = identity.check(TokenScope::Read);
+        checked.map_err(|error| Farewell::new(CloseCode::BadToken, error.message))
+    };
+    let identity =
+        verified.and_then(|identity| may_read(&identity).map(|()| identity)).inspect_err(|_| {
+            gateway.admission.lock().expect("no holder of this lock panics").give_back();
+        })?;
+    let token = (identity.scopes != 0).then_some(hello.token);
     // A position of another cluster says nothing here.
     let resume = hello.resume.filter(|resume| resume.cluster == gateway.config.cluster);
-    let caller = Caller { hello_id, resume, have: hello.have };
+    let caller = Caller { hello_id, token, resume, have: hello.have };
     let Some(ticket) = gateway.users.enter(identity.user_id, caller.resume.is_some()) else {
         return Err(Farewell::new(CloseCode::TooManySockets, "too many sockets of this user"));
     };
@@ -198,10 +229,15 @@ fn begin(
     subscriber: Subscriber,
     found: Found,
 ) -> Opened {
-    let Caller { hello_id, resume, have } = caller;
+    let Caller { hello_id, token, resume, have } = caller;
     let Found { result, as_of, log_time } = found;
     let OpenResult { user, conversations, me_version, resumed, events } = result;
     let seen = resume.map_or(0, |resume| resume.seen.max(resume.position));
+    let bases = conversations
+        .iter()
+        .filter(|conversation| conversation.base_version != 0)
+        .map(|conversation| (conversation_topic(conversation.id), conversation.base_version))
+        .collect();
     let conversations: Vec<_> = conversations.into_iter().map(convert::summary).collect();
     let mut versions: HashMap<Topic, Version> = conversations
         .iter()
@@ -238,9 +274,11 @@ fn begin(
         gaps: gaps_count,
         resumed,
         identity,
+        token: token.map(Held),
         ticket,
         subscriber,
         versions,
+        bases,
         position: as_of,
         seen: seen.max(as_of),
     }

@@ -12,16 +12,18 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use quorate_proto::error::{CloseCode, ErrorCode, WireError};
 use quorate_proto::frame::{
-    Ack, Body, ClientFrame, DoCommand, EditMessage, Hello, History, PresenceState, Request, SendMessage,
-    ServerFrame, SincePair,
+    Ack, Action, Body, ClientFrame, DeleteMessages, DoCommand, EditMessage, Hello, History, PinMessage,
+    PresenceState, ReactTo, Request, SendMessage, ServerFrame, SincePair,
 };
 use quorate_proto::ids::{ConversationId, Sequence};
-use quorate_proto::limits::{SessionLimits, TOKEN_LEEWAY_MS};
+use quorate_proto::limits::{ATTACHMENTS_MAX, SessionLimits, TOKEN_LEEWAY_MS};
 use quorate_proto::text;
 
 use super::codec::Parsed;
 use super::marks::Marks;
+use super::presence::Presence;
 use super::rates::{Bucket, Rate};
+use crate::command::texts;
 
 /// Commands of one session that wait or are under way; a client that pipelines more is told to slow down.
 const COMMANDS_QUEUED_MAX: usize = 256;
@@ -33,17 +35,18 @@ const READ_MARK_INTERVAL_MS: u64 = 2_000;
 const DELIVERED_MARK_INTERVAL_MS: u64 = 1_000;
 /// Typing in one conversation goes on its way at most once in this time, ms: it lasts for six times as long.
 const TYPING_INTERVAL_MS: u64 = 1_000;
-/// A change of presence goes on its way at most once in this time, ms; of several the last. Each is told to everybody
-/// who shares a conversation, so that one client could otherwise keep all gateways busy.
-const PRESENCE_INTERVAL_MS: u64 = 1_000;
+/// A program's token that nobody can say anything about is looked at again after this, ms.
+const RECHECK_RETRY_MS: u64 = 2_000;
 /// What a client is told to wait when its queue is full, ms.
 const BUSY_RETRY_MS: u64 = 250;
 
 /// Commands of one lane go one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// Sends into one conversation, and edits there.
+    /// Sends into one conversation, and what is done to messages there.
     Conversation(ConversationId),
+    /// What she has begun to write: nothing waits for it, and it waits for nothing.
+    Drafts,
     /// Everything else.
     Commands,
 }
@@ -55,6 +58,12 @@ pub enum Task {
     Send(SendMessage),
     /// Another text for one.
     Edit(EditMessage),
+    /// Some taken back, or out of her own sight.
+    Delete(DeleteMessages),
+    /// An emoji on one.
+    React(ReactTo),
+    /// One pinned, or no longer.
+    Pin(PinMessage),
     /// A `do`.
     Do(DoCommand),
 }
@@ -99,6 +108,8 @@ pub enum Effect {
         /// The token.
         token: String,
     },
+    /// Look at the program's token again; then [`Protocol::rechecked`].
+    Recheck,
     /// Submit; then [`Protocol::settled`].
     Submit {
         /// Of which lane.
@@ -197,37 +208,6 @@ struct Queued {
     task: Task,
 }
 
-/// How present the user says to be.
-#[derive(Debug, Default)]
-struct Presence {
-    /// What others were told, and when.
-    told: Option<(PresenceState, u64)>,
-    /// What they are told next.
-    waiting: Option<PresenceState>,
-}
-
-impl Presence {
-    /// Takes a state: what is to be told now.
-    fn offer(&mut self, now_ms: u64, state: PresenceState) -> Option<PresenceState> {
-        self.waiting = self.told.is_none_or(|(told, _)| told != state).then_some(state);
-        self.due(now_ms)
-    }
-
-    fn wake_at_ms(&self) -> Option<u64> {
-        self.waiting?;
-        Some(self.told.map_or(0, |(_, at_ms)| at_ms + PRESENCE_INTERVAL_MS))
-    }
-
-    /// What has waited long enough.
-    fn due(&mut self, now_ms: u64) -> Option<PresenceState> {
-        let state = self
-            .waiting
-            .take_if(|_| self.told.is_none_or(|(_, at_ms)| at_ms + PRESENCE_INTERVAL_MS <= now_ms))?;
-        self.told = Some((state, now_ms));
-        Some(state)
-    }
-}
-
 /// See the module. All times are ms of the caller's monotonic clock, but for the token's end.
 #[derive(Debug)]
 pub struct Protocol {
@@ -241,6 +221,10 @@ pub struct Protocol {
     pong_until_ms: Option<u64>,
     /// Wall clock.
     token_ends_ms: u64,
+    /// When a program's token is to be looked at again, if the session is one's.
+    recheck_at_ms: Option<u64>,
+    /// Why no signals are taken, if none are: the token's missing scope.
+    mute: Option<WireError>,
     lanes: HashMap<Lane, VecDeque<Queued>>,
     commands: usize,
     reads: usize,
@@ -268,6 +252,8 @@ impl Protocol {
             ping_number: 0,
             pong_until_ms: None,
             token_ends_ms: u64::MAX,
+            recheck_at_ms: None,
+            mute: None,
             lanes: HashMap::new(),
             commands: 0,
             reads: 0,
@@ -302,6 +288,7 @@ impl Protocol {
             Phase::Opening | Phase::Closed => u64::MAX,
             Phase::Live => {
                 let told = [
+                    self.recheck_at_ms,
                     self.reads_told.wake_at_ms(),
                     self.delivered_told.wake_at_ms(),
                     self.presence.wake_at_ms(),
@@ -383,22 +370,38 @@ impl Protocol {
         admit_send: impl FnOnce(ConversationId) -> Result<(), u64>,
     ) -> Option<Effect> {
         let id = frame.id;
+        if let Some(error) = &self.mute
+            && matches!(
+                frame.request,
+                Request::Typing { .. } | Request::Presence { .. } | Request::Delivered { .. }
+            )
+        {
+            return Some(write(ServerFrame::error(id, error.clone())));
+        }
         match frame.request {
             Request::Hello(_) => Some(self.malformed("`hello` was said already".to_owned())),
             Request::Auth { token } => Some(Effect::Renew { id, token }),
             Request::Send(send) => self.written(now_ms, id, send.conversation, Task::Send(send), admit_send),
             // A text like any other: it counts as a send, and goes in the same lane.
             Request::Edit(edit) => self.written(now_ms, id, edit.conversation, Task::Edit(edit), admit_send),
-            Request::Do(command) => {
-                if self.commands >= COMMANDS_QUEUED_MAX {
-                    return Some(error(
-                        id,
-                        ErrorCode::RateLimited,
-                        "too many commands wait",
-                        Some(BUSY_RETRY_MS),
-                    ));
+            Request::Delete(asked) => {
+                self.asked(now_ms, Lane::Conversation(asked.conversation), id, Task::Delete(asked))
+            }
+            Request::React(asked) => {
+                self.asked(now_ms, Lane::Conversation(asked.conversation), id, Task::React(asked))
+            }
+            Request::Pin(asked) => {
+                self.asked(now_ms, Lane::Conversation(asked.conversation), id, Task::Pin(asked))
+            }
+            Request::Do(asked) => {
+                if let Err(error) = check_action(&asked.command, self.limits.text_bytes_max) {
+                    return Some(write(ServerFrame::error(id, error)));
                 }
-                self.enqueue(now_ms, Lane::Commands, id, Task::Do(command))
+                let lane = match asked.command {
+                    Action::Draft { .. } => Lane::Drafts,
+                    _ => Lane::Commands,
+                };
+                self.asked(now_ms, lane, id, Task::Do(asked))
             }
             Request::Read { conversation, sequence } => {
                 let now = self.reads_told.offer(now_ms, conversation, sequence);
@@ -470,21 +473,30 @@ impl Protocol {
         task: Task,
         admit_send: impl FnOnce(ConversationId) -> Result<(), u64>,
     ) -> Option<Effect> {
-        let text = match &task {
-            Task::Send(send) => &send.text,
-            Task::Edit(edit) => &edit.text,
-            Task::Do(_) => "",
+        let bytes_max = self.limits.text_bytes_max;
+        let checked = match &task {
+            Task::Send(send) => check_send(send, bytes_max),
+            Task::Edit(edit) => check_text(&edit.text, bytes_max),
+            Task::Delete(_) | Task::React(_) | Task::Pin(_) | Task::Do(_) => Ok(()),
         };
-        if let Err(error) = check_text(text, self.limits.text_bytes_max) {
+        if let Err(error) = checked {
             return Some(write(ServerFrame::error(id, error)));
         }
         if self.commands >= COMMANDS_QUEUED_MAX {
-            return Some(error(id, ErrorCode::RateLimited, "too many commands wait", Some(BUSY_RETRY_MS)));
+            return Some(too_many_commands(id));
         }
         if let Err(retry_ms) = admit_send(conversation) {
             return Some(error(id, ErrorCode::RateLimited, "too many messages", Some(retry_ms)));
         }
         self.enqueue(now_ms, Lane::Conversation(conversation), id, task)
+    }
+
+    /// A command that is no text for a conversation.
+    fn asked(&mut self, now_ms: u64, lane: Lane, id: u64, task: Task) -> Option<Effect> {
+        if self.commands >= COMMANDS_QUEUED_MAX {
+            return Some(too_many_commands(id));
+        }
+        self.enqueue(now_ms, lane, id, task)
     }
 
     fn enqueue(&mut self, now_ms: u64, lane: Lane, id: u64, task: Task) -> Option<Effect> {
@@ -578,11 +590,33 @@ impl Protocol {
         self.token_ends_ms = token_ends_ms;
     }
 
+    /// The session is a program's: its token lasts until it is ended, and is looked at again and again. `mute` says why signals are
+    /// not taken from it.
+    pub fn programmed(&mut self, now_ms: u64, recheck_ms: u64, mute: Option<WireError>) {
+        self.token_ends_ms = u64::MAX;
+        self.recheck_at_ms = Some(now_ms + recheck_ms);
+        self.mute = mute;
+    }
+
+    /// A program's token was looked at again: when next, or why it is good no more. While nobody can say, the session goes on: the
+    /// replicas look at whatever it does.
+    pub fn rechecked(&mut self, now_ms: u64, result: Result<u64, WireError>) -> Option<Effect> {
+        match result {
+            Ok(recheck_ms) => self.recheck_at_ms = Some(now_ms + recheck_ms),
+            Err(problem) if problem.temporary => self.recheck_at_ms = Some(now_ms + RECHECK_RETRY_MS),
+            Err(problem) => return Some(self.close(Farewell::new(CloseCode::BadToken, problem.message))),
+        }
+        None
+    }
+
     /// A fresh token was checked.
     pub fn renewed(&mut self, id: u64, result: Result<u64, WireError>) -> Effect {
         match result {
             Ok(token_ends_ms) => {
-                self.token_ends_ms = token_ends_ms;
+                // A program's, shown again, is looked at as before.
+                if self.token_ends_ms != u64::MAX {
+                    self.token_ends_ms = token_ends_ms;
+                }
                 write(ServerFrame::reply(id, Body::Ok))
             }
             Err(problem) => write(ServerFrame::error(id, problem)),
@@ -606,6 +640,9 @@ impl Protocol {
             return vec![self.close(Farewell::new(CloseCode::TokenExpired, reason))];
         }
         let mut effects = Vec::new();
+        if self.recheck_at_ms.take_if(|at_ms| now_ms >= *at_ms).is_some() {
+            effects.push(Effect::Recheck);
+        }
         if now_ms >= self.ping_at_ms {
             self.ping_at_ms = now_ms + self.times.ping_interval_ms;
             self.ping_number += 1;
@@ -646,6 +683,44 @@ pub(crate) fn check_text(text: &str, bytes_max: usize) -> Result<(), WireError> 
         ));
     }
     Ok(())
+}
+
+/// A message that may be sent: with a text or files of its own, or one that is handed on and has neither.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) fn check_send(send: &SendMessage, bytes_max: usize) -> Result<(), WireError> {
+    if send.attachments.len() > ATTACHMENTS_MAX {
+        let text = format!("a message shows at most {ATTACHMENTS_MAX} files");
+        return Err(WireError::new(ErrorCode::TooLarge, text));
+    }
+    let is_bare = send.text.is_empty() && send.attachments.is_empty();
+    match send.forward {
+        // Files need no words.
+        None if send.text.is_empty() && !is_bare => Ok(()),
+        None => check_text(&send.text, bytes_max),
+        Some(_) if is_bare => Ok(()),
+        Some(_) => {
+            let message = "a message that is handed on has no text or files of its own: the servers take them from there";
+            Err(WireError::new(ErrorCode::Invalid, message))
+        }
+    }
+}
+
+/// The texts of a `do`, which have the bounds of a message's.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) fn check_action(action: &Action, bytes_max: usize) -> Result<(), WireError> {
+    match texts(action) {
+        Some((text, true)) if text.trim().is_empty() => Ok(()),
+        Some((text, _)) => check_text(text, bytes_max),
+        None => Ok(()),
+    }
+}
+
+fn too_many_commands(id: u64) -> Effect {
+    error(id, ErrorCode::RateLimited, "too many commands wait", Some(BUSY_RETRY_MS))
 }
 
 fn error(id: u64, code: ErrorCode, message: &str, retry_ms: Option<u64>) -> Effect {

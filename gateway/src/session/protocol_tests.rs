@@ -1,3 +1,4 @@
+use quorate_proto::frame::{AttachFile, MessageRef};
 use quorate_proto::ids::ClientMessageId;
 use uuid::Uuid;
 
@@ -41,6 +42,7 @@ fn ack(id: u64) -> Ack {
         sequence: Some(1),
         version: Some(1),
         revision: None,
+        scheduled: None,
         index: 9,
         term: 1,
         log_time: 0,
@@ -360,4 +362,151 @@ fn presence_that_changes_quickly_is_told_once_a_second_and_the_last_one_wins() {
     assert_eq!(say(&mut protocol, 21_100, &state("idle")), None);
     assert_eq!(say(&mut protocol, 21_200, &state("invisible")), None);
     assert_eq!(protocol.tick(22_500, 0, true), []);
+}
+
+fn about(kind: &str, id: u64, fields: &str) -> String {
+    let key = Uuid::from_u128(u128::from(id));
+    format!(r#"{{"type":"{kind}","id":{id},{fields},"client_message_id":"{key}"}}"#)
+}
+
+#[test]
+fn what_is_done_to_messages_keeps_its_place_among_the_sends_of_its_conversation() {
+    let mut protocol = live();
+    assert!(matches!(say(&mut protocol, 0, &send(1, 1)), Some(Effect::Submit { .. })));
+    let place = r#""conversation":1,"sequence":4"#;
+    let frames = [
+        about("react", 2, &format!(r#"{place},"emoji":"👍","on":true"#)),
+        about("delete", 3, place),
+        about("pin", 4, &format!(r#"{place},"on":true"#)),
+    ];
+    for frame in &frames {
+        assert_eq!(say(&mut protocol, 0, frame), None, "behind the send: {frame}");
+    }
+    let mut done = Vec::new();
+    for id in 1..=4 {
+        for effect in protocol.settled(Lane::Conversation(1), Ok(ack(id))) {
+            if let Effect::Submit { task, .. } = effect {
+                done.push(*task);
+            }
+        }
+    }
+    assert!(matches!(&done[..], [Task::React(_), Task::Delete(_), Task::Pin(_)]), "{done:?}");
+    assert!(protocol.is_settled());
+}
+
+#[test]
+fn a_draft_waits_for_nothing_and_nothing_waits_for_it() {
+    let mut protocol = live();
+    let block = about("do", 1, r#""command":{"action":"block","user":"eve","on":true}"#);
+    let draft = |id| about("do", id, r#""command":{"action":"draft","conversation":1,"text":"hal"}"#);
+    let lane = |effect| match effect {
+        Some(Effect::Submit { lane, .. }) => Some(lane),
+        _ => None,
+    };
+    assert_eq!(lane(say(&mut protocol, 0, &block)), Some(Lane::Commands));
+    assert_eq!(lane(say(&mut protocol, 0, &draft(2))), Some(Lane::Drafts));
+    assert_eq!(lane(say(&mut protocol, 0, &send(3, 1))), Some(Lane::Conversation(1)));
+    assert_eq!(say(&mut protocol, 0, &draft(4)), None, "behind the first draft");
+}
+
+#[test]
+fn texts_of_every_command_are_checked_and_a_forward_has_none() {
+    let mut protocol = live();
+    let forward = r#""forward":{"conversation":2,"sequence":9}"#;
+    let long = "x".repeat(quorate_proto::limits::TEXT_BYTES_MAX + 1);
+    let late =
+        |text: &str| format!(r#""command":{{"action":"schedule","conversation":1,"text":"{text}","at":9}}"#);
+    let draft = |text: &str| format!(r#""command":{{"action":"draft","conversation":1,"text":"{text}"}}"#);
+    for (frame, wanted) in [
+        (about("send", 1, &format!(r#""conversation":1,"text":"mine",{forward}"#)), ErrorCode::Invalid),
+        (about("send", 2, r#""conversation":1,"text":" ""#), ErrorCode::Invalid),
+        (about("do", 3, &late(" ")), ErrorCode::Invalid),
+        (about("do", 4, &late(&long)), ErrorCode::TooLarge),
+        (about("do", 5, &draft(&long)), ErrorCode::TooLarge),
+    ] {
+        assert_eq!(code_of(say(&mut protocol, 0, &frame)), wanted, "{}", &frame[..60]);
+    }
+    let handed_on = about("send", 6, &format!(r#""conversation":1,"text":"",{forward}"#));
+    assert!(matches!(say(&mut protocol, 0, &handed_on), Some(Effect::Submit { .. })));
+    assert!(matches!(say(&mut protocol, 0, &about("do", 7, &draft(""))), Some(Effect::Submit { .. })));
+}
+
+#[test]
+fn reactions_and_pins_count_as_frames() {
+    let mut protocol =
+        live_with(SessionLimits { frames_burst: 2, frames_per_second: 1, ..Default::default() });
+    let react = |id| about("react", id, r#""conversation":1,"sequence":4,"emoji":"👍","on":true"#);
+    let pin = about("pin", 2, r#""conversation":1,"sequence":4,"on":true"#);
+    assert!(matches!(say(&mut protocol, 0, &react(1)), Some(Effect::Submit { .. })));
+    assert_eq!(say(&mut protocol, 0, &pin), None);
+    assert_eq!(code_of(say(&mut protocol, 0, &react(3))), ErrorCode::RateLimited);
+}
+
+#[test]
+fn a_message_has_words_or_files_or_is_handed_on() {
+    let file = AttachFile { file: Uuid::from_u128(1), conversation: None, sequence: None };
+    let files = |count: usize| vec![file.clone(); count];
+    let forward = Some(MessageRef { conversation: 2, sequence: 3 });
+    let refused = |text: &str, forward: Option<MessageRef>, attachments: Vec<AttachFile>| {
+        let send = SendMessage {
+            conversation: 1,
+            client_message_id: ClientMessageId(Uuid::from_u128(1)),
+            text: text.to_owned(),
+            reply_to: None,
+            forward,
+            first_sent: 0,
+            attachments,
+        };
+        check_send(&send, 4).err().map(|error| error.code)
+    };
+    for (text, forward, count) in [("hi", None, 0), ("", None, 1), ("hi", None, 10), ("", forward, 0)] {
+        assert_eq!(refused(text, forward, files(count)), None, "{text:?} {forward:?} {count}");
+    }
+    assert_eq!(refused("", None, files(0)), Some(ErrorCode::Invalid));
+    assert_eq!(refused("hello", None, files(1)), Some(ErrorCode::TooLarge));
+    assert_eq!(refused("", None, files(11)), Some(ErrorCode::TooLarge));
+    assert_eq!(refused("hi", forward, files(0)), Some(ErrorCode::Invalid));
+    assert_eq!(refused("", forward, files(1)), Some(ErrorCode::Invalid));
+}
+
+#[test]
+fn a_programs_token_is_looked_at_again_and_ends_the_session_only_when_it_is_good_no_more() {
+    let mut protocol = live();
+    protocol.programmed(0, 20_000, None);
+    assert_eq!(protocol.wake_at_ms(), 20_000);
+    assert!(protocol.tick(19_999, 0, true).is_empty());
+    assert_eq!(
+        protocol.tick(20_000, u64::MAX - 1, true),
+        [Effect::Recheck],
+        "and no end of an access token counts"
+    );
+    assert!(protocol.tick(20_001, 0, true).is_empty(), "one question at a time");
+    assert_eq!(protocol.rechecked(20_100, Ok(60_000)), None);
+    protocol.ping_at_ms = u64::MAX;
+    assert_eq!(protocol.wake_at_ms(), 80_100);
+    assert_eq!(protocol.tick(80_100, 0, false), [Effect::Recheck]);
+    let unavailable = WireError::new(ErrorCode::Unavailable, "nobody can say");
+    assert_eq!(protocol.rechecked(80_200, Err(unavailable)), None, "an outage ends no session");
+    assert_eq!(protocol.tick(80_200 + RECHECK_RETRY_MS, 0, false), [Effect::Recheck]);
+    let refused = WireError::new(ErrorCode::Unauthenticated, "it has ended");
+    let Some(Effect::Close(farewell)) = protocol.rechecked(90_000, Err(refused)) else {
+        panic!("it goes on")
+    };
+    assert_eq!(farewell.code, CloseCode::BadToken);
+    assert!(!protocol.is_live());
+}
+
+#[test]
+fn a_program_that_may_not_send_makes_no_signals() {
+    let mut protocol = live();
+    protocol.programmed(0, 20_000, Some(WireError::new(ErrorCode::Forbidden, "it lacks the scope `send`")));
+    for frame in [
+        r#"{"type":"typing","id":1,"conversation":3}"#,
+        r#"{"type":"presence","id":2,"state":"active"}"#,
+        r#"{"type":"delivered","id":3,"conversation":3,"sequence":1}"#,
+    ] {
+        assert_eq!(code_of(say(&mut protocol, 0, frame)), ErrorCode::Forbidden, "{frame}");
+    }
+    let open = say(&mut protocol, 0, r#"{"type":"open","id":4,"conversation":3}"#);
+    assert!(matches!(open, Some(Effect::Read { .. })), "{open:?}");
 }

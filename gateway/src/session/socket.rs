@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,20 +13,18 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use quorate_proto::error::{CloseCode, ErrorCode, WireError};
 use quorate_proto::frame::{Body, ConversationSummary, EventKind, ServerFrame, WriteState};
-use quorate_proto::rpc::{self, signal};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use quorate_proto::rpc::{self, TokenScope, signal};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
-use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::codec;
 use super::delivery::{Delivery, Step};
+use super::farewell::{End, broken, finish};
 use super::jobs::{self, Done, Job};
-use super::opening::{self, Opened};
+use super::opening::{self, Held, Opened};
 use super::out::{FLUSH_BYTES_MAX, FLUSH_FRAMES_MAX, Out};
 use super::outbox::{Bounds, Inbox, Outbox, Taken, outbox};
 use super::protocol::{Effect, Farewell, Lane, Protocol, Query, Task, Times};
@@ -41,30 +40,20 @@ use crate::server::{DrainPhase, Stranger};
 
 /// A reader that takes nothing for this long is let go.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
-/// The last words of a session get this long.
-const FAREWELL_WAIT: Duration = Duration::from_secs(1);
-/// The same for a socket that never said `hello`: with its wait it is gone within ten seconds.
-const MUTE_FAREWELL_WAIT: Duration = Duration::from_millis(500);
-/// Bytes discarded after a close, so that the other end reads the close before a reset.
-const LINGER_BYTES_MAX: usize = 2 << 20;
 /// Commands under way when the gateway ends get this long.
 const FINISH_WAIT: Duration = Duration::from_secs(5);
+/// A program's token is looked at again at most so often, ms, and at least so often, whatever clocks say.
+const RECHECK_MS_MIN: u64 = 1_000;
+/// See [`RECHECK_MS_MIN`].
+const RECHECK_MS_MAX: u64 = 60_000;
 /// What a client that was let go is told to wait at most, ms: those let go together come back spread.
 const SLOW_RETRY_MS: u64 = 1_000;
-
-/// How a socket ends.
-enum End {
-    /// We close, with a `bye`.
-    Bye(Farewell),
-    /// The library saw a message that must not be.
-    Protocol(WsCloseCode, &'static str),
-    /// The other end is gone or closes.
-    Gone,
-}
 
 /// What a live session holds.
 struct Live {
     identity: Identity,
+    /// A program's token.
+    token: Option<Held>,
     ticket: Ticket,
     subscriber: Subscriber,
 }
@@ -80,6 +69,8 @@ struct Session<S> {
     live: Option<Live>,
     /// Its address's place, held until it said who it is.
     stranger: Option<Stranger>,
+    /// The address by which its wrong tokens are counted.
+    client: Option<IpAddr>,
     jobs: FuturesUnordered<Job>,
     out: Out,
     /// The last word to the hub on which signals are wanted; the next waits for it.
@@ -109,11 +100,12 @@ enum Happening {
     Time,
 }
 
-/// Serves a socket until it ends.
+/// Serves a socket until it ends. `client` is the address by which its wrong tokens are counted; none of a balancer's own machine.
 pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     gateway: Arc<Gateway>,
     ws: WebSocketStream<S>,
     stranger: Option<Stranger>,
+    client: Option<IpAddr>,
 ) {
     let config = &gateway.config;
     let times = Times {
@@ -131,6 +123,7 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         outbox: Some(outbox),
         live: None,
         stranger,
+        client,
         jobs: FuturesUnordered::new(),
         out: Out::default(),
         watching: None,
@@ -151,15 +144,6 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         gateway.metrics.sessions.dec();
     }
     finish(&gateway.metrics, session.ws, session.out.into_frames(), end).await;
-}
-
-/// Accepts a socket only to say why it cannot stay: a browser cannot read the status of a refused upgrade.
-pub async fn close_refused<S: AsyncRead + AsyncWrite + Unpin>(
-    metrics: &Metrics,
-    ws: WebSocketStream<S>,
-    farewell: Farewell,
-) {
-    finish(metrics, ws, VecDeque::new(), End::Bye(farewell)).await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -355,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Effect::Open { id, hello } => {
                 let Some(outbox) = self.outbox.take() else { return Err(End::Gone) };
                 self.greeted = Some(Instant::now());
-                let opening = opening::open(gateway, id, hello, outbox);
+                let opening = opening::open(gateway, id, hello, outbox, self.client);
                 self.jobs.push(Box::pin(async move { Done::Opened(opening.await) }));
             }
             Effect::Ping { n } => self.ping(n)?,
@@ -391,6 +375,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         self.jobs.push(jobs::read(gateway, identity, seen, id, query, first));
                     }
                     Effect::Renew { id, token } => self.jobs.push(jobs::renew(gateway, identity, id, token)),
+                    Effect::Recheck => {
+                        if let Some(Held(token)) = live.token.clone() {
+                            self.jobs.push(jobs::recheck(gateway, identity, token));
+                        }
+                    }
                     Effect::Typing(conversation) => {
                         let kind = signal::Kind::Typing(rpc::Typing {});
                         live.subscriber.say(said(&identity, conversation, kind));
@@ -567,6 +556,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let effect = self.protocol.renewed(id, ends);
                 self.effect(effect)
             }
+            Done::Rechecked(result) => {
+                let result = result.map(|fresh| {
+                    let recheck_ms = recheck_ms(&fresh);
+                    if let Some(live) = &mut self.live {
+                        live.identity = fresh;
+                    }
+                    recheck_ms
+                });
+                let now_ms = self.now_ms();
+                self.protocol.rechecked(now_ms, result).map_or(Ok(()), |effect| self.effect(effect))
+            }
             Done::Added(Ok(added)) => {
                 let Some(live) = &self.live else { return Err(End::Gone) };
                 let me = me_topic(live.identity.user_id);
@@ -597,7 +597,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn opened(&mut self, opened: Opened) -> Result<(), End> {
-        let Opened { identity, ticket, subscriber, frames, gaps, resumed, versions, position, seen } = opened;
+        let Opened {
+            identity,
+            token,
+            ticket,
+            subscriber,
+            frames,
+            gaps,
+            resumed,
+            versions,
+            bases,
+            position,
+            seen,
+        } = opened;
         frames.into_iter().for_each(|frame| self.out.push(frame));
         (0..gaps).for_each(|_| self.protocol.gap_told());
         self.gateway.metrics.sessions_resumed.inc_by(u64::from(resumed));
@@ -606,14 +618,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let now_ms = self.now_ms();
         self.protocol.opened(now_ms, identity.ends_ms);
+        if token.is_some() {
+            self.protocol.programmed(now_ms, recheck_ms(&identity), identity.check(TokenScope::Send).err());
+        }
         let session = *identity.session.as_bytes();
-        self.live = Some(Live { identity, ticket, subscriber });
+        self.live = Some(Live { identity, token, ticket, subscriber });
         self.stranger = None;
         self.gateway.metrics.sessions.inc();
         // `welcome` named the state of the write path; this also says who leads and since when, and what changed meanwhile.
         let status = self.write.borrow_and_update().frame(Instant::now());
         self.push(Body::Status(status));
-        let steps = self.delivery.open(session, versions, position, seen);
+        let steps = self.delivery.open(session, versions, bases, position, seen);
         self.steps(steps)?;
         if *self.drain.borrow() != DrainPhase::Serving {
             self.drain()?;
@@ -662,22 +677,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
-/// How a socket ends whose bytes cannot be read on.
-fn broken(error: &WsError) -> End {
-    match error {
-        WsError::Capacity(CapacityError::MessageTooLong { .. }) => {
-            End::Protocol(WsCloseCode::Size, "the frame is too large")
-        }
-        WsError::Utf8(_) => End::Protocol(WsCloseCode::Invalid, "no UTF-8"),
-        // Gone without a word, as browsers do with a tab.
-        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
-        WsError::Protocol(_) | WsError::AttackAttempt | WsError::Capacity(_) => {
-            End::Protocol(WsCloseCode::Protocol, "not the WebSocket protocol")
-        }
-        _ => End::Gone,
-    }
-}
-
 /// Gives every message back, until the socket ends as a session's would: what conformance suites talk to.
 pub async fn echo<S: AsyncRead + AsyncWrite + Unpin>(metrics: &Metrics, mut ws: WebSocketStream<S>) {
     let end = loop {
@@ -695,6 +694,11 @@ pub async fn echo<S: AsyncRead + AsyncWrite + Unpin>(metrics: &Metrics, mut ws: 
     finish(metrics, ws, VecDeque::new(), end).await;
 }
 
+/// When a program's token is looked at again: when its access token ends.
+fn recheck_ms(identity: &Identity) -> u64 {
+    identity.ends_ms.saturating_sub(wall_ms()).clamp(RECHECK_MS_MIN, RECHECK_MS_MAX)
+}
+
 /// A signal on its way up, vouched for by the session.
 fn said(identity: &Identity, conversation_id: u64, kind: signal::Kind) -> rpc::Signal {
     let user = Some(rpc::UserRef { id: identity.user_id, ..rpc::UserRef::default() });
@@ -704,63 +708,6 @@ fn said(identity: &Identity, conversation_id: u64, kind: signal::Kind) -> rpc::S
 
 fn internal(reason: &str) -> End {
     End::Bye(Farewell::new(CloseCode::Internal, reason).retry_after(chance(SLOW_RETRY_MS)))
-}
-
-/// Says the last words and waits a little until they are read.
-async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
-    metrics: &Metrics,
-    mut ws: WebSocketStream<S>,
-    mut out: VecDeque<Utf8Bytes>,
-    end: End,
-) {
-    // After a message that must not be, the library cannot tell where the next one begins.
-    let readable = !matches!(end, End::Protocol(..));
-    let (code, reason) = match end {
-        End::Gone => {
-            let _ = timeout(FAREWELL_WAIT, ws.close(None)).await;
-            return;
-        }
-        End::Protocol(code, reason) => (code, reason.to_owned()),
-        End::Bye(Farewell { code, reason, retry_ms }) => {
-            let number = code as u16;
-            let bye = ServerFrame::push(Body::Bye { code: number, reason: reason.clone(), retry_ms });
-            out.push_back(encode(&bye));
-            (WsCloseCode::from(number), reason)
-        }
-    };
-    Metrics::count(&metrics.closes, &u16::from(code).to_string());
-    tracing::debug!(code = u16::from(code), reason, "closing a socket");
-    // A close frame's reason has at most 123 bytes.
-    let short: String = reason.chars().take(40).collect();
-    let frame = CloseFrame { code, reason: short.into() };
-    let _ = timeout(FAREWELL_WAIT, async {
-        for text in out {
-            ws.feed(Message::Text(text)).await?;
-        }
-        ws.send(Message::Close(Some(frame))).await
-    })
-    .await;
-    // What the other end still sends is read and thrown away: closing with unread bytes resets the connection, and the
-    // close frame might be lost with it.
-    let is_mute = u16::from(code) == CloseCode::NoHello as u16;
-    let _ = timeout(if is_mute { MUTE_FAREWELL_WAIT } else { FAREWELL_WAIT }, async {
-        if readable {
-            // Until the other end's close frame; then the connection is ours to close.
-            while let Some(Ok(_)) = ws.next().await {}
-            return;
-        }
-        let stream = ws.get_mut();
-        let _ = stream.shutdown().await;
-        let mut scratch = [0; 4096];
-        let mut left = LINGER_BYTES_MAX;
-        while left > 0 {
-            match stream.read(&mut scratch).await {
-                Ok(0) | Err(_) => break,
-                Ok(count) => left = left.saturating_sub(count),
-            }
-        }
-    })
-    .await;
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::*;
+use crate::auth::ApiToken;
 use crate::config::Config;
 use crate::testing::{Fake, Submits};
 
@@ -32,6 +33,8 @@ fn token(key: &SigningKey, reads_only: bool) -> String {
         iat: now,
         exp: now + 900,
         ro: reads_only,
+        scope: 0,
+        conv: 0,
     };
     let header = Header { kid: Some("k".to_owned()), ..Header::new(Algorithm::EdDSA) };
     let der = key.to_pkcs8_der().unwrap();
@@ -116,7 +119,7 @@ async fn a_session_begun_with_a_token_that_reads_only_writes_once_it_is_given_on
     });
     let (near, far) = duplex(1 << 16);
     let server = WebSocketStream::from_raw_socket(near, Role::Server, None).await;
-    tokio::spawn(run(gateway, server, None));
+    tokio::spawn(run(gateway, server, None, None));
     let mut client = Client(WebSocketStream::from_raw_socket(far, Role::Client, None).await);
 
     let welcome = client.ask(json!({"id": 1, "type": "hello", "token": token(&key, true)})).await;
@@ -133,4 +136,44 @@ async fn a_session_begun_with_a_token_that_reads_only_writes_once_it_is_given_on
     });
     let made = client.make_group(4).await;
     assert_eq!(made["type"], "ack", "{made}");
+}
+
+#[tokio::test]
+async fn a_forged_token_of_a_program_is_counted_by_the_address_it_came_from() {
+    let (fake, _feeds) = Fake::start(1).await;
+    let key = SigningKey::from_bytes(&[5; 32]);
+    fake.set(|state| {
+        state.read = Box::new(move |asked| read(&key, &asked));
+        state.token = Box::new(|_| Err(Status::unauthenticated("no such session")));
+    });
+    let config = Config {
+        cluster: "test".into(),
+        name: "a".into(),
+        replicas: vec![fake.address.clone()],
+        account_calls_per_minute: 1,
+        ..Config::default()
+    };
+    let (_phase, drain) = watch::channel(DrainPhase::Serving);
+    let gateway = Gateway::start(config, None, drain).unwrap();
+    let bye = async |session: u128, address: [u8; 4]| {
+        let (near, far) = duplex(1 << 16);
+        let server = WebSocketStream::from_raw_socket(near, Role::Server, None).await;
+        tokio::spawn(run(Arc::clone(&gateway), server, None, Some(address.into())));
+        let mut client = Client(WebSocketStream::from_raw_socket(far, Role::Client, None).await);
+        let token = ApiToken::new(Uuid::from_u128(session), [7; 32]).text();
+        client
+            .0
+            .send(Message::text(json!({"id": 1, "type": "hello", "token": token}).to_string()))
+            .await
+            .unwrap();
+        match timeout(WAIT, client.0.next()).await.expect("an answer in time") {
+            Some(Ok(Message::Text(text))) => serde_json::from_str::<Value>(&text).unwrap(),
+            other => panic!("no frame: {other:?}"),
+        }
+    };
+    let (bad, later) = (CloseCode::BadToken as u16, CloseCode::TooManyRequests as u16);
+    assert_eq!(bye(1, [192, 0, 2, 1]).await["code"], bad);
+    let limited = bye(2, [192, 0, 2, 1]).await;
+    assert!(limited["code"] == later && limited["retry_ms"].is_u64(), "{limited}");
+    assert_eq!(bye(3, [192, 0, 2, 2]).await["code"], bad, "another address");
 }
