@@ -1,11 +1,14 @@
 //! What goes into the rules and what comes out.
 
 use quorate_proto::error::WireError;
-use quorate_proto::frame::{Ack, Action, PresenceState};
+use quorate_proto::frame::{Ack, Action, MessageRef, PresenceState, ScheduledItem, User};
 use quorate_proto::ids::{ClientMessageId, ConversationId, Sequence};
 use quorate_proto::rest::SessionGrant;
 
+use crate::command::Deed;
+use crate::drafts::{Draft, StoredDraft};
 use crate::outbox::StoredItem;
+use crate::upload::{Call, Step, Told, UploadId};
 
 /// Names one socket of this client; later sockets have higher numbers.
 pub type SocketId = u64;
@@ -38,7 +41,28 @@ pub enum Input {
     Tick,
     /// Items that an earlier life of this client left behind.
     Restore(Vec<StoredItem>),
-    /// A new message.
+    /// Drafts that an earlier life of this client left behind.
+    RestoreDrafts(Vec<(ConversationId, StoredDraft)>),
+    /// A file was chosen for the next message there.
+    Attach {
+        /// A name that the caller never used before.
+        upload: UploadId,
+        /// Where it is to be shown.
+        conversation: ConversationId,
+        /// As the file is called.
+        name: String,
+        /// Bytes.
+        size: u64,
+    },
+    /// It is taken back.
+    Detach(UploadId),
+    /// Its upload failed, and is to be tried again.
+    Reattach(UploadId),
+    /// The message that waits for its files is not sent yet after all.
+    Hold(ConversationId),
+    /// What came of a step of an upload.
+    Uploaded(UploadId, Call, Told),
+    /// A new message; with files for it that are not there yet it waits for them, and what was typed stays the draft.
     Send {
         /// Where to.
         conversation: ConversationId,
@@ -47,6 +71,25 @@ pub enum Input {
         /// The message answered to.
         reply_to: Option<Sequence>,
     },
+    /// A message is handed on.
+    Forward {
+        /// Where to.
+        conversation: ConversationId,
+        /// Which message.
+        message: MessageRef,
+    },
+    /// What stands in the composer now.
+    Draft(ConversationId, Draft),
+    /// A refused edit is let go.
+    DropEdit(ConversationId, Sequence),
+    /// The reader wants to see a message; older pages are read until it is here.
+    Seek(ConversationId, Sequence),
+    /// What is saved, as a list of the server says.
+    KnownSaved(Vec<MessageRef>),
+    /// What is scheduled, as a list of the server says.
+    KnownScheduled(Vec<ScheduledItem>),
+    /// Whom the reader has blocked, as a list of the server says.
+    KnownBlocked(Vec<User>),
     /// Send a failed or put-aside item after all.
     Retry(ClientMessageId),
     /// Delete an item that was not committed.
@@ -63,6 +106,8 @@ pub enum Input {
     Presence(PresenceState),
     /// A command, under an id that the caller took from [`Moment::client_message_id`](crate::Moment::client_message_id).
     Do(ClientMessageId, Action),
+    /// The same for what concerns messages.
+    Ask(ClientMessageId, Deed),
     /// The caller no longer cares for that command's answer; what was sent may still take effect.
     Forget(ClientMessageId),
     /// Measure the round trip.
@@ -86,6 +131,16 @@ pub enum Effect {
     Store(StoredItem),
     /// Remove the item from the store.
     Unstore(ClientMessageId),
+    /// Store the draft (insert or replace; told and empty: remove).
+    StoreDraft(ConversationId, StoredDraft),
+    /// The draft is another one than what was typed here: what another device wrote, or nothing, since it was sent.
+    DraftChanged(ConversationId),
+    /// Do this for an upload.
+    Upload(UploadId, Call, Step),
+    /// The time of a reminder has come.
+    Reminded(ScheduledItem),
+    /// A scheduled message could not be sent; in words why.
+    ScheduleFailed(ScheduledItem, String),
     /// A message or command was committed by a majority.
     Acked(Ack),
     /// A command of `Do` was carried out; the conversation it concerns, if any.
@@ -111,4 +166,8 @@ pub enum Change {
     Timeline(ConversationId),
     /// Who types there and who is there.
     Signals(ConversationId),
+    /// Files for the next message there, and whether it waits for them.
+    Uploads(ConversationId),
+    /// The reader herself: profile, what she saved, scheduled, blocked.
+    Own,
 }

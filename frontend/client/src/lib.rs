@@ -26,16 +26,23 @@
 pub mod backoff;
 pub mod banner;
 pub mod client;
+pub mod command;
 pub mod conversation;
+pub mod drafts;
 pub mod event;
 pub mod moment;
+pub mod ordered;
 pub mod outbox;
+pub mod own;
 pub mod position;
 pub mod signals;
 pub mod timeline;
+pub mod upload;
 pub mod view;
 
 pub use client::{Client, Config, Details};
+pub use command::Deed;
+pub use drafts::{Draft, StoredDraft};
 pub use event::{Change, Effect, Input, SocketId};
 pub use moment::Moment;
 pub use outbox::StoredItem;

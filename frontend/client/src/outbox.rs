@@ -5,7 +5,7 @@
 //! its writer's hand: a time-out, a lost socket and a busy cluster are no reasons. Knows nothing of sockets.
 
 use quorate_proto::error::{Certainty, ErrorCode, WireError};
-use quorate_proto::frame::SendMessage;
+use quorate_proto::frame::{AttachFile, Attachment, MessageRef, SendMessage};
 use quorate_proto::ids::{ClientMessageId, ConversationId, Sequence};
 use quorate_proto::limits::OUTBOX_AGE_MS_MAX;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,12 @@ pub struct StoredItem {
     /// Why it was refused for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<WireError>,
+    /// A message that is handed on; `text` is then what it says, to be shown alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<MessageRef>,
+    /// Files that it shows: the sender's own, or those of the message that is handed on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
 }
 
 /// Where an item stands.
@@ -77,12 +83,18 @@ pub struct Item {
 impl Item {
     /// The frame's body.
     pub fn to_send(&self) -> SendMessage {
+        let own = |file: &Attachment| AttachFile { file: file.file, conversation: None, sequence: None };
+        // What is handed on brings its text and files along by itself.
+        let is_own = self.stored.forward.is_none();
+        let shown = self.stored.attachments.iter().filter(|_| is_own);
         SendMessage {
             conversation: self.stored.conversation,
             client_message_id: self.stored.id,
-            text: self.stored.text.clone(),
+            text: if is_own { self.stored.text.clone() } else { String::new() },
             reply_to: self.stored.reply_to,
+            forward: self.stored.forward,
             first_sent: self.stored.first_sent,
+            attachments: shown.map(own).collect(),
         }
     }
 }
@@ -108,16 +120,21 @@ impl Outbox {
     }
 
     /// Takes items of a former life, oldest first. Those that are already here are left as they are.
-    pub fn restore(&mut self, mut stored: Vec<StoredItem>) {
-        stored.sort_by_key(|item| item.place);
+    pub fn restore(&mut self, stored: Vec<StoredItem>) {
+        // By places, not by a sort: one for each type that is sorted is much code for a page to load.
+        let mut ordered: Vec<StoredItem> = Vec::new();
         for item in stored {
+            let at = ordered.partition_point(|other| other.place <= item.place);
+            ordered.insert(at, item);
+        }
+        for item in ordered {
             if self.items.len() >= OUTBOX_ITEMS_MAX || self.get(item.id).is_some() {
                 continue;
             }
             let state = item.failed.clone().map_or(ItemState::Queued, ItemState::Failed);
-            self.items.push(Item { stored: item, state, attempts: 0 });
+            let at = self.items.partition_point(|other| other.stored.place <= item.place);
+            self.items.insert(at, Item { stored: item, state, attempts: 0 });
         }
-        self.items.sort_by_key(|item| item.stored.place);
         self.last_place =
             self.items.last().map_or(self.last_place, |item| item.stored.place.max(self.last_place));
     }
@@ -301,6 +318,8 @@ mod tests {
             place: at,
             first_sent: 0,
             failed: None,
+            forward: None,
+            attachments: Vec::new(),
         }
     }
 
@@ -372,6 +391,25 @@ mod tests {
         outbox.restore(vec![stored(1, 1)]);
         assert_eq!(outbox.len(), 2);
         assert_eq!(outbox.take_turns(&moment(9)), [stored(1, 1).id], "oldest first");
+    }
+
+    #[test]
+    fn an_items_files_travel_each_time_and_those_handed_on_never() {
+        let file =
+            Attachment { file: uuid::Uuid::from_u128(7), name: "a.png".to_owned(), ..Attachment::default() };
+        let mut outbox = Outbox::default();
+        outbox.push(StoredItem { attachments: vec![file.clone()], text: String::new(), ..stored(1, 1) });
+        let first = outbox.get(stored(1, 1).id).map(Item::to_send).expect("there");
+        assert_eq!(first.attachments, [AttachFile { file: file.file, conversation: None, sequence: None }]);
+        outbox.fail(stored(1, 1).id, WireError::new(ErrorCode::Forbidden, "no"));
+        let (_, again) = outbox.retry(stored(1, 1).id, &moment(50)).expect("there");
+        assert_eq!(again.to_send().attachments, first.attachments);
+        let json = serde_json::to_string(&again.stored).expect("an item is JSON");
+        assert_eq!(serde_json::from_str::<StoredItem>(&json).expect("an item"), again.stored);
+        let source = MessageRef { conversation: 2, sequence: 3 };
+        let handed = StoredItem { forward: Some(source), attachments: vec![file], ..stored(2, 1) };
+        outbox.push(handed);
+        assert_eq!(outbox.get(stored(2, 1).id).map(|item| item.to_send().attachments), Some(Vec::new()));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //!
 //! Marks only rise, whatever order receipts, summaries and messages come in; the rest is forgotten with the connection.
 
-use std::collections::BTreeMap;
-
 use quorate_proto::frame::{MemberMarks, PresenceState, SignalKind, User};
 use quorate_proto::ids::{Sequence, UserId};
 use quorate_proto::limits::TYPING_MS;
+
+use crate::ordered::OrderedMap;
 
 /// People remembered as typing; nobody reads more names.
 const TYPING_MAX: usize = 20;
@@ -34,11 +34,11 @@ struct Mark {
 /// See the module. Times are those of [`Moment::now_ms`](crate::Moment::now_ms).
 #[derive(Debug, Clone, Default)]
 pub struct RoomSignals {
-    marks: BTreeMap<UserId, Mark>,
-    presence: BTreeMap<UserId, PresenceState>,
-    typing: BTreeMap<UserId, (User, u64)>,
+    marks: OrderedMap<UserId, Mark>,
+    presence: OrderedMap<UserId, PresenceState>,
+    typing: OrderedMap<UserId, (User, u64)>,
     /// Up to which message how many replicas have it on disk, and of how many.
-    disks: BTreeMap<u32, Sequence>,
+    disks: OrderedMap<u32, Sequence>,
     disks_of: u32,
 }
 
@@ -68,7 +68,7 @@ impl RoomSignals {
         if replicas > of || of > REPLICAS_MAX {
             return false;
         }
-        let known = self.disks.entry(replicas).or_default();
+        let known = self.disks.of(replicas);
         let rises = sequence > *known;
         *known = sequence.max(*known);
         rises
@@ -100,7 +100,7 @@ impl RoomSignals {
     }
 
     fn mark(&mut self, user: UserId, read: Sequence, delivered: Sequence) -> bool {
-        let mark = self.marks.entry(user).or_default();
+        let mark = self.marks.of(user);
         let before = *mark;
         mark.read = mark.read.max(read);
         mark.delivered = mark.delivered.max(delivered).max(mark.read);
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     fn user(id: UserId) -> User {
-        User { id, name: format!("u{id}"), display_name: String::new() }
+        User { id, name: format!("u{id}"), ..User::default() }
     }
 
     #[test]

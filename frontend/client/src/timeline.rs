@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorate_proto::frame::{Ack, Event, EventKind, Message, User};
-use quorate_proto::ids::{ClientMessageId, Index, Revision, Sequence, Version};
+use quorate_proto::frame::{Ack, Event, EventKind, MemberRole, Message, Reaction, SequenceRange, User};
+use quorate_proto::ids::{ClientMessageId, Index, Revision, Sequence, UserId, Version};
+use quorate_proto::limits::REACTION_USERS_LISTED_MAX;
 
 use crate::outbox::StoredItem;
 
@@ -28,6 +29,10 @@ pub struct Entry {
     pub index: Index,
     /// Under which term it was acknowledged; 0 if somebody else sent it.
     pub term: u64,
+    /// The message is as it was at this index or later: what events up to it say is in it already.
+    pub as_of: Index,
+    /// The newest event that changed it: a page that was read before is no news.
+    touched: Index,
 }
 
 /// An own message that is acknowledged; its event has not come yet.
@@ -74,11 +79,57 @@ pub enum NoticeKind {
         user: User,
         /// By whom.
         by: User,
+        /// For good.
+        banned: bool,
     },
     /// The conversation was made or renamed.
     Titled {
         /// Its title now.
         title: String,
+        /// By whom.
+        by: User,
+    },
+    /// It is about something else.
+    Topic {
+        /// What; may be empty.
+        topic: String,
+        /// By whom.
+        by: User,
+    },
+    /// Anybody can join, or no longer.
+    Public {
+        /// Whether.
+        on: bool,
+        /// By whom.
+        by: User,
+    },
+    /// Only its owner and admins write, or all members.
+    Announcement {
+        /// Whether.
+        on: bool,
+        /// By whom.
+        by: User,
+    },
+    /// Messages are kept for another time.
+    Retention {
+        /// For how long, ms; 0: for ever.
+        retention_ms: u64,
+        /// By whom.
+        by: User,
+    },
+    /// A member may do something else.
+    Role {
+        /// Who.
+        user: User,
+        /// What she is.
+        role: MemberRole,
+        /// By whom.
+        by: User,
+    },
+    /// A message was pinned.
+    Pinned {
+        /// Which.
+        sequence: Sequence,
         /// By whom.
         by: User,
     },
@@ -110,6 +161,8 @@ pub enum Loading {
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
+    /// Who reads.
+    pub reader: UserId,
     messages: BTreeMap<Sequence, Entry>,
     echoes: Vec<Echo>,
     notices: Vec<Notice>,
@@ -122,10 +175,11 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Takes a message; false if it was there already.
-    pub fn insert(&mut self, event: &Event) -> bool {
+    /// Takes a message as it was at index `as_of`; false if it was there already.
+    pub fn insert(&mut self, event: &Event, as_of: Index) -> bool {
         let EventKind::Message(message) = &event.kind else { return false };
         let sequence = message.sequence;
+        let as_of = as_of.max(event.index);
         let mut term = 0;
         self.echoes.retain(|echo| {
             let same = echo.sequence == sequence && echo.item.id == message.client_message_id;
@@ -134,12 +188,34 @@ impl Timeline {
             }
             !same
         });
+        let reader = self.reader;
+        let own_view = |message: &Message| {
+            let mut message = message.clone();
+            for reaction in &mut message.reactions {
+                reaction.mine |= reaction.users.contains(&reader);
+            }
+            message
+        };
         if let Some(held) = self.messages.get_mut(&sequence) {
             held.index = held.index.max(event.index);
-            self.edit(sequence, message.revision, &message.text);
+            if as_of >= held.as_of.max(held.touched)
+                && !held.message.deleted
+                && message.revision >= held.message.revision
+            {
+                held.as_of = as_of;
+                let hidden = held.message.hidden;
+                let mut newer = own_view(message);
+                newer.hidden |= hidden;
+                if *held.message != newer {
+                    held.message = Arc::new(newer);
+                }
+            } else if !held.message.deleted && message.revision > held.message.revision {
+                self.edit(sequence, message.revision, &message.text, message.edited);
+            }
             return false;
         }
-        let entry = Entry { message: Arc::new(message.clone()), time: event.time, index: event.index, term };
+        let message = Arc::new(own_view(message));
+        let entry = Entry { message, time: event.time, index: event.index, term, as_of, touched: 0 };
         self.messages.insert(sequence, entry);
         if self.messages.len() > TIMELINE_MESSAGES_MAX {
             self.messages.pop_first();
@@ -149,25 +225,135 @@ impl Timeline {
     }
 
     /// A message has another text. An older revision than the one held changes nothing.
-    pub fn edit(&mut self, sequence: Sequence, revision: Revision, text: &str) {
+    pub fn edit(&mut self, sequence: Sequence, revision: Revision, text: &str, edited: u64) {
         if let Some(held) = self.messages.get_mut(&sequence)
             && held.message.revision < revision
+            && !held.message.deleted
         {
             let message = Arc::make_mut(&mut held.message);
             message.revision = revision;
+            message.edited = message.edited.max(edited);
             text.clone_into(&mut message.text);
         }
     }
 
+    /// Whom an edited text names, as far as this client can tell.
+    pub fn renamed(&mut self, sequence: Sequence, names_reader: bool, all: bool) {
+        let reader = self.reader;
+        if let Some(held) = self.messages.get_mut(&sequence) {
+            let message = Arc::make_mut(&mut held.message);
+            message.mentions.retain(|user| *user != reader);
+            if names_reader {
+                message.mentions.push(reader);
+            }
+            message.mentions_all = all;
+        }
+    }
+
+    /// A message was taken back: nothing of it is left but its place. Returns it as it was, if it was still whole.
+    pub fn delete(&mut self, sequence: Sequence) -> Option<Arc<Message>> {
+        let held = self.messages.get_mut(&sequence).filter(|held| !held.message.deleted)?;
+        let tombstone = Message {
+            sequence,
+            from: held.message.from.clone(),
+            client_message_id: held.message.client_message_id,
+            deleted: true,
+            hidden: held.message.hidden,
+            ..Message::default()
+        };
+        Some(std::mem::replace(&mut held.message, Arc::new(tombstone)))
+    }
+
+    /// Messages that the reader took out of her sight; their texts and files are let go.
+    pub fn hide(&mut self, range: SequenceRange) {
+        if range.first > range.last {
+            return;
+        }
+        for (_, held) in self.messages.range_mut(range.first..=range.last) {
+            let message = Arc::make_mut(&mut held.message);
+            message.hidden = true;
+            message.text.clear();
+            message.attachments.clear();
+        }
+    }
+
+    /// An emoji was put on a message, or taken away, by the event at `index`.
+    pub fn react(&mut self, sequence: Sequence, emoji: &str, user: UserId, on: bool, index: Index) {
+        let reader = self.reader;
+        let Some(held) = self.messages.get_mut(&sequence) else { return };
+        if held.message.deleted || (index > 0 && index <= held.as_of) {
+            return;
+        }
+        held.touched = held.touched.max(index);
+        let reactions = &mut Arc::make_mut(&mut held.message).reactions;
+        let at = reactions.iter().position(|reaction| reaction.emoji == emoji);
+        match (at, on) {
+            (None, true) => reactions.push(Reaction {
+                emoji: emoji.to_owned(),
+                count: 1,
+                users: vec![user],
+                mine: user == reader,
+            }),
+            (Some(at), true) => {
+                let reaction = &mut reactions[at];
+                if !reaction.users.contains(&user) {
+                    reaction.count = reaction.count.saturating_add(1);
+                    if reaction.users.len() < REACTION_USERS_LISTED_MAX {
+                        reaction.users.push(user);
+                    }
+                }
+                reaction.mine |= user == reader;
+            }
+            (Some(at), false) => {
+                let reaction = &mut reactions[at];
+                let listed = reaction.users.iter().position(|other| *other == user);
+                if let Some(listed) = listed {
+                    reaction.users.remove(listed);
+                }
+                // Somebody who is not listed can only be one of those who are counted alone.
+                if listed.is_some() || reaction.count as usize > reaction.users.len() {
+                    reaction.count = reaction.count.saturating_sub(1);
+                }
+                reaction.mine &= user != reader;
+                if reaction.count == 0 {
+                    reactions.remove(at);
+                }
+            }
+            (None, false) => {}
+        }
+    }
+
+    /// A message was pinned, or no longer is, by the event at `index`.
+    pub fn pin(&mut self, sequence: Sequence, on: bool, index: Index) {
+        if let Some(held) = self.messages.get_mut(&sequence)
+            && !held.message.deleted
+            && (index == 0 || index > held.as_of)
+            && held.message.pinned != on
+        {
+            held.touched = held.touched.max(index);
+            Arc::make_mut(&mut held.message).pinned = on;
+        }
+    }
+
+    /// As many messages are held as ever are: older ones find no room.
+    pub fn is_full(&self) -> bool {
+        self.messages.len() >= TIMELINE_MESSAGES_MAX
+    }
+
     /// Takes a page of history.
-    pub fn page(&mut self, page: Page, messages: &[Event], more_before: bool) {
+    pub fn page(&mut self, page: Page, messages: &[Event], more_before: bool, as_of: Index) {
         for event in messages {
-            self.insert(event);
+            self.insert(event, as_of);
         }
         if page == Page::Newest {
             self.loaded = true;
         }
-        self.more_before = more_before;
+        let oldest = messages.iter().find_map(|event| match &event.kind {
+            EventKind::Message(message) => Some(message.sequence),
+            _ => None,
+        });
+        // What did not find room is still there to be read.
+        self.more_before = more_before || oldest.is_some_and(|oldest| !self.messages.contains_key(&oldest));
         self.loading = Loading::Idle;
         self.drop_covered_echoes();
         // A newest page that does not reach down to what was held leaves a hole: what lies below it is read again.
@@ -185,8 +371,9 @@ impl Timeline {
             self.acked(ack);
             return;
         }
-        self.echoes.push(Echo { item, sequence, index: ack.index, term: ack.term, time: ack.log_time });
-        self.echoes.sort_by_key(|echo| echo.sequence);
+        let at = self.echoes.partition_point(|echo| echo.sequence <= sequence);
+        let (index, term, time) = (ack.index, ack.term, ack.log_time);
+        self.echoes.insert(at, Echo { item, sequence, index, term, time });
         self.drop_covered_echoes();
     }
 
@@ -218,7 +405,8 @@ impl Timeline {
 
     /// Lets go of everything but the echoes: it must be read anew.
     pub fn forget(&mut self) {
-        *self = Self { echoes: std::mem::take(&mut self.echoes), ..Self::default() };
+        let echoes = std::mem::take(&mut self.echoes);
+        *self = Self { echoes, reader: self.reader, ..Self::default() };
     }
 
     /// The oldest sequence of the unbroken run at the end.
@@ -239,7 +427,7 @@ impl Timeline {
     }
 
     /// The unbroken run at the end, oldest first.
-    pub fn run(&self) -> impl Iterator<Item = (&Sequence, &Entry)> {
+    pub fn run(&self) -> impl DoubleEndedIterator<Item = (&Sequence, &Entry)> {
         self.messages.range(self.first().unwrap_or(0)..)
     }
 
@@ -277,11 +465,10 @@ mod tests {
             time: sequence,
             kind: EventKind::Message(Message {
                 sequence,
-                from: User { id: 1, name: "ana".into(), display_name: String::new() },
+                from: User { id: 1, name: "ana".into(), ..User::default() },
                 client_message_id: id(sequence),
                 text: sequence.to_string(),
-                revision: 0,
-                reply_to: None,
+                ..Message::default()
             }),
         }
     }
@@ -300,6 +487,8 @@ mod tests {
             place: 1,
             first_sent: 1,
             failed: None,
+            forward: None,
+            attachments: Vec::new(),
         }
     }
 
@@ -310,6 +499,7 @@ mod tests {
             sequence: Some(n),
             version: Some(n + 1),
             revision: None,
+            scheduled: None,
             index: n * 10,
             term: 3,
             log_time: n,
@@ -324,19 +514,19 @@ mod tests {
     #[test]
     fn a_hole_is_never_painted_over() {
         let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1), event(2), event(3)], false);
-        timeline.insert(&event(6));
+        timeline.page(Page::Newest, &[event(1), event(2), event(3)], false, 0);
+        timeline.insert(&event(6), 0);
         assert_eq!(shown(&timeline), [6]);
-        timeline.insert(&event(5));
-        timeline.insert(&event(4));
+        timeline.insert(&event(5), 0);
+        timeline.insert(&event(4), 0);
         assert_eq!(shown(&timeline), [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]
     fn an_older_page_joins_the_run() {
         let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(4), event(5)], true);
-        timeline.page(Page::Older, &[event(1), event(2), event(3)], false);
+        timeline.page(Page::Newest, &[event(4), event(5)], true, 0);
+        timeline.page(Page::Older, &[event(1), event(2), event(3)], false, 0);
         assert_eq!(shown(&timeline), [1, 2, 3, 4, 5]);
         assert!(!timeline.more_before);
     }
@@ -344,12 +534,12 @@ mod tests {
     #[test]
     fn an_echo_stands_until_its_event() {
         let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1)], false);
+        timeline.page(Page::Newest, &[event(1)], false, 0);
         timeline.echo(item(3), &ack(3));
         assert_eq!(timeline.echoes().len(), 1);
-        timeline.insert(&event(2));
+        timeline.insert(&event(2), 0);
         assert_eq!(timeline.echoes().len(), 1);
-        timeline.insert(&event(3));
+        timeline.insert(&event(3), 0);
         assert!(timeline.echoes().is_empty());
         assert_eq!(timeline.get(3).map(|entry| entry.term), Some(3), "the ack's term is kept");
     }
@@ -357,7 +547,7 @@ mod tests {
     #[test]
     fn an_ack_after_its_event_makes_no_echo() {
         let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1), event(2)], false);
+        timeline.page(Page::Newest, &[event(1), event(2)], false, 0);
         timeline.echo(item(2), &ack(2));
         assert!(timeline.echoes().is_empty());
         assert_eq!(timeline.get(2).map(|entry| entry.term), Some(3));
@@ -366,27 +556,102 @@ mod tests {
     #[test]
     fn an_edit_replaces_the_text_and_an_older_one_does_not() {
         let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1), event(2)], false);
+        timeline.page(Page::Newest, &[event(1), event(2)], false, 0);
         let text = |timeline: &Timeline| timeline.get(1).map(|entry| entry.message.text.clone());
-        timeline.edit(1, 2, "second");
-        timeline.edit(1, 1, "first");
+        timeline.edit(1, 2, "second", 5);
+        timeline.edit(1, 1, "first", 4);
         assert_eq!(text(&timeline).as_deref(), Some("second"));
         let mut paged = event(1);
         if let EventKind::Message(message) = &mut paged.kind {
             (message.revision, message.text) = (3, "third".to_owned());
         }
-        timeline.page(Page::Older, &[paged], false);
+        timeline.page(Page::Older, &[paged], false, 0);
         assert_eq!(text(&timeline).as_deref(), Some("third"), "a page may be ahead of the events");
-        timeline.edit(9, 1, "of a message that is not held");
+        timeline.edit(9, 1, "of a message that is not held", 6);
     }
 
     #[test]
     fn a_newest_page_far_above_what_was_held_drops_the_old() {
         let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1), event(2)], false);
-        timeline.page(Page::Newest, &[event(9), event(10)], true);
+        timeline.page(Page::Newest, &[event(1), event(2)], false, 0);
+        timeline.page(Page::Newest, &[event(9), event(10)], true, 0);
         assert_eq!(shown(&timeline), [9, 10]);
         assert!(timeline.more_before);
         assert!(timeline.get(1).is_none());
+    }
+
+    fn reactions(timeline: &Timeline, sequence: Sequence) -> Vec<(String, u32, bool)> {
+        let message = &timeline.get(sequence).expect("held").message;
+        message.reactions.iter().map(|one| (one.emoji.clone(), one.count, one.mine)).collect()
+    }
+
+    #[test]
+    fn reactions_are_counted_once_however_they_come() {
+        let mut timeline = Timeline { reader: 7, ..Timeline::default() };
+        timeline.page(Page::Newest, &[event(1)], false, 100);
+        timeline.react(1, "👍", 2, true, 90);
+        assert!(reactions(&timeline, 1).is_empty(), "the page was read later than this event");
+        timeline.react(1, "👍", 2, true, 101);
+        timeline.react(1, "👍", 2, true, 101);
+        timeline.react(1, "👍", 7, true, 102);
+        assert_eq!(reactions(&timeline, 1), [("👍".to_owned(), 2, true)]);
+        timeline.react(1, "👍", 7, false, 103);
+        timeline.react(1, "👍", 9, false, 104);
+        assert_eq!(reactions(&timeline, 1), [("👍".to_owned(), 1, false)], "who was not there is not missed");
+        timeline.react(1, "👍", 2, false, 105);
+        assert!(reactions(&timeline, 1).is_empty());
+    }
+
+    #[test]
+    fn a_page_that_was_read_before_an_event_takes_nothing_back() {
+        let mut timeline = Timeline::default();
+        timeline.page(Page::Newest, &[event(1)], false, 100);
+        timeline.react(1, "👍", 2, true, 120);
+        timeline.page(Page::Newest, &[event(1)], false, 110);
+        assert_eq!(reactions(&timeline, 1), [("👍".to_owned(), 1, false)]);
+        timeline.page(Page::Newest, &[event(1)], false, 130);
+        assert!(reactions(&timeline, 1).is_empty(), "a later one knows better");
+    }
+
+    #[test]
+    fn more_people_than_are_listed_are_counted() {
+        let mut timeline = Timeline::default();
+        timeline.page(Page::Newest, &[event(1)], false, 10);
+        for user in 1..=25 {
+            timeline.react(1, "👍", user, true, 10 + user);
+        }
+        assert_eq!(reactions(&timeline, 1), [("👍".to_owned(), 25, false)]);
+        timeline.react(1, "👍", 25, false, 99);
+        assert_eq!(reactions(&timeline, 1), [("👍".to_owned(), 24, false)]);
+        assert_eq!(timeline.get(1).map(|entry| entry.message.reactions[0].users.len()), Some(20));
+    }
+
+    #[test]
+    fn nothing_of_a_deleted_message_comes_back() {
+        let mut timeline = Timeline::default();
+        timeline.page(Page::Newest, &[event(1), event(2)], false, 100);
+        timeline.pin(1, true, 101);
+        timeline.react(1, "👍", 2, true, 102);
+        let was = timeline.delete(1).expect("it was there");
+        assert!(was.pinned && was.text == "1" && was.reactions.len() == 1);
+        assert!(timeline.delete(1).is_none(), "once");
+        timeline.edit(1, 9, "back", 9);
+        timeline.react(1, "👍", 2, true, 200);
+        timeline.pin(1, true, 201);
+        timeline.insert(&event(1), 300);
+        let left = &timeline.get(1).expect("its place").message;
+        assert!(left.deleted && left.text.is_empty() && left.reactions.is_empty() && !left.pinned);
+        assert_eq!(left.from.id, 1);
+    }
+
+    #[test]
+    fn what_is_hidden_stays_hidden() {
+        let mut timeline = Timeline::default();
+        timeline.page(Page::Newest, &[event(1), event(2), event(3)], false, 100);
+        timeline.hide(SequenceRange { first: 1, last: 2 });
+        timeline.hide(SequenceRange { first: 3, last: 1 });
+        timeline.insert(&event(2), 200);
+        let hidden: Vec<bool> = timeline.run().map(|(_, entry)| entry.message.hidden).collect();
+        assert_eq!(hidden, [true, true, false]);
     }
 }

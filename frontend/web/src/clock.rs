@@ -47,6 +47,11 @@ fn performance_ms() -> f64 {
     window().performance().map_or(0.0, |performance| performance.now())
 }
 
+/// The wall clock, ms.
+pub(crate) fn now() -> u64 {
+    Date::now() as u64
+}
+
 fn date(time: u64) -> Date {
     Date::new(&(time as f64).into())
 }
@@ -119,3 +124,45 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
+
+/// What a field of date and time says, in the reader's time zone; wall clock, ms.
+pub(crate) fn of_input(value: &str) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    let time = Date::parse(value);
+    (time.is_finite() && time > 0.0).then_some(time as u64)
+}
+
+/// Times that people choose often, wall clock, ms: in an hour, tomorrow and on Monday in the morning.
+pub(crate) fn soon() -> Vec<(&'static str, u64)> {
+    let now = Date::now();
+    let morning = |days: u32| {
+        let date = Date::new(&(now + f64::from(days) * 86_400_000.0).into());
+        date.set_hours(9);
+        date.set_minutes(0);
+        date.set_seconds(0);
+        date.set_milliseconds(0);
+        date.get_time() as u64
+    };
+    // Monday is day 1; on a Monday the next one is a week away.
+    let to_monday = (8 - Date::new_0().get_day()) % 7;
+    let to_monday = if to_monday == 0 { 7 } else { to_monday };
+    let mut times = vec![("In 1 hour", (now + 3_600_000.0) as u64), ("Tomorrow morning", morning(1))];
+    if to_monday > 1 {
+        times.push(("Monday morning", morning(to_monday)));
+    }
+    times
+}
+
+/// A code of 22 letters and digits: over 128 bits of chance. Empty where the browser has none, and then refused.
+pub(crate) fn random_code() -> String {
+    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0; 22];
+    let drawn =
+        window().crypto().is_ok_and(|crypto| crypto.get_random_values_with_u8_array(&mut bytes).is_ok());
+    if !drawn {
+        return String::new();
+    }
+    bytes.iter().map(|byte| char::from(SIGNS[usize::from(byte % 64)])).collect()
+}

@@ -2,22 +2,27 @@
 //!
 //! Owns: the signals and how they follow the rules' changes. One [`App`] is handed down by context.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use quorate_client::banner::Banner;
-use quorate_client::proto::frame::{Action, ConversationKind, PresenceState, User};
-use quorate_client::proto::ids::{ClientMessageId, ConversationId, Sequence};
+use quorate_client::proto::frame::{
+    Action, Attachment, ConversationKind, MemberRole, MessageRef, Preferences, PreferencesChange,
+    PresenceState, User,
+};
+use quorate_client::proto::ids::{ClientMessageId, ConversationId, Revision, Sequence};
+use quorate_client::proto::limits::SCHEDULE_AHEAD_MS_MAX;
 use quorate_client::proto::rest::SessionGrant;
 use quorate_client::timeline::Loading;
-use quorate_client::view::{self, ListRow, Row};
-use quorate_client::{Change, Details, Effect, Input};
+use quorate_client::view::{self, ListRow, Row, UploadRow};
+use quorate_client::{Change, Client, Deed, Details, Draft, Effect, Input};
+use uuid::Uuid;
 
 use crate::clock::local_day;
 use crate::driver::{self, Driver, rest, store};
-use crate::route;
+use crate::route::{self, Place};
 
 /// Where the page stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +41,76 @@ pub(crate) struct Heading {
     pub(crate) id: ConversationId,
     pub(crate) name: String,
     pub(crate) group: bool,
+    /// The other is a program.
+    pub(crate) bot: bool,
     pub(crate) members: Vec<User>,
     pub(crate) member_count: u32,
     /// The other of a direct conversation.
     pub(crate) presence: Option<PresenceState>,
     /// Who types, in one line.
     pub(crate) typing: Option<String>,
+    pub(crate) topic: String,
+    pub(crate) public: bool,
+    pub(crate) announcement: bool,
+    pub(crate) retention_ms: u64,
+    pub(crate) role: MemberRole,
+    /// The reader may change the group and its members.
+    pub(crate) manages: bool,
+    pub(crate) preferences: Preferences,
+    pub(crate) muted: bool,
+    pub(crate) pin_count: u32,
+    /// Why nothing can be written here.
+    pub(crate) closed: Option<&'static str>,
+}
+
+/// What stands at the right side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Panel {
+    /// Pinned messages of the open conversation.
+    Pins,
+    /// What the reader saved.
+    Saved,
+    /// What mentions her.
+    Mentions,
+    /// What she has scheduled.
+    Scheduled,
+    /// What she looks for.
+    Search,
+}
+
+/// A dialog with one thing to decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sheet {
+    /// Hand a message on.
+    Forward(MessageRef),
+    /// Be reminded of it.
+    Remind(MessageRef),
+    /// Tell the admins of it.
+    Report(MessageRef),
+    /// Take it back; whether for everybody.
+    Delete(MessageRef, bool),
+    /// The texts that it has had.
+    Revisions(MessageRef),
+    /// Send what is in the composer later.
+    Later(ConversationId, String, Option<Sequence>),
+    /// Somebody.
+    Person(User),
+    /// Public groups.
+    Channels,
+    /// What an invite leads to.
+    Invite(String),
+    /// Make an invite to a group.
+    MakeInvite(ConversationId),
+    /// Add somebody to a group.
+    AddMember(ConversationId),
+}
+
+/// An edit that stands in the composer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Editing {
+    pub(crate) sequence: Sequence,
+    pub(crate) revision: Revision,
+    pub(crate) text: String,
 }
 
 /// The open conversation's rows, by key for the rows that watch themselves.
@@ -52,6 +121,8 @@ pub(crate) struct Rows {
     pub(crate) loaded: bool,
     pub(crate) loading: bool,
     pub(crate) more_before: bool,
+    /// Older messages find no room.
+    pub(crate) full: bool,
     pub(crate) refused: Option<String>,
     /// The newest message known.
     pub(crate) last: Sequence,
@@ -67,6 +138,17 @@ pub(crate) struct BannerLine {
     pub(crate) stopped: bool,
 }
 
+/// A message that shows a file.
+pub(crate) type ShownBy = (ConversationId, Sequence);
+
+/// The files for the next message of the open conversation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tray {
+    pub(crate) rows: Vec<UploadRow>,
+    /// The message goes when they are there.
+    pub(crate) waits: bool,
+}
+
 /// What became of a command: the conversation it concerns, or why not.
 pub(crate) type Answer = Result<Option<ConversationId>, String>;
 
@@ -76,6 +158,8 @@ pub(crate) struct App {
     pub(crate) driver: StoredValue<Driver, LocalStorage>,
     pub(crate) stage: RwSignal<Stage>,
     pub(crate) me: RwSignal<Option<User>>,
+    /// By the newest grant, or since she became one on this page.
+    pub(crate) admin: RwSignal<bool>,
     pub(crate) list: RwSignal<Vec<ListRow>>,
     pub(crate) listed: RwSignal<bool>,
     pub(crate) focused: RwSignal<Option<ConversationId>>,
@@ -84,12 +168,36 @@ pub(crate) struct App {
     pub(crate) banner: RwSignal<Option<BannerLine>>,
     pub(crate) details: RwSignal<Details>,
     pub(crate) toast: RwSignal<Option<String>>,
+    /// Where the toast leads, if anywhere.
+    pub(crate) toast_leads: RwSignal<Option<MessageRef>>,
     pub(crate) answer: RwSignal<Option<(ClientMessageId, Answer)>>,
     pub(crate) creating: RwSignal<bool>,
     pub(crate) switching: RwSignal<bool>,
     pub(crate) accounting: RwSignal<bool>,
     pub(crate) detailing: RwSignal<bool>,
     pub(crate) visible: RwSignal<bool>,
+    /// What the window's title counts.
+    pub(crate) badge: RwSignal<u64>,
+    pub(crate) panel: RwSignal<Option<Panel>>,
+    pub(crate) sheet: RwSignal<Option<Sheet>>,
+    /// The admins' part is open.
+    pub(crate) administering: RwSignal<bool>,
+    /// The message that is answered to in the composer.
+    pub(crate) replying: RwSignal<Option<Sequence>>,
+    pub(crate) editing: RwSignal<Option<Editing>>,
+    /// The message to be brought into view.
+    pub(crate) sought: RwSignal<Option<(ConversationId, Sequence)>>,
+    pub(crate) tray: RwSignal<Tray>,
+    /// The image that is shown as a whole.
+    pub(crate) lightbox: RwSignal<Option<(Attachment, Option<ShownBy>)>>,
+    /// Files that are being fetched to be kept.
+    pub(crate) saving: RwSignal<Vec<Uuid>>,
+    /// Rises when something of the reader's own changed.
+    pub(crate) own: RwSignal<u32>,
+    /// Rises for a conversation when its draft is another one than was typed: what stands in its composer is old.
+    drafted: RwSignal<HashMap<ConversationId, u32>>,
+    /// Commands that nobody waits for: a refusal is said in a line.
+    fired: StoredValue<HashSet<ClientMessageId>>,
     /// The read mark when the open conversation was opened: where "new" begins.
     new_after: StoredValue<Option<Sequence>>,
 }
@@ -100,6 +208,7 @@ impl App {
             driver: StoredValue::new_local(Driver::new()),
             stage: RwSignal::new(Stage::Starting(None)),
             me: RwSignal::new(None),
+            admin: RwSignal::new(false),
             list: RwSignal::new(Vec::new()),
             listed: RwSignal::new(false),
             focused: RwSignal::new(None),
@@ -108,12 +217,26 @@ impl App {
             banner: RwSignal::new(None),
             details: RwSignal::new(Details::default()),
             toast: RwSignal::new(None),
+            toast_leads: RwSignal::new(None),
             answer: RwSignal::new(None),
             creating: RwSignal::new(false),
             switching: RwSignal::new(false),
             accounting: RwSignal::new(false),
             detailing: RwSignal::new(false),
             visible: RwSignal::new(true),
+            badge: RwSignal::new(0),
+            panel: RwSignal::new(None),
+            sheet: RwSignal::new(None),
+            administering: RwSignal::new(false),
+            replying: RwSignal::new(None),
+            editing: RwSignal::new(None),
+            sought: RwSignal::new(None),
+            tray: RwSignal::new(Tray::default()),
+            lightbox: RwSignal::new(None),
+            saving: RwSignal::new(Vec::new()),
+            own: RwSignal::new(0),
+            drafted: RwSignal::new(HashMap::new()),
+            fired: StoredValue::new(HashSet::new()),
             new_after: StoredValue::new(None),
         }
     }
@@ -145,9 +268,11 @@ impl App {
     /// Signed in, by whatever way.
     pub(crate) fn granted(self, grant: SessionGrant) {
         store::set("quorate.known", "1");
-        let items = store::items(&grant.user);
+        let (items, drafts) = (store::items(&grant.user), store::drafts(&grant.user));
         self.me.set(Some(grant.user.clone()));
+        self.admin.set(grant.admin);
         self.input(Input::Restore(items));
+        self.input(Input::RestoreDrafts(drafts));
         self.say_presence(self.visible.get_untracked());
         self.input(Input::Granted(grant));
         self.stage.set(Stage::Inside);
@@ -162,12 +287,20 @@ impl App {
 
     pub(crate) fn signed_out(self, why: Option<String>) {
         self.me.set(None);
+        self.admin.set(false);
         self.list.set(Vec::new());
         self.listed.set(false);
         self.focused.set(None);
         self.heading.set(None);
         self.detailing.set(false);
+        self.sought.set(None);
+        self.drafted.update(HashMap::clear);
         self.accounting.set(false);
+        self.panel.set(None);
+        self.sheet.set(None);
+        self.tray.set(Tray::default());
+        self.lightbox.set(None);
+        self.administering.set(false);
         self.stage.set(Stage::Door(why));
     }
 
@@ -190,25 +323,137 @@ impl App {
     /// Opens what the address says.
     pub(crate) fn follow_route(self) {
         if self.stage.with_untracked(|stage| *stage == Stage::Inside) {
-            let id = route::conversation();
+            let place = route::place();
+            set_if_new(self.administering, place == Place::Admin && self.admin.get_untracked());
+            let (id, at) = match place {
+                Place::Conversation(id, at) => (Some(id), at),
+                Place::Invite(code) => {
+                    self.sheet.set(Some(Sheet::Invite(code)));
+                    (self.focused.get_untracked(), None)
+                }
+                Place::List | Place::Admin => (None, None),
+            };
             if self.focused.get_untracked() != id {
+                self.replying.set(None);
+                self.editing.set(None);
+                self.sought.set(None);
+                if self.panel.get_untracked() == Some(Panel::Pins) {
+                    self.panel.set(None);
+                }
                 let read = self.driver.with_value(|driver| {
                     let conversation = driver.client.conversation(id?)?;
                     (conversation.unread > 0).then_some(conversation.read)
                 });
                 self.new_after.set_value(read);
                 self.focused.set(id);
+                self.refresh_tray();
             }
             self.input(Input::Focus(id));
+            if let (Some(id), Some(at)) = (id, at) {
+                self.seek(id, at);
+            }
         }
+    }
+
+    /// Brings a message of the open conversation into view, however far back it is.
+    pub(crate) fn seek(self, id: ConversationId, sequence: Sequence) {
+        self.input(Input::Seek(id, sequence));
+        self.sought.set(Some((id, sequence)));
+    }
+
+    /// Goes to a message, wherever it is.
+    pub(crate) fn go_to_message(self, id: ConversationId, sequence: Sequence) {
+        // Where the panel lies over the conversation it goes.
+        let narrow = window().match_media("(max-width: 1080px)").ok().flatten();
+        if narrow.is_some_and(|query| query.matches()) {
+            self.panel.set(None);
+        }
+        if self.focused.get_untracked() == Some(id) {
+            self.seek(id, sequence);
+        } else {
+            route::go_to(&format!("#/c/{id}/m/{sequence}"));
+        }
+    }
+
+    /// The log time that a wall-clock time of this device stands for; `None` when it is past or over a year away.
+    pub(crate) fn log_time_of(self, wall_ms: u64) -> Option<u64> {
+        /// Below this the two clocks are as good as one: log time rests between entries.
+        const APART_MS: u64 = 120_000;
+        let now_ms = self.driver.with_value(|driver| driver.clock.moment().wall_ms);
+        let ahead_ms =
+            wall_ms.checked_sub(now_ms).filter(|ahead| *ahead > 0 && *ahead <= SCHEDULE_AHEAD_MS_MAX)?;
+        let log_ms = self.with(Client::log_time);
+        Some(if log_ms.abs_diff(now_ms) > APART_MS { log_ms + ahead_ms } else { wall_ms })
+    }
+
+    /// Reads from the model.
+    pub(crate) fn with<T>(self, read: impl FnOnce(&Client) -> T) -> T {
+        self.driver.with_value(|driver| read(&driver.client))
+    }
+
+    /// The reader's number.
+    pub(crate) fn my_id(self) -> u64 {
+        self.me.with_untracked(|me| me.as_ref().map_or(0, |me| me.id))
+    }
+
+    /// Something that nobody waits for.
+    pub(crate) fn fire(self, deed: Deed) {
+        let id = self.driver.with_value(|driver| driver.clock.moment().client_message_id());
+        self.fired.update_value(|fired| {
+            fired.insert(id);
+        });
+        self.input(Input::Ask(id, deed));
+    }
+
+    /// A change of how the reader has a conversation.
+    pub(crate) fn prefer(self, conversation: ConversationId, change: PreferencesChange) {
+        self.fire(Deed::Do(Action::Prefer { conversation, change }));
+    }
+
+    /// An emoji of the reader, put on a message or taken away.
+    pub(crate) fn react(self, conversation: ConversationId, sequence: Sequence, emoji: &str, on: bool) {
+        self.fire(Deed::React { conversation, sequence, emoji: emoji.to_owned(), on });
+    }
+
+    /// Another draft than what was typed in the composer.
+    pub(crate) fn redrafted(self, id: ConversationId) {
+        self.drafted.update(|drafted| *drafted.entry(id).or_default() += 1);
+    }
+
+    /// How often that happened there.
+    pub(crate) fn times_redrafted(self, id: ConversationId) -> u32 {
+        self.drafted.with(|drafted| drafted.get(&id).copied().unwrap_or(0))
+    }
+
+    /// What stands in the composer.
+    pub(crate) fn draft(self, conversation: ConversationId, text: &str) {
+        let reply_to = self.replying.get_untracked();
+        self.input(Input::Draft(conversation, Draft { text: text.to_owned(), reply_to }));
+    }
+
+    /// Puts a text on the clipboard, and says so.
+    pub(crate) fn copy(self, text: &str, said: &'static str) {
+        // Refused only without a gesture, and this follows one.
+        let _ = window().navigator().clipboard().write_text(text);
+        self.tell(said);
     }
 
     /// A line for the person, until it is dismissed.
     pub(crate) fn tell(self, text: &str) {
+        self.toast_leads.set(None);
         self.toast.set(Some(text.to_owned()));
     }
 
+    /// The toast of a reminder leads to its message.
+    pub(crate) fn remind(self, conversation: ConversationId, sequence: Option<Sequence>) {
+        self.toast_leads.set(sequence.map(|sequence| MessageRef { conversation, sequence }));
+    }
+
     pub(crate) fn answered(self, id: ClientMessageId, answer: Answer) {
+        let fired = self.fired.try_update_value(|fired| fired.remove(&id)).unwrap_or(false);
+        if let (true, Err(why)) = (fired, &answer) {
+            self.tell(why);
+        }
         self.answer.set(Some((id, answer)));
     }
 
@@ -219,12 +464,14 @@ impl App {
         id
     }
 
-    /// Sends; false if it was refused on the spot, and the composer keeps the text.
+    /// Sends; false if it was refused on the spot or waits for its files, and the composer keeps the text.
     pub(crate) fn send(self, text: String) -> bool {
         let Some(conversation) = self.focused.get_untracked() else { return false };
         self.new_after.set_value(None);
-        let effects = self.input(Input::Send { conversation, text, reply_to: None });
-        !effects.iter().any(|effect| matches!(effect, Effect::Refused(None, _)))
+        let reply_to = self.replying.get_untracked();
+        let effects = self.input(Input::Send { conversation, text, reply_to });
+        let waits = self.with(|client| client.uploads().waiting(conversation).is_some());
+        !waits && !effects.iter().any(|effect| matches!(effect, Effect::Refused(None, _)))
     }
 
     pub(crate) fn token(self) -> Option<String> {
@@ -238,6 +485,16 @@ impl App {
             match change {
                 Change::Connection => self.refresh_connection(),
                 Change::List => self.refresh_list(),
+                Change::Own => {
+                    let me = self.with(|client| client.me().cloned());
+                    set_if_new(self.me, me);
+                    self.own.update(|own| *own += 1);
+                }
+                Change::Uploads(id) => {
+                    if focused == Some(*id) {
+                        self.refresh_tray();
+                    }
+                }
                 Change::Signals(id) => {
                     if focused == Some(*id) {
                         self.refresh_heading();
@@ -253,6 +510,12 @@ impl App {
                 }
             }
         }
+    }
+
+    fn refresh_tray(self) {
+        let id = self.focused.get_untracked().unwrap_or_default();
+        let (rows, waits) = self.with(|client| view::uploads(client, id));
+        set_if_new(self.tray, Tray { rows, waits });
     }
 
     fn refresh_connection(self) {
@@ -273,8 +536,9 @@ impl App {
     }
 
     fn refresh_list(self) {
-        let list = self.driver.with_value(|driver| view::list(&driver.client));
+        let (list, badge) = self.with(|client| (view::list(client), client.badge()));
         set_if_new(self.list, list);
+        set_if_new(self.badge, badge);
         self.refresh_heading();
     }
 
@@ -286,10 +550,21 @@ impl App {
                 id: conversation.id,
                 name: conversation.name(me),
                 group: conversation.kind == ConversationKind::Group,
+                bot: conversation.is_with_bot(),
                 members: conversation.members.clone(),
                 member_count: conversation.member_count,
                 presence: conversation.other_presence(),
                 typing: conversation.typing_line(),
+                topic: conversation.topic.clone(),
+                public: conversation.public,
+                announcement: conversation.announcement,
+                retention_ms: conversation.retention_ms,
+                role: conversation.role,
+                manages: conversation.manages(),
+                preferences: conversation.preferences.clone(),
+                muted: conversation.muted(driver.client.log_time()),
+                pin_count: conversation.pin_count,
+                closed: conversation.closed_because(),
             })
         });
         set_if_new(self.heading, heading);
@@ -311,7 +586,7 @@ impl App {
                     && message.message.sequence > 0
                 {
                     built.last = built.last.max(message.message.sequence);
-                    if !message.own {
+                    if !message.own && !message.message.deleted {
                         built.others.push(message.message.sequence);
                     }
                 }
@@ -324,6 +599,7 @@ impl App {
                 built.loaded = timeline.loaded;
                 built.loading = matches!(timeline.loading, Loading::Asked(_) | Loading::Wanted(..));
                 built.more_before = timeline.more_before;
+                built.full = timeline.is_full();
                 built.refused = match &timeline.loading {
                     Loading::Refused(why) => Some(why.clone()),
                     _ => None,
@@ -336,7 +612,10 @@ impl App {
     }
 }
 
-fn set_if_new<T: PartialEq + Send + Sync + 'static>(signal: RwSignal<T>, value: T) {
+/// What a signal said to being set: nothing that matters. Its component may be gone by the time an answer comes.
+pub(crate) fn unless_gone<T>(_outcome: T) {}
+
+pub(crate) fn set_if_new<T: PartialEq + Send + Sync + 'static>(signal: RwSignal<T>, value: T) {
     if signal.with_untracked(|old| *old != value) {
         signal.set(value);
     }

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{Element, HtmlElement, KeyboardEvent};
 
-use crate::context::{App, Stage};
+use crate::context::{App, Panel, Stage};
 use crate::route;
 
 /// Listens until the owner is disposed.
@@ -24,6 +24,14 @@ fn pressed(app: App, event: &KeyboardEvent) {
             event.prevent_default();
             app.switching.update(|open| *open = !*open);
         }
+        "/" if !control && !event.alt_key() && !dialog_open() && !writes(event) => {
+            event.prevent_default();
+            app.detailing.set(false);
+            app.panel.set(Some(Panel::Search));
+            if let Ok(Some(open)) = document().query_selector("[data-testid=search-box]") {
+                focus(&open);
+            }
+        }
         "ArrowUp" if event.alt_key() => step(app, event, -1),
         "ArrowDown" if event.alt_key() => step(app, event, 1),
         "F6" => {
@@ -34,6 +42,7 @@ fn pressed(app: App, event: &KeyboardEvent) {
             if app.detailing.get_untracked() {
                 app.detailing.set(false);
             }
+            app.panel.set(None);
             focus_composer();
         }
         _ => {}
@@ -57,7 +66,13 @@ fn step(app: App, event: &KeyboardEvent, by: isize) {
     }
 }
 
-fn dialog_open() -> bool {
+/// Whether the key belongs to a field.
+fn writes(event: &KeyboardEvent) -> bool {
+    let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+    target.is_some_and(|target| matches!(target.tag_name().as_str(), "INPUT" | "TEXTAREA" | "SELECT"))
+}
+
+pub(crate) fn dialog_open() -> bool {
     document().query_selector("dialog[open]").ok().flatten().is_some()
 }
 

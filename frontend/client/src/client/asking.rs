@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quorate_proto::error::WireError;
 use quorate_proto::frame::{ConversationSummary, History, MeEvent, Request, SincePage, SincePair};
-use quorate_proto::ids::{ConversationId, TopicRef, Version};
+use quorate_proto::ids::{ConversationId, Index, Sequence, TopicRef, Version};
 use quorate_proto::limits::{HISTORY_MESSAGES_MAX, SINCE_EVENTS_MAX, SINCE_PAIRS_MAX};
 
 use super::Client;
@@ -103,6 +103,18 @@ impl Client {
         }
     }
 
+    pub(super) fn seek(&mut self, id: ConversationId, sequence: Sequence) {
+        let Some(conversation) = self.conversations.get_mut(&id) else {
+            // An address may be opened before the list of conversations is here.
+            self.seek_later = Some((id, sequence));
+            return;
+        };
+        if conversation.seek(sequence) {
+            conversation.seek_on();
+            self.changed.insert(Change::Timeline(id));
+        }
+    }
+
     pub(super) fn measure(&mut self, moment: &Moment) {
         let under_way = self
             .live()
@@ -133,18 +145,29 @@ impl Client {
             && moment.now_ms >= self.counts_next_ms
         {
             self.counts_next_ms = moment.now_ms + ASK_AGAIN_MS;
+            self.counted_last = id;
             self.ask(moment, Asked::Count(id), Request::Open { conversation: id, signals: false });
         }
     }
 
+    /// The next after the one that was asked last: one that stays doubtful does not hold the others up.
     fn doubtful(&self) -> Option<ConversationId> {
-        let mut all = self.conversations.values();
-        all.find(|conversation| {
-            conversation.unread_doubtful
-                && !conversation.incomplete()
-                && conversation.read <= conversation.read_confirmed
-        })
-        .map(|conversation| conversation.id)
+        let last = self.counted_last;
+        let mut round = self.conversations.range(last + 1..).chain(self.conversations.range(..=last));
+        round
+            .find(|(_, conversation)| {
+                conversation.unread_doubtful
+                    && !conversation.incomplete()
+                    && conversation.read <= conversation.read_confirmed
+            })
+            .map(|(id, _)| *id)
+    }
+
+    /// Nobody will tell: what is counted here stands.
+    pub(super) fn count_refused(&mut self, id: ConversationId) {
+        if let Some(conversation) = self.conversations.get_mut(&id) {
+            conversation.unread_doubtful = false;
+        }
     }
 
     pub(super) fn count(&mut self, summary: &ConversationSummary) {
@@ -200,11 +223,11 @@ impl Client {
         }
     }
 
-    pub(super) fn since_pages(&mut self, moment: &Moment, pages: Vec<SincePage>) {
+    pub(super) fn since_pages(&mut self, moment: &Moment, pages: Vec<SincePage>, as_of: Index) {
         for page in pages {
             match page.topic {
                 TopicRef::Me => self.own_page(moment, page),
-                TopicRef::Conversation(id) => self.conversation_page(moment, id, page),
+                TopicRef::Conversation(id) => self.conversation_page(moment, id, page, as_of),
             }
         }
     }
@@ -222,7 +245,7 @@ impl Client {
         }
         if let Some(version) = page.skip_to {
             for event in self.own.skip_to(version) {
-                self.apply_me(event.kind);
+                self.apply_me(event);
             }
         }
         if page.more || self.own.incomplete() {
@@ -238,7 +261,7 @@ impl Client {
         }
     }
 
-    fn conversation_page(&mut self, moment: &Moment, id: ConversationId, page: SincePage) {
+    fn conversation_page(&mut self, moment: &Moment, id: ConversationId, page: SincePage, as_of: Index) {
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         if page.reset {
             self.ask_summary(moment, id);
@@ -248,9 +271,10 @@ impl Client {
         let before = conversation.version;
         if let Some(version) = page.skip_to {
             conversation.skip_to(version);
+            self.commands.reached(id, conversation.version);
         }
         for event in page.events {
-            self.event(event, false);
+            self.event(event, false, as_of);
         }
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         if page.more || conversation.incomplete() {
@@ -278,6 +302,7 @@ impl Client {
     pub(super) fn summary(&mut self, summary: &ConversationSummary) {
         if let Some(conversation) = self.conversations.get_mut(&summary.id) {
             conversation.reset_to(summary);
+            self.commands.reached(summary.id, conversation.version);
             self.changed.extend([Change::Timeline(summary.id), Change::List]);
         }
     }

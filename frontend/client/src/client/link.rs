@@ -11,6 +11,7 @@ use quorate_proto::rest::SessionGrant;
 use super::Client;
 use crate::event::{Change, Effect, SocketId};
 use crate::moment::Moment;
+use crate::ordered::OrderedMap;
 use crate::timeline::Page;
 
 /// A socket that does not open, or a hello that is not answered, within this long is given up.
@@ -63,7 +64,7 @@ pub(super) struct Link {
     pub(super) heard_ms: u64,
     frame_id: u64,
     /// What was asked and not answered.
-    pub(super) asked: BTreeMap<u64, (Asked, u64)>,
+    pub(super) asked: OrderedMap<u64, (Asked, u64)>,
     /// What `bye` said, because proxies eat close codes.
     bye: Option<(u16, String, Option<u64>)>,
     /// When to move to another gateway.
@@ -155,6 +156,7 @@ impl Client {
         if online {
             self.offline = false;
             self.changed.insert(Change::Connection);
+            self.wake_uploads(moment);
         }
         if let Phase::Waiting { until_ms } = &mut self.phase {
             *until_ms = (*until_ms).min(moment.now_ms + moment.jitter_ms(NUDGE_MS_MAX));
@@ -177,7 +179,7 @@ impl Client {
             since_ms: moment.now_ms,
             heard_ms: moment.now_ms,
             frame_id: 0,
-            asked: BTreeMap::new(),
+            asked: OrderedMap::default(),
             bye: None,
             drain_at_ms: None,
         }
@@ -307,7 +309,7 @@ impl Client {
         let (code, reason, retry_ms) = link.bye.unwrap_or((code, String::new(), None));
         self.signals_cut_off();
         self.outbox.requeue_in_flight();
-        self.requeue_commands();
+        self.commands.requeue();
         self.changed.insert(Change::Connection);
         if self.next_link.is_some() {
             // The move was under way: it becomes the connection.

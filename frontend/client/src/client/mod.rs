@@ -8,6 +8,7 @@
 //!  Input + Moment ──▶ handle ──▶ link (connect, hello, welcome, drain)     ──▶ Effects
 //!                        │        sync (events, versions, position)
 //!                        │        sending (outbox, commands, read marks)
+//!                        │        uploading (files for messages)
 //!                        │        signals (typing, presence, receipts)
 //!                        └──▶     asking (history, since)       deadline_ms ──▶ one timer
 //! ```
@@ -19,6 +20,7 @@ mod signals;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod uploading;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,14 +31,18 @@ use quorate_proto::limits::SessionLimits;
 
 use crate::backoff::Backoff;
 use crate::banner::{Banner, BannerDelay};
+use crate::command::{Commands, Deed};
 use crate::conversation::Conversation;
+use crate::drafts::{Draft, Drafts};
 use crate::event::{Change, Effect, Input, SocketId};
 use crate::moment::Moment;
+use crate::ordered::OrderedMap;
 use crate::outbox::Outbox;
+use crate::own::Own;
 use crate::position::Position;
+use crate::upload::Uploads;
 use asking::OwnTopic;
 use link::{Link, Phase, Token};
-use sending::Command;
 use signals::Telling;
 
 /// What a client says of itself in `hello`.
@@ -109,12 +115,18 @@ pub struct Client {
     own: OwnTopic,
     conversations: BTreeMap<ConversationId, Conversation>,
     focused: Option<ConversationId>,
+    seek_later: Option<(ConversationId, Sequence)>,
 
     outbox: Outbox,
-    commands: Vec<Command>,
-    reads: BTreeMap<ConversationId, Sequence>,
+    commands: Commands,
+    drafts: Drafts,
+    uploads: Uploads,
+    mine: Own,
+    reads: OrderedMap<ConversationId, Sequence>,
     reads_next_ms: u64,
     counts_next_ms: u64,
+    /// The conversation whose count was asked for last.
+    counted_last: ConversationId,
     telling: Telling,
 
     out: Vec<Effect>,
@@ -150,11 +162,16 @@ impl Client {
             own: OwnTopic::default(),
             conversations: BTreeMap::new(),
             focused: None,
+            seek_later: None,
             outbox: Outbox::default(),
-            commands: Vec::new(),
-            reads: BTreeMap::new(),
+            commands: Commands::default(),
+            drafts: Drafts::default(),
+            uploads: Uploads::default(),
+            mine: Own::default(),
+            reads: OrderedMap::default(),
             reads_next_ms: 0,
             counts_next_ms: 0,
+            counted_last: 0,
             telling: Telling::default(),
             out: Vec::new(),
             changed: BTreeSet::new(),
@@ -184,15 +201,49 @@ impl Client {
             Input::Send { conversation, text, reply_to } => {
                 self.send(&moment, conversation, text, reply_to);
             }
+            Input::Attach { upload, conversation, name, size } => {
+                self.attach(&moment, upload, conversation, &name, size);
+            }
+            Input::Hold(conversation) => self.hold(conversation),
+            Input::Detach(upload) => self.detach(&moment, upload),
+            Input::Reattach(upload) => self.reattach(&moment, upload),
+            Input::Uploaded(upload, call, told) => self.uploaded(&moment, upload, call, told),
             Input::Retry(id) => self.retry(&moment, id),
             Input::Delete(id) => self.delete(id),
             Input::Focus(conversation) => self.focus(conversation),
             Input::LoadOlder(conversation) => self.load_older(conversation),
-            Input::MarkRead(conversation, sequence) => self.mark_read(conversation, sequence),
+            Input::MarkRead(conversation, sequence) => self.mark_read(&moment, conversation, sequence),
             Input::Typing(conversation) => self.typing(&moment, conversation),
             Input::Presence(state) => self.set_presence(state),
-            Input::Do(id, action) => self.command(&moment, id, action),
-            Input::Forget(id) => self.commands.retain(|command| command.id != id),
+            Input::Do(id, action) => self.command(id, Deed::Do(action)),
+            Input::Ask(id, deed) => self.command(id, deed),
+            Input::Forget(id) => {
+                self.commands.remove(id, None);
+            }
+            Input::RestoreDrafts(stored) => {
+                self.drafts.restore(stored);
+                self.changed.insert(Change::List);
+            }
+            Input::Forward { conversation, message } => self.forward(&moment, conversation, message),
+            Input::Draft(conversation, draft) => self.typed_draft(&moment, conversation, draft),
+            Input::DropEdit(conversation, sequence) => {
+                self.commands.drop_refused(conversation, sequence);
+                self.changed.insert(Change::Timeline(conversation));
+            }
+            Input::Seek(conversation, sequence) => self.seek(conversation, sequence),
+            Input::KnownSaved(messages) => {
+                self.mine.known_saved(&messages);
+                self.changed.insert(Change::Own);
+                self.changed.extend(self.focused.map(Change::Timeline));
+            }
+            Input::KnownScheduled(items) => {
+                self.mine.known_scheduled(items);
+                self.changed.insert(Change::Own);
+            }
+            Input::KnownBlocked(users) => {
+                self.mine.known_blocked(users);
+                self.changed.insert(Change::Own);
+            }
             Input::Measure => self.measure(&moment),
             Input::SignOut => self.sign_out(None),
         }
@@ -205,6 +256,7 @@ impl Client {
     /// Whatever time or a change of state has made possible. Idempotent.
     fn pump(&mut self, moment: &Moment) {
         self.pump_link(moment);
+        self.pump_uploads(moment);
         self.pump_sending(moment);
         self.pump_asking(moment);
         self.pump_signals(moment);
@@ -226,6 +278,7 @@ impl Client {
             self.sending_deadline_ms(),
             self.asking_deadline_ms(),
             self.signals_deadline_ms(),
+            self.uploads_deadline_ms(),
             banner,
         ];
         parts.into_iter().flatten().min()
@@ -306,9 +359,46 @@ impl Client {
         &self.outbox
     }
 
+    /// Files for messages that are not written yet.
+    pub fn uploads(&self) -> &Uploads {
+        &self.uploads
+    }
+
+    /// What was asked and not seen to be done.
+    pub fn commands(&self) -> &Commands {
+        &self.commands
+    }
+
+    /// What the reader has begun to write there.
+    pub fn draft(&self, id: ConversationId) -> Option<&Draft> {
+        self.drafts.get(id)
+    }
+
+    /// What is the reader's own.
+    pub fn mine(&self) -> &Own {
+        &self.mine
+    }
+
+    /// The newest log time known, ms; what is muted and scheduled goes by it.
+    pub fn log_time(&self) -> u64 {
+        self.log_time
+    }
+
     /// Messages of others after the read marks, over all conversations.
     pub fn unread(&self) -> u64 {
         self.conversations.values().map(|conversation| conversation.unread).sum()
+    }
+
+    /// What the window's title counts: what is unread, of silent conversations only what mentions the reader.
+    pub fn badge(&self) -> u64 {
+        let of = |conversation: &Conversation| {
+            if conversation.muted(self.log_time) {
+                conversation.mentions
+            } else {
+                conversation.unread.max(u64::from(conversation.marked_unread()))
+            }
+        };
+        self.conversations.values().map(of).sum()
     }
 
     fn me_id(&self) -> u64 {
@@ -316,6 +406,14 @@ impl Client {
     }
 
     fn focus(&mut self, conversation: Option<ConversationId>) {
+        if let Some(left) = self.focused.filter(|left| Some(*left) != conversation) {
+            self.drafts.left(left);
+            // Who goes elsewhere no longer looks for anything there.
+            if let Some(left) = self.conversations.get_mut(&left) {
+                left.seeking = None;
+            }
+        }
+        self.seek_later.take_if(|(id, _)| Some(*id) != conversation);
         self.focused = conversation;
         if let Some(id) = conversation {
             self.changed.insert(Change::Timeline(id));
@@ -324,6 +422,7 @@ impl Client {
 
     /// Ends the session: sockets go, the model goes. Stored items stay in the store.
     fn sign_out(&mut self, why: Option<String>) {
+        self.forget_uploads();
         for link in self.link.take().into_iter().chain(self.next_link.take()) {
             self.out.push(Effect::Close(link.socket, 1000));
         }

@@ -1,6 +1,6 @@
 //! Signals: what this client says of the moment, and what it is told. All of it may be lost; nothing waits for it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use quorate_proto::error::WireError;
 use quorate_proto::frame::{MemberMarks, PresenceState, Request, Signal, SignalKind};
@@ -10,6 +10,7 @@ use super::Client;
 use super::link::Asked;
 use crate::event::Change;
 use crate::moment::Moment;
+use crate::ordered::{OrderedMap, OrderedSet};
 
 /// Typing lasts six seconds for the others: said at most this often it does not flicker.
 const TYPING_SAID_MS: u64 = 3_000;
@@ -32,14 +33,14 @@ pub(super) struct Telling {
     room_not_before_ms: u64,
     presence: Option<PresenceState>,
     presence_said: Option<PresenceState>,
-    typing_said: BTreeMap<ConversationId, u64>,
-    delivered: BTreeMap<ConversationId, Sequence>,
-    delivered_said: BTreeMap<ConversationId, Sequence>,
+    typing_said: OrderedMap<ConversationId, u64>,
+    delivered: OrderedMap<ConversationId, Sequence>,
+    delivered_said: OrderedMap<ConversationId, Sequence>,
     /// Where that was said last, the latest at the end.
     delivered_last: VecDeque<ConversationId>,
     delivered_next_ms: u64,
     /// Conversations in which somebody types.
-    typed_in: BTreeSet<ConversationId>,
+    typed_in: OrderedSet<ConversationId>,
 }
 
 impl Telling {
@@ -52,7 +53,7 @@ impl Telling {
         let said = std::mem::take(&mut self.delivered_said);
         for id in self.delivered_last.drain(..) {
             if let Some(sequence) = said.get(&id) {
-                let mark = self.delivered.entry(id).or_default();
+                let mark = self.delivered.of(id);
                 *mark = (*mark).max(*sequence);
             }
         }
@@ -103,7 +104,7 @@ impl Client {
             .is_some_and(|conversation| conversation.member_count <= self.limits.receipt_members_max);
         let said = self.telling.delivered_said.get(&id).copied().unwrap_or(0);
         if small && sequence > said {
-            let mark = self.telling.delivered.entry(id).or_default();
+            let mark = self.telling.delivered.of(id);
             *mark = sequence.max(*mark);
         }
     }
@@ -114,7 +115,7 @@ impl Client {
         let is_of_messages =
             matches!(signal.kind, SignalKind::Receipt { .. } | SignalKind::Durability { .. });
         if matches!(signal.kind, SignalKind::Typing { .. }) {
-            self.telling.typed_in.insert(id);
+            self.telling.typed_in.insert(id, ());
         }
         if conversation.signals.take(signal.kind, moment.now_ms) {
             self.changed.insert(if is_of_messages { Change::Timeline(id) } else { Change::Signals(id) });
@@ -162,7 +163,7 @@ impl Client {
     pub(super) fn pump_signals(&mut self, moment: &Moment) {
         let conversations = &mut self.conversations;
         let changed = &mut self.changed;
-        self.telling.typed_in.retain(|id| {
+        self.telling.typed_in.retain(|id, _| {
             let Some(conversation) = conversations.get_mut(id) else { return false };
             if conversation.signals.expire(moment.now_ms) {
                 changed.insert(Change::Signals(*id));
@@ -200,7 +201,7 @@ impl Client {
     }
 
     pub(super) fn signals_deadline_ms(&self) -> Option<u64> {
-        let typing = self.telling.typed_in.iter().filter_map(|id| self.conversations.get(id));
+        let typing = self.telling.typed_in.iter().filter_map(|(id, _)| self.conversations.get(id));
         let typing = typing.filter_map(|conversation| conversation.signals.deadline_ms()).min();
         let delivered = (self.live().is_some() && !self.telling.delivered.is_empty())
             .then_some(self.telling.delivered_next_ms);

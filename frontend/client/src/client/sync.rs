@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use quorate_proto::frame::{Ack, Body, Event, EventKind, MeEvent, MeKind, Request, Status, Welcome};
-use quorate_proto::ids::{ConversationId, TopicRef, Version};
+use quorate_proto::frame::{
+    Ack, Body, ConversationKind, Event, EventKind, MeEvent, MeKind, Request, ScheduledState, Status, Welcome,
+};
+use quorate_proto::ids::{ConversationId, Index, TopicRef, Version};
 
 use super::Client;
 use super::link::{Asked, decode, is_answer_only};
 use crate::conversation::{Conversation, Verdict};
+use crate::drafts::Draft;
 use crate::event::{Change, Effect, SocketId};
 use crate::moment::Moment;
 use crate::timeline::Page;
@@ -48,6 +51,7 @@ impl Client {
                 Some(Asked::Since) => self.since_refused(moment, &error),
                 Some(Asked::Summary(conversation)) => self.summary_refused(moment, conversation, &error),
                 Some(Asked::Room(conversation)) => self.room_refused(moment, conversation, &error),
+                Some(Asked::Count(conversation)) if !error.temporary => self.count_refused(conversation),
                 Some(Asked::Auth) if !error.temporary => self.token_spent(),
                 // A refused hello is followed by `bye`, which says what to do.
                 Some(Asked::Auth | Asked::Hello | Asked::Measure | Asked::Count(_)) | None => {}
@@ -55,18 +59,18 @@ impl Client {
             Body::Ack(ack) => self.acked(ack),
             Body::Event(event) => {
                 self.position.event(event.index);
-                self.event(event, true);
+                self.event(event, true, 0);
             }
             Body::Me(event) => {
                 self.position.event(event.index);
                 self.me_event(event);
             }
-            Body::Page { conversation, messages, more_before, .. } => {
+            Body::Page { conversation, messages, more_before, as_of_index, .. } => {
                 if let Some(Asked::History(_, page)) = asked {
-                    self.history_page(conversation, page, &messages, more_before);
+                    self.history_page(conversation, page, &messages, more_before, as_of_index);
                 }
             }
-            Body::Since { pages, .. } => self.since_pages(moment, pages),
+            Body::Since { pages, as_of_index } => self.since_pages(moment, pages, as_of_index),
             Body::Conversation { conversation, marks, .. } => match asked {
                 Some(Asked::Summary(_)) => self.summary(&conversation),
                 Some(Asked::Count(_)) => self.count(&conversation),
@@ -102,6 +106,7 @@ impl Client {
             // Another log: nothing that was cached means anything there. What was written is kept.
             self.conversations.clear();
             self.reads.clear();
+            self.drafts.other_log();
             self.log_time = 0;
             self.position = crate::position::Position::default();
         }
@@ -140,6 +145,15 @@ impl Client {
                 Some(conversation) => conversation.take_summary(summary),
             }
         }
+        for summary in &welcome.conversations {
+            let draft = Draft { text: summary.draft.clone(), reply_to: summary.draft_reply_to };
+            self.draft_told(summary.id, &draft, welcome.index);
+        }
+        // An address may name a conversation that is not the reader's.
+        let seek_later = self.seek_later.take().filter(|(id, _)| self.conversations.contains_key(id));
+        if let Some((id, sequence)) = seek_later {
+            self.seek(id, sequence);
+        }
         let mut late_reads = Vec::new();
         for conversation in self.conversations.values_mut() {
             conversation.ask_again();
@@ -149,10 +163,14 @@ impl Client {
             self.changed.insert(Change::Timeline(conversation.id));
         }
         self.reads.extend(late_reads);
+        for conversation in self.conversations.values() {
+            self.commands.reached(conversation.id, conversation.version);
+        }
         self.own.ask_again();
         self.outbox.requeue_in_flight();
         self.outbox.wake();
-        self.requeue_commands();
+        self.commands.requeue();
+        self.wake_uploads(moment);
         self.changed.extend([Change::Connection, Change::List]);
         self.reads_next_ms = self.reads_next_ms.min(moment.now_ms);
     }
@@ -186,16 +204,17 @@ impl Client {
     }
 
     /// An event of a conversation, pushed (`live`) or as an answer.
-    pub(super) fn event(&mut self, event: Event, live: bool) {
+    pub(super) fn event(&mut self, event: Event, live: bool, as_of: Index) {
         let (me, id) = (self.me_id(), event.conversation);
         self.position.saw(event.index);
         self.log_time = self.log_time.max(event.time);
         self.settle_own(&event);
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         let before = conversation.sequence;
-        let verdict = conversation.take(event);
+        let verdict = conversation.take_as_of(event, as_of);
         if verdict == Verdict::Applied {
-            let newest = conversation.sequence;
+            let (newest, version) = (conversation.sequence, conversation.version);
+            self.commands.reached(id, version);
             let from_other = conversation.preview.as_ref().is_some_and(|preview| preview.from.id != me);
             let reached = (newest > before && from_other).then_some(newest);
             if live && newest > before && from_other {
@@ -244,7 +263,7 @@ impl Client {
         self.leader = status.leader.or(self.leader.filter(|_| status.write == WriteState::Up));
         if status.write == WriteState::Up {
             self.outbox.wake();
-            self.wake_commands();
+            self.commands.wake();
         }
         self.changed.insert(Change::Connection);
     }
@@ -254,13 +273,13 @@ impl Client {
         self.position.saw(event.index);
         self.log_time = self.log_time.max(event.time);
         for event in self.own.take(event) {
-            self.apply_me(event.kind);
+            self.apply_me(event);
         }
     }
 
-    pub(super) fn apply_me(&mut self, kind: MeKind) {
-        let me = self.me_id();
-        match kind {
+    pub(super) fn apply_me(&mut self, event: MeEvent) {
+        let (me, index) = (self.me_id(), event.index);
+        match event.kind {
             MeKind::Added { conversation: summary, base_version } => {
                 let id = summary.id;
                 match self.conversations.get_mut(&id) {
@@ -278,30 +297,90 @@ impl Client {
             MeKind::Removed { conversation } => {
                 self.conversations.remove(&conversation);
                 self.reads.remove(&conversation);
+                self.drafts.forget(conversation);
                 self.changed.insert(Change::Timeline(conversation));
             }
             MeKind::Read { conversation: id, sequence } => {
                 if let Some(conversation) = self.conversations.get_mut(&id) {
                     conversation.read_confirmed = conversation.read_confirmed.max(sequence);
-                    conversation.mark_read(sequence);
+                    if conversation.mark_read(sequence) {
+                        // The server clears it with the mark.
+                        conversation.preferences.unread_from = 0;
+                    }
                     if self.reads.get(&id).is_some_and(|wanted| *wanted <= sequence) {
                         self.reads.remove(&id);
                     }
                 }
             }
             MeKind::SessionEnded { .. } => {}
+            MeKind::Preferences { conversation: id, preferences } => {
+                if let Some(conversation) = self.conversations.get_mut(&id) {
+                    conversation.preferences = preferences;
+                }
+            }
+            MeKind::Hidden { conversation: id, range } => {
+                if let Some(conversation) = self.conversations.get_mut(&id) {
+                    conversation.hide(range);
+                    self.changed.insert(Change::Timeline(id));
+                }
+            }
+            MeKind::Saved { conversation, sequence, on } => {
+                self.mine.save(conversation, sequence, on);
+                self.changed.extend([Change::Own, Change::Timeline(conversation)]);
+            }
+            MeKind::Draft { conversation, text, reply_to } => {
+                self.draft_told(conversation, &Draft { text, reply_to }, index);
+            }
+            MeKind::Scheduled { item, state, why, .. } => {
+                self.mine.schedule(&item, state);
+                self.changed.insert(Change::Own);
+                match state {
+                    ScheduledState::Fired if item.remind_of.is_some() => {
+                        self.out.push(Effect::Reminded(item));
+                    }
+                    ScheduledState::Failed => self.out.push(Effect::ScheduleFailed(item, why)),
+                    _ => {}
+                }
+            }
+            MeKind::Profile { user, status } => {
+                self.mine.status = status;
+                for conversation in self.conversations.values_mut() {
+                    for member in conversation.members.iter_mut().filter(|member| member.id == user.id) {
+                        member.clone_from(&user);
+                    }
+                }
+                self.me = Some(user);
+                self.changed.insert(Change::Own);
+            }
+            MeKind::Blocked { user, on } => {
+                for conversation in self.conversations.values_mut() {
+                    let direct = conversation.kind == ConversationKind::Direct;
+                    if direct && conversation.members.iter().any(|member| member.id == user.id) {
+                        // Whether the other blocks as well only the server knows: an attempt tells.
+                        conversation.blocked = on;
+                    }
+                }
+                self.mine.block(user, on);
+                self.changed.insert(Change::Own);
+            }
         }
         self.changed.insert(Change::List);
     }
 
-    fn history_page(&mut self, id: ConversationId, page: Page, messages: &[Event], more_before: bool) {
+    fn history_page(
+        &mut self,
+        id: ConversationId,
+        page: Page,
+        messages: &[Event],
+        more_before: bool,
+        as_of: Index,
+    ) {
         for event in messages {
             // A message of the outbox that is in history has been committed.
             self.settle_own(event);
         }
         if let Some(conversation) = self.conversations.get_mut(&id) {
-            conversation.timeline.page(page, messages, more_before);
-            conversation.recount();
+            conversation.take_page(page, messages, more_before, as_of);
             let newest = messages.last().and_then(|event| match &event.kind {
                 EventKind::Message(message) => Some(message.sequence),
                 _ => None,

@@ -35,7 +35,7 @@ pub fn pieces(text: &str) -> Vec<Piece> {
 }
 
 /// Where the next `http://` or `https://` begins, not in the middle of a word.
-fn next_scheme(text: &str, from: usize) -> Option<usize> {
+pub(super) fn next_scheme(text: &str, from: usize) -> Option<usize> {
     let mut from = from;
     loop {
         let found = from + text.get(from..)?.find("http")?;
@@ -49,7 +49,7 @@ fn next_scheme(text: &str, from: usize) -> Option<usize> {
 }
 
 /// Where a link ends: before white space or a quoting character, without trailing punctuation, brackets in balance.
-fn link_end(text: &str, start: usize) -> usize {
+pub(super) fn link_end(text: &str, start: usize) -> usize {
     let stop = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"' | '`');
     let mut link = &text[start..];
     if let Some(end) = link.find(stop) {

@@ -1,9 +1,10 @@
 //! The list of conversations as a person reads it: the newest on top.
 
-use quorate_proto::frame::ConversationKind;
+use quorate_proto::frame::{ConversationKind, PresenceState};
 use quorate_proto::ids::ConversationId;
 
-use super::people::called;
+use super::files::said_of;
+use super::people::{called, one_line};
 use crate::client::Client;
 
 /// One line of the list.
@@ -15,6 +16,8 @@ pub struct ListRow {
     pub name: String,
     /// Whether it is a group.
     pub group: bool,
+    /// The other of a direct conversation is a program.
+    pub bot: bool,
     /// How many members.
     pub member_count: u32,
     /// The newest message in one line, with its author where that is not obvious.
@@ -27,9 +30,23 @@ pub struct ListRow {
     pub pending: bool,
     /// An own message was refused.
     pub failed: bool,
+    /// Of what is unread, how much mentions the reader.
+    pub mentions: u64,
+    /// Marked as unread by the reader herself.
+    pub marked: bool,
+    /// Silent.
+    pub muted: bool,
+    /// One of the reader's favourites.
+    pub favourite: bool,
+    /// Folded away until somebody writes.
+    pub folded: bool,
+    /// Something was begun to be written there.
+    pub draft: bool,
+    /// The other of a direct conversation, as far as is known.
+    pub presence: Option<PresenceState>,
 }
 
-/// All conversations, the newest message on top, then by number.
+/// All conversations: favourites first, what is folded away last; in each part the newest message on top, then by number.
 pub fn list(client: &Client) -> Vec<ListRow> {
     let me = client.me().map_or(0, |user| user.id);
     let mut rows: Vec<ListRow> = client
@@ -41,10 +58,11 @@ pub fn list(client: &Client) -> Vec<ListRow> {
                 (Some(item), last) => {
                     // An old item that waits does not make its conversation older.
                     let last = last.as_ref().map_or(0, |last| last.time);
-                    (format!("You: {}", one_line(&item.stored.text)), item.stored.created_ms.max(last))
+                    let text = said_of(&item.stored.text, &item.stored.attachments);
+                    (format!("You: {}", one_line(&text)), item.stored.created_ms.max(last))
                 }
                 (None, Some(last)) => {
-                    let text = one_line(&last.text);
+                    let text = if last.gone { "Message deleted".to_owned() } else { one_line(&last.text) };
                     let text = if last.from.id == me {
                         format!("You: {text}")
                     } else if group {
@@ -60,10 +78,24 @@ pub fn list(client: &Client) -> Vec<ListRow> {
                 .outbox()
                 .of(conversation.id)
                 .any(|item| matches!(item.state, crate::outbox::ItemState::Failed(_)));
+            let open = client.focused() == Some(conversation.id);
+            let draft = client.draft(conversation.id).filter(|draft| !open && !draft.is_empty());
+            let (preview, drafted) = match draft {
+                Some(draft) => (one_line(&draft.text), true),
+                None => (preview, false),
+            };
             ListRow {
+                mentions: conversation.mentions,
+                marked: conversation.marked_unread(),
+                muted: conversation.muted(client.log_time()),
+                favourite: conversation.preferences.favourite,
+                folded: conversation.folded() && waiting.is_none() && !open,
+                draft: drafted,
+                presence: conversation.other_presence().filter(|state| *state != PresenceState::Unknown),
                 id: conversation.id,
                 name: conversation.name(me),
                 group,
+                bot: conversation.is_with_bot(),
                 member_count: conversation.member_count,
                 preview,
                 time,
@@ -76,7 +108,7 @@ pub fn list(client: &Client) -> Vec<ListRow> {
     // A conversation without a message yet was just made: it belongs on top, where its maker looks for it.
     rows.sort_by_key(|row| {
         let time = if row.time == 0 { u64::MAX } else { row.time };
-        (std::cmp::Reverse(time), std::cmp::Reverse(row.id))
+        (row.folded, !row.favourite, std::cmp::Reverse(time), std::cmp::Reverse(row.id))
     });
     rows
 }
@@ -85,10 +117,4 @@ pub fn list(client: &Client) -> Vec<ListRow> {
 pub fn matches_query(row: &ListRow, query: &str) -> bool {
     let name = row.name.to_lowercase();
     query.to_lowercase().split_whitespace().all(|word| name.contains(word))
-}
-
-fn one_line(text: &str) -> String {
-    /// Enough for one line of any screen.
-    const CHARS_MAX: usize = 120;
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(CHARS_MAX).collect()
 }

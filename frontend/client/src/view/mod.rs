@@ -1,14 +1,29 @@
-//! What a view shows, computed from the model: rows of a timeline, the ordered list, links in a text, initials.
+//! What a view shows, computed from the model: rows of a timeline, the ordered list, a text as a safe tree, names.
 //!
 //! Pure functions, so that the page and a terminal show the same and tests need neither. Local days come in as a function:
 //! time zones are the caller's.
 
+mod complete;
+mod emoji;
+mod excerpt;
+mod files;
 mod links;
 mod list;
+mod markdown;
 mod people;
 mod rows;
 
+pub use complete::{Naming, byte_of_utf16, candidates, complete, naming, utf16_of_byte};
+pub use emoji::{EMOJI, QUICK_EMOJI, find_emoji};
+pub use excerpt::excerpt;
+pub use files::{
+    UploadRow, UploadState, box_of, content_path, files_line, is_picture, kind_words, said, size_words,
+    thumbnail_path, uploads,
+};
 pub use links::{Piece, pieces};
 pub use list::{ListRow, list, matches_query};
-pub use people::{called, hue, initials, sentence};
-pub use rows::{GROUP_MS_MAX, MessageRow, MessageState, Row, rows};
+pub use markdown::{Block, ListItem, Span, blocks, plain, safe_address};
+pub use people::{called, duration, hue, initials, one_line, sentence};
+pub use rows::{
+    GROUP_MS_MAX, May, MessageRow, MessageState, PendingEdit, Quote, ReactionRow, Row, may, quote, rows,
+};

@@ -7,6 +7,9 @@ const HUES: u64 = 8;
 
 /// What somebody wants to be called.
 pub fn called(user: &User) -> &str {
+    if user.deleted {
+        return "Deleted user";
+    }
     if user.display_name.is_empty() { &user.name } else { &user.display_name }
 }
 
@@ -39,6 +42,26 @@ pub fn sentence(text: &str) -> String {
     sentence
 }
 
+/// A text in one line.
+pub fn one_line(text: &str) -> String {
+    /// Enough for one line of any screen.
+    const CHARS_MAX: usize = 120;
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(CHARS_MAX).collect()
+}
+
+/// A time span in its largest whole unit: `36 hours`, `7 days`.
+pub fn duration(ms: u64) -> String {
+    let hours = ms / 3_600_000;
+    let (count, unit) = if hours >= 48 && hours.is_multiple_of(24) {
+        (hours / 24, "day")
+    } else if hours > 0 {
+        (hours, "hour")
+    } else {
+        (ms / 60_000, "minute")
+    };
+    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +77,21 @@ mod tests {
     #[test]
     fn fragments_become_sentences() {
         assert_eq!(["no leader", "Done.", "", "élan"].map(sentence), ["No leader.", "Done.", "", "Élan."]);
+    }
+
+    #[test]
+    fn spans_are_said_in_their_largest_whole_unit() {
+        let hour = 3_600_000;
+        assert_eq!(
+            [hour, 24 * hour, 36 * hour, 48 * hour, 30 * 60_000].map(duration),
+            ["1 hour", "24 hours", "36 hours", "2 days", "30 minutes"]
+        );
+    }
+
+    #[test]
+    fn who_deleted_her_account_has_no_name() {
+        let user = User { id: 4, deleted: true, ..User::default() };
+        assert_eq!(called(&user), "Deleted user");
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use quorate_proto::frame::Message;
-use quorate_proto::ids::{ConversationId, Index, Sequence};
+use quorate_proto::frame::{ConversationKind, Forwarded, MemberRole, Message, User};
+use quorate_proto::ids::{ConversationId, Index, Sequence, UserId};
 
-use super::people::{called, sentence};
+use super::files::said;
+use super::people::{called, duration, one_line, sentence};
 use crate::client::Client;
-use crate::outbox::ItemState;
+use crate::command::Deed;
+use crate::conversation::Conversation;
+use crate::outbox::{ItemState, StoredItem};
 use crate::signals::Reach;
 use crate::timeline::{Notice, NoticeKind};
 
@@ -42,7 +45,7 @@ pub enum Row {
 /// A message as a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageRow {
-    /// Stays the same from clock to tick, so that nothing jumps: author and client message id, and the revision of an edit.
+    /// Stays the same from clock to tick and through edits, so that nothing jumps: author and client message id.
     pub key: String,
     /// What was written. For a pending one, sequence is 0.
     pub message: Arc<Message>,
@@ -54,6 +57,87 @@ pub struct MessageRow {
     pub own: bool,
     /// How far it has come.
     pub state: MessageState,
+    /// The message it answers to.
+    pub quote: Option<Quote>,
+    /// Who reacted, what is under way included.
+    pub reactions: Vec<ReactionRow>,
+    /// An edit that is under way, or was refused.
+    pub edit: Option<PendingEdit>,
+    /// Its deletion is under way.
+    pub deleting: bool,
+    /// The reader has saved it.
+    pub saved: bool,
+    /// It names the reader.
+    pub names_reader: bool,
+    /// What the reader may do with it.
+    pub may: May,
+}
+
+/// A message that is answered to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quote {
+    /// Which.
+    pub sequence: Sequence,
+    /// Who wrote it; empty while it is not known.
+    pub author: String,
+    /// Its text in one line, or that it is gone.
+    pub text: String,
+    /// Nothing of it is to be shown.
+    pub gone: bool,
+}
+
+/// One emoji under a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReactionRow {
+    /// The emoji.
+    pub emoji: String,
+    /// How many.
+    pub count: u32,
+    /// Who, in words.
+    pub who: String,
+    /// The reader is among them.
+    pub mine: bool,
+    /// The reader's click is under way.
+    pub pending: bool,
+}
+
+/// An edit that is not committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingEdit {
+    /// The text that it would have.
+    pub text: String,
+    /// Why it was refused; `None` while it is under way.
+    pub refused: Option<String>,
+}
+
+/// What the reader may do with a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a right of its own")]
+pub struct May {
+    /// Answer, react, save, copy: it is there and whole.
+    pub touch: bool,
+    /// Give it another text.
+    pub edit: bool,
+    /// Take it back for everybody.
+    pub delete: bool,
+    /// Pin it.
+    pub pin: bool,
+    /// Answer to it.
+    pub reply: bool,
+}
+
+/// What the reader may do with a committed message: what the machine would say.
+pub fn may(conversation: &Conversation, message: &Message, reader: UserId) -> May {
+    let group = conversation.kind == ConversationKind::Group;
+    let own = message.from.id == reader;
+    let whole = !message.deleted && !message.hidden && message.sequence > 0;
+    May {
+        touch: whole,
+        edit: whole && own && message.forwarded.is_none(),
+        delete: whole && (own || conversation.manages()),
+        pin: whole && (!group || !conversation.announcement || conversation.manages()),
+        reply: whole && conversation.closed_because().is_none(),
+    }
 }
 
 /// How far a message has come.
@@ -101,8 +185,12 @@ pub fn rows(
                 build.notice(notice);
             }
         }
-        let own = entry.message.from.id == me.id;
-        if !new_shown && !own && new_after.is_some_and(|read| *sequence > read) {
+        let message = &entry.message;
+        if message.hidden || conversation.is_hidden(*sequence) {
+            continue;
+        }
+        let own = message.from.id == me.id;
+        if !new_shown && !own && !message.deleted && new_after.is_some_and(|read| *sequence > read) {
             new_shown = true;
             build.day_of(entry.time);
             build.rows.push(Row::New);
@@ -112,39 +200,185 @@ pub fn rows(
         let disks = if own { conversation.signals.disks(*sequence) } else { None };
         let (index, term) = (entry.index, entry.term);
         let state = MessageState::Sent { sequence: *sequence, index, term, reach, disks };
-        build.message(Arc::clone(&entry.message), entry.time, own, state);
+        let mut row = blank(Arc::clone(message), entry.time, own, state);
+        dress(client, conversation, &me, &mut row);
+        build.message(row);
     }
     for notice in notices {
         build.notice(notice);
     }
-    let own_message = |id, text: &str, reply_to, sequence| {
+    let own_message = |item: &StoredItem, sequence| {
+        let forwarded =
+            item.forward.map(|source| forwarded_from(client, source.conversation, source.sequence));
         Arc::new(Message {
             sequence,
             from: me.clone(),
-            client_message_id: id,
-            text: text.to_owned(),
-            revision: 0,
-            reply_to,
+            client_message_id: item.id,
+            text: item.text.clone(),
+            reply_to: item.reply_to,
+            forwarded,
+            attachments: item.attachments.clone(),
+            ..Message::default()
         })
     };
     for echo in timeline.echoes() {
-        let message = own_message(echo.item.id, &echo.item.text, echo.item.reply_to, echo.sequence);
+        let message = own_message(&echo.item, echo.sequence);
         let reach = conversation.reach(echo.sequence);
         let disks = conversation.signals.disks(echo.sequence);
         let (sequence, index, term) = (echo.sequence, echo.index, echo.term);
         let state = MessageState::Sent { sequence, index, term, reach, disks };
-        build.message(message, echo.time, true, state);
+        let mut row = blank(message, echo.time, true, state);
+        dress(client, conversation, &me, &mut row);
+        build.message(row);
     }
     for item in client.outbox().of(id) {
-        let message = own_message(item.stored.id, &item.stored.text, item.stored.reply_to, 0);
+        let message = own_message(&item.stored, 0);
         let state = match &item.state {
             ItemState::Failed(error) => MessageState::Failed(sentence(&error.message)),
             ItemState::NeedsTap => MessageState::NeedsTap,
             _ => MessageState::Pending,
         };
-        build.message(message, item.stored.created_ms, true, state);
+        let mut row = blank(message, item.stored.created_ms, true, state);
+        row.quote = row.message.reply_to.map(|source| quote(conversation, source));
+        build.message(row);
     }
     build.rows
+}
+
+fn blank(message: Arc<Message>, time: u64, own: bool, state: MessageState) -> MessageRow {
+    let key = format!("{}-{}", message.from.id, message.client_message_id);
+    MessageRow {
+        key,
+        message,
+        time,
+        head: false,
+        own,
+        state,
+        quote: None,
+        reactions: Vec::new(),
+        edit: None,
+        deleting: false,
+        saved: false,
+        names_reader: false,
+        may: May::default(),
+    }
+}
+
+/// What stands around a committed message: quote, reactions, what is under way.
+fn dress(client: &Client, conversation: &Conversation, me: &User, row: &mut MessageRow) {
+    let message = Arc::clone(&row.message);
+    let sequence = message.sequence;
+    row.may = may(conversation, &message, me.id);
+    if message.deleted {
+        return;
+    }
+    row.quote = message.reply_to.map(|source| quote(conversation, source));
+    row.saved = client.mine().is_saved(conversation.id, sequence);
+    row.names_reader = !row.own && (message.mentions_all || message.mentions.contains(&me.id));
+    row.reactions = message
+        .reactions
+        .iter()
+        .map(|reaction| ReactionRow {
+            emoji: reaction.emoji.clone(),
+            count: reaction.count,
+            who: who(conversation, &reaction.users, reaction.count, me.id),
+            mine: reaction.mine || reaction.users.contains(&me.id),
+            pending: false,
+        })
+        .collect();
+    for deed in client.commands().of(conversation.id) {
+        match deed {
+            Deed::React { sequence: at, emoji, on, .. } if *at == sequence => {
+                react_ahead(&mut row.reactions, emoji, *on);
+            }
+            Deed::Edit { sequence: at, text, .. } if *at == sequence && *text != message.text => {
+                row.edit = Some(PendingEdit { text: text.clone(), refused: None });
+            }
+            Deed::Delete { sequence: first, through, .. }
+                if (*first..=through.unwrap_or(*first)).contains(&sequence) =>
+            {
+                row.deleting = true;
+            }
+            _ => {}
+        }
+    }
+    if row.edit.is_none()
+        && let Some(refused) = client.commands().refused(conversation.id, sequence)
+    {
+        let why = Some(sentence(&refused.error.message));
+        row.edit = Some(PendingEdit { text: refused.text.clone(), refused: why });
+    }
+}
+
+/// The reader's click is painted before it is committed, and shown as such.
+fn react_ahead(reactions: &mut Vec<ReactionRow>, emoji: &str, on: bool) {
+    let at = reactions.iter().position(|reaction| reaction.emoji == emoji);
+    match at {
+        None if on => reactions.push(ReactionRow {
+            emoji: emoji.to_owned(),
+            count: 1,
+            who: "You".to_owned(),
+            mine: true,
+            pending: true,
+        }),
+        Some(at) if reactions[at].mine != on => {
+            let reaction = &mut reactions[at];
+            reaction.mine = on;
+            reaction.pending = true;
+            reaction.count =
+                if on { reaction.count.saturating_add(1) } else { reaction.count.saturating_sub(1) };
+            if reaction.count == 0 {
+                reactions.remove(at);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Who reacted, in words: `You, Ana and 3 others`.
+fn who(conversation: &Conversation, users: &[UserId], count: u32, me: UserId) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for user in users {
+        if *user == me {
+            names.insert(0, "You".to_owned());
+        } else if let Some(member) = conversation.members.iter().find(|member| member.id == *user) {
+            names.push(called(member).to_owned());
+        }
+    }
+    let others = (count as usize).saturating_sub(names.len());
+    match others {
+        0 => {}
+        1 => names.push("1 other".to_owned()),
+        others => names.push(format!("{others} others")),
+    }
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        [head @ .., last] => format!("{} and {last}", head.join(", ")),
+    }
+}
+
+/// What is shown of a message that is answered to.
+pub fn quote(conversation: &Conversation, sequence: Sequence) -> Quote {
+    let Some(entry) = conversation.timeline.get(sequence) else {
+        return Quote { sequence, text: "An earlier message".to_owned(), ..Quote::default() };
+    };
+    let message = &entry.message;
+    let gone = message.deleted || message.hidden || conversation.is_hidden(sequence);
+    let text = if gone { "This message is gone".to_owned() } else { one_line(&said(message)) };
+    Quote { sequence, author: called(&message.from).to_owned(), text, gone }
+}
+
+fn forwarded_from(client: &Client, conversation: ConversationId, sequence: Sequence) -> Forwarded {
+    let held = client.conversation(conversation).and_then(|source| source.timeline.get(sequence));
+    match held {
+        Some(entry) => entry
+            .message
+            .forwarded
+            .clone()
+            .unwrap_or_else(|| Forwarded { from: entry.message.from.clone(), time: entry.time }),
+        None => Forwarded { from: User::default(), time: 0 },
+    }
 }
 
 struct Builder<'a> {
@@ -166,18 +400,12 @@ impl Builder<'_> {
         }
     }
 
-    fn message(&mut self, message: Arc<Message>, time: u64, own: bool, state: MessageState) {
-        self.day_of(time);
-        let head = self
-            .last
-            .is_none_or(|(author, at)| author != message.from.id || time.abs_diff(at) > GROUP_MS_MAX);
-        self.last = Some((message.from.id, time));
-        let mut key = format!("{}-{}", message.from.id, message.client_message_id);
-        if message.revision > 0 {
-            // Another text is another row: a page need not look inside.
-            key = format!("{key}-{}", message.revision);
-        }
-        self.rows.push(Row::Message(MessageRow { key, message, time, head, own, state }));
+    fn message(&mut self, mut row: MessageRow) {
+        self.day_of(row.time);
+        let author = row.message.from.id;
+        row.head = self.last.is_none_or(|(last, at)| last != author || row.time.abs_diff(at) > GROUP_MS_MAX);
+        self.last = Some((author, row.time));
+        self.rows.push(Row::Message(row));
     }
 
     fn notice(&mut self, notice: &Notice) {
@@ -186,9 +414,32 @@ impl Builder<'_> {
         let text = match &notice.what {
             NoticeKind::Joined { user, by } if user.id == by.id => format!("{} joined", called(user)),
             NoticeKind::Joined { user, by } => format!("{} added {}", called(by), called(user)),
-            NoticeKind::Left { user, by } if user.id == by.id => format!("{} left", called(user)),
-            NoticeKind::Left { user, by } => format!("{} removed {}", called(by), called(user)),
+            NoticeKind::Left { user, by, .. } if user.id == by.id => format!("{} left", called(user)),
+            NoticeKind::Left { user, by, banned: true } => format!("{} banned {}", called(by), called(user)),
+            NoticeKind::Left { user, by, .. } => format!("{} removed {}", called(by), called(user)),
             NoticeKind::Titled { title, by } => format!("{} named this “{title}”", called(by)),
+            NoticeKind::Topic { topic, by } if topic.is_empty() => {
+                format!("{} removed the topic", called(by))
+            }
+            NoticeKind::Topic { topic, by } => format!("{} set the topic to “{topic}”", called(by)),
+            NoticeKind::Public { on: true, by } => format!("{} opened this group to everybody", called(by)),
+            NoticeKind::Public { on: false, by } => format!("{} closed this group to others", called(by)),
+            NoticeKind::Announcement { on: true, by } => {
+                format!("{} lets only the owner and admins write here", called(by))
+            }
+            NoticeKind::Announcement { on: false, by } => format!("{} lets everybody write here", called(by)),
+            NoticeKind::Retention { retention_ms: 0, by } => {
+                format!("{} lets messages stay for good", called(by))
+            }
+            NoticeKind::Retention { retention_ms, by } => {
+                format!("{} has messages deleted after {}", called(by), duration(*retention_ms))
+            }
+            NoticeKind::Role { user, role, by } => match role {
+                MemberRole::Owner => format!("{} made {} the owner", called(by), called(user)),
+                MemberRole::Admin => format!("{} made {} an admin", called(by), called(user)),
+                MemberRole::Member => format!("{} is a member like others again", called(user)),
+            },
+            NoticeKind::Pinned { by, .. } => format!("{} pinned a message", called(by)),
         };
         self.rows.push(Row::Notice { version: notice.version, text, time: notice.time });
     }

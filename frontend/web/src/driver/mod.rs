@@ -2,6 +2,7 @@
 //!
 //! Owns: the [`Client`] and every resource that must be let go again. Must not know: how anything looks.
 
+pub(crate) mod files;
 pub(crate) mod rest;
 mod socket;
 pub(crate) mod store;
@@ -13,11 +14,12 @@ use leptos::leptos_dom::helpers::TimeoutHandle;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use quorate_client::proto::frame::User;
-use quorate_client::view::sentence;
+use quorate_client::view::{one_line, sentence};
 use quorate_client::{Change, Client, Config, Effect, Input, SocketId};
 
 use crate::clock::Clock;
 use crate::context::App;
+use files::Files;
 use socket::Socket;
 
 /// The longest a timer is set for: browsers count in 32 bits, and a tick too many does no harm.
@@ -28,6 +30,7 @@ pub(crate) struct Driver {
     pub(crate) client: Client,
     pub(crate) clock: Clock,
     sockets: HashMap<SocketId, Socket>,
+    files: Files,
     timer: Option<TimeoutHandle>,
 }
 
@@ -35,7 +38,8 @@ impl Driver {
     pub(crate) fn new() -> Self {
         let app = format!("web {}", env!("CARGO_PKG_VERSION"));
         let config = Config { device: device_name(), app };
-        Self { client: Client::new(config), clock: Clock::new(), sockets: HashMap::new(), timer: None }
+        let (client, clock, sockets) = (Client::new(config), Clock::new(), HashMap::new());
+        Self { client, clock, sockets, files: Files::default(), timer: None }
     }
 }
 
@@ -94,7 +98,10 @@ fn carry_out(app: App, user: Option<&User>, effect: &Effect) {
             input(
                 app,
                 match answer {
-                    Ok(grant) => Input::Granted(grant),
+                    Ok(grant) => {
+                        app.admin.set(grant.admin);
+                        Input::Granted(grant)
+                    }
                     Err(error) => Input::RefreshFailed { denied: error.denied() },
                 },
             );
@@ -108,6 +115,25 @@ fn carry_out(app: App, user: Option<&User>, effect: &Effect) {
             if let Some(user) = user {
                 store::remove_item(user, *id);
             }
+        }
+        Effect::StoreDraft(id, stored) => {
+            if let Some(user) = user {
+                store::put_draft(user, *id, stored);
+            }
+        }
+        Effect::Upload(id, call, step) => files::carry_out(app, *id, *call, step),
+        Effect::DraftChanged(id) => app.redrafted(*id),
+        Effect::Reminded(item) => {
+            let note = if item.text.is_empty() { String::new() } else { format!(": {}", item.text) };
+            app.tell(&format!("Reminder{note}"));
+            app.remind(item.conversation, item.remind_of);
+        }
+        Effect::ScheduleFailed(item, why) => {
+            app.tell(&format!(
+                "A message you scheduled was not sent: {} {}",
+                sentence(why),
+                one_line(&item.text)
+            ));
         }
         Effect::Done(id, conversation) => app.answered(*id, Ok(*conversation)),
         Effect::Refused(Some(id), error) => app.answered(*id, Err(sentence(&error.message))),

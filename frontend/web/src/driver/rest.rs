@@ -1,14 +1,18 @@
 //! REST calls beside the socket, same origin: accounts, sessions, the directory.
 
+use std::pin::Pin;
+
 use quorate_client::proto::rest::{
-    ClaimAdmin, Directory, NewPassword, Problem, SessionGrant, Sessions, SignIn, SignUp,
+    ClaimAdmin, Directory, NewPassword, Problem, ResetPassword, SessionGrant, Sessions, SignIn, SignUp,
 };
 use quorate_client::view::sentence;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Request, RequestCredentials, RequestInit, Response};
+use web_sys::{
+    AbortSignal, Blob, HtmlAnchorElement, Request, RequestCredentials, RequestInit, Response, Url,
+};
 
 /// Why a call brought nothing, in words for the person who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,59 +71,173 @@ pub(crate) async fn users(token: &str, pattern: &str) -> Result<Directory, CallE
     call("GET", &format!("/api/v1/users?pattern={pattern}&limit=20"), Some(token), None::<&()>).await
 }
 
+/// What stands at an address.
+pub(crate) async fn read<A: DeserializeOwned>(token: &str, path: &str) -> Result<A, CallError> {
+    call("GET", path, Some(token), None::<&()>).await
+}
+
+/// A question that costs the server something; nothing is changed by it.
+pub(crate) async fn ask<A: DeserializeOwned>(token: &str, path: &str) -> Result<A, CallError> {
+    call("POST", path, Some(token), None::<&()>).await
+}
+
+/// A change whose answer is needed: what was made.
+pub(crate) async fn make<B: Serialize, A: DeserializeOwned>(
+    token: &str,
+    method: &'static str,
+    path: &str,
+    body: &B,
+) -> Result<A, CallError> {
+    call(method, path, Some(token), Some(body)).await
+}
+
+/// A change whose answer says nothing that is needed here.
+pub(crate) async fn write<B: Serialize>(
+    token: &str,
+    method: &'static str,
+    path: &str,
+    body: Option<&B>,
+) -> Result<(), CallError> {
+    send(method, path, Some(token), body).await.map(|_| ())
+}
+
+/// Sets another password by a secret; nobody is signed in.
+pub(crate) async fn reset_password(body: &ResetPassword) -> Result<(), CallError> {
+    send("POST", "/api/v1/password/reset", None, Some(body)).await.map(|_| ())
+}
+
+/// A file to be kept: the answer becomes one under this name.
+pub(crate) async fn download(token: &str, path: &str, name: &str) -> Result<(), CallError> {
+    fetch_file(token, path, name).await.map_err(|_| CallError {
+        status: 0,
+        message: "The file could not be fetched. Try again in a moment.".to_owned(),
+    })
+}
+
+async fn fetch_file(token: &str, path: &str, name: &str) -> Result<(), JsValue> {
+    let response = Ask { method: "GET", path, token: Some(token), ..Ask::default() }.fetch().await?;
+    if !response.ok() {
+        return Err(JsValue::from_str("refused"));
+    }
+    let blob: Blob = JsFuture::from(response.blob()?).await?.dyn_into()?;
+    let address = Url::create_object_url_with_blob(&blob)?;
+    keep(&address, name)?;
+    Url::revoke_object_url(&address)
+}
+
+/// Has the browser keep what stands at an object's address as a file of this name.
+pub(super) fn keep(address: &str, name: &str) -> Result<(), JsValue> {
+    let anchor: HtmlAnchorElement = leptos::prelude::document().create_element("a")?.dyn_into()?;
+    anchor.set_href(address);
+    anchor.set_download(name);
+    anchor.click();
+    Ok(())
+}
+
+/// One request to the page's own origin.
+#[derive(Default)]
+pub(super) struct Ask<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) token: Option<&'a str>,
+    /// The body, and what it is.
+    pub(super) body: Option<(&'static str, JsValue)>,
+    /// Of a write: makes it one however often it is sent.
+    pub(super) key: Option<String>,
+    /// Breaks it off.
+    pub(super) signal: Option<AbortSignal>,
+}
+
+impl Ask<'_> {
+    /// The answer's head, whatever it says; an error when there is none.
+    pub(super) async fn fetch(&self) -> Result<Response, JsValue> {
+        let init = RequestInit::new();
+        init.set_method(self.method);
+        init.set_credentials(RequestCredentials::SameOrigin);
+        init.set_signal(self.signal.as_ref());
+        if let Some((_, body)) = &self.body {
+            init.set_body(body);
+        }
+        let request = Request::new_with_str_and_init(self.path, &init)?;
+        let headers = request.headers();
+        if let Some((kind, _)) = &self.body {
+            headers.set("Content-Type", kind)?;
+        }
+        if let Some(token) = self.token {
+            headers.set("Authorization", &format!("Bearer {token}"))?;
+        }
+        if let Some(key) = &self.key {
+            headers.set("Idempotency-Key", key)?;
+        }
+        JsFuture::from(leptos::prelude::window().fetch_with_request(&request)).await?.dyn_into()
+    }
+
+    /// Status and text.
+    pub(super) async fn text(&self) -> Result<(u16, String), JsValue> {
+        let response = self.fetch().await?;
+        let text = JsFuture::from(response.text()?).await?;
+        Ok((response.status(), text.as_string().unwrap_or_default()))
+    }
+}
+
+/// Reads JSON by way of a tree, as frames are read: one reader for each type is half as much code to load.
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str::<serde_json::Value>(text).and_then(serde_json::from_value).ok()
+}
+
+/// A body in JSON.
+pub(super) fn json<B: Serialize>(body: &B) -> (&'static str, JsValue) {
+    // A body that is no JSON, which none of these is, would be refused by the server in words.
+    ("application/json", serde_json::to_string(body).unwrap_or_default().into())
+}
+
+/// A part of an address.
+pub(crate) fn part(text: &str) -> String {
+    js_sys::encode_uri_component(text).into()
+}
+
 async fn call<B: Serialize, A: DeserializeOwned>(
-    method: &str,
+    method: &'static str,
     path: &str,
     token: Option<&str>,
     body: Option<&B>,
 ) -> Result<A, CallError> {
     let text = send(method, path, token, body).await?;
-    serde_json::from_str(&text)
-        .map_err(|_| CallError { status: 0, message: "The server answered something unreadable.".to_owned() })
+    let unreadable =
+        || CallError { status: 0, message: "The server answered something unreadable.".to_owned() };
+    parse(&text).ok_or_else(unreadable)
 }
 
-async fn send<B: Serialize>(
-    method: &str,
+fn send<B: Serialize>(
+    method: &'static str,
     path: &str,
     token: Option<&str>,
     body: Option<&B>,
-) -> Result<String, CallError> {
-    let (status, text) = exchange(method, path, token, body).await.map_err(|_| CallError {
-        status: 0,
-        message: "No answer from the server. Check the connection and try again.".to_owned(),
-    })?;
-    if (200..300).contains(&status) {
-        return Ok(text);
-    }
-    let message = serde_json::from_str::<Problem>(&text)
-        .ok()
-        .map(|problem| sentence(&problem.detail))
-        .unwrap_or_else(|| format!("The server answered {status}. Try again in a moment."));
-    Err(CallError { status, message })
+) -> Answered<Result<String, CallError>> {
+    exchange(method, path.to_owned(), token.map(ToOwned::to_owned), body.map(json))
 }
 
-async fn exchange<B: Serialize>(
-    method: &str,
-    path: &str,
-    token: Option<&str>,
-    body: Option<&B>,
-) -> Result<(u16, String), JsValue> {
-    let init = RequestInit::new();
-    init.set_method(method);
-    init.set_credentials(RequestCredentials::SameOrigin);
-    if let Some(body) = body {
-        let json = serde_json::to_string(body).map_err(|error| JsValue::from_str(&error.to_string()))?;
-        init.set_body(&json.into());
-    }
-    let request = Request::new_with_str_and_init(path, &init)?;
-    if body.is_some() {
-        request.headers().set("Content-Type", "application/json")?;
-    }
-    if let Some(token) = token {
-        request.headers().set("Authorization", &format!("Bearer {token}"))?;
-    }
-    let answer = JsFuture::from(leptos::prelude::window().fetch_with_request(&request)).await?;
-    let response: Response = answer.dyn_into()?;
-    let text = JsFuture::from(response.text()?).await?;
-    Ok((response.status(), text.as_string().unwrap_or_default()))
+/// What is under way, in a box: one for all types of bodies is a tenth of the code to load.
+pub(crate) type Answered<T> = Pin<Box<dyn Future<Output = T>>>;
+
+fn exchange(
+    method: &'static str,
+    path: String,
+    token: Option<String>,
+    body: Option<(&'static str, JsValue)>,
+) -> Answered<Result<String, CallError>> {
+    Box::pin(async move {
+        let ask = Ask { method, path: &path, token: token.as_deref(), body, ..Ask::default() };
+        let (status, text) = ask.text().await.map_err(|_| CallError {
+            status: 0,
+            message: "No answer from the server. Check the connection and try again.".to_owned(),
+        })?;
+        if (200..300).contains(&status) {
+            return Ok(text);
+        }
+        let message = parse::<Problem>(&text)
+            .map(|problem| sentence(&problem.detail))
+            .unwrap_or_else(|| format!("The server answered {status}. Try again in a moment."));
+        Err(CallError { status, message })
+    })
 }

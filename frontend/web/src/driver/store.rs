@@ -2,9 +2,9 @@
 //! tabs that send the same item send it under the same id, which the cluster commits once.
 
 use leptos::prelude::window;
-use quorate_client::StoredItem;
 use quorate_client::proto::frame::User;
 use quorate_client::proto::ids::{ClientMessageId, ConversationId};
+use quorate_client::{Draft, StoredDraft, StoredItem};
 use web_sys::Storage;
 
 /// `None` where the browser forbids it: the page works, and forgets at reload.
@@ -44,6 +44,11 @@ pub(crate) fn remove_item(user: &User, id: ClientMessageId) {
     remove(&format!("{}{id}", outbox_prefix(user)));
 }
 
+/// By way of a tree: see `rest.rs`.
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).and_then(|tree: serde_json::Value| serde_json::from_value(tree)).ok()
+}
+
 /// Everything that a former life of the page left in this user's outbox.
 pub(crate) fn items(user: &User) -> Vec<StoredItem> {
     let Some(storage) = storage() else { return Vec::new() };
@@ -52,22 +57,36 @@ pub(crate) fn items(user: &User) -> Vec<StoredItem> {
     (0..count)
         .filter_map(|at| storage.key(at).ok().flatten())
         .filter(|key| key.starts_with(&prefix))
-        .filter_map(|key| serde_json::from_str(&get(&key)?).ok())
+        .filter_map(|key| read(&get(&key)?))
         .collect()
 }
 
-fn draft_key(user: &User, conversation: ConversationId) -> String {
-    format!("quorate.draft.{}-{}/{conversation}", user.id, user.name)
+fn draft_prefix(user: &User) -> String {
+    format!("quorate.draft.{}-{}/", user.id, user.name)
 }
 
-pub(crate) fn draft(user: &User, conversation: ConversationId) -> String {
-    get(&draft_key(user, conversation)).unwrap_or_default()
+/// Drafts that a former life of the page left behind. Those of an older page are the mere text.
+pub(crate) fn drafts(user: &User) -> Vec<(ConversationId, StoredDraft)> {
+    let Some(storage) = storage() else { return Vec::new() };
+    let prefix = draft_prefix(user);
+    let count = storage.length().unwrap_or(0);
+    (0..count)
+        .filter_map(|at| storage.key(at).ok().flatten())
+        .filter_map(|key| {
+            let id = key.strip_prefix(&prefix)?.parse().ok()?;
+            let text = get(&key)?;
+            let stored =
+                read(&text).unwrap_or(StoredDraft { draft: Draft { text, reply_to: None }, told: false });
+            Some((id, stored))
+        })
+        .collect()
 }
 
-pub(crate) fn set_draft(user: &User, conversation: ConversationId, text: &str) {
-    if text.is_empty() {
-        remove(&draft_key(user, conversation));
-    } else {
-        set(&draft_key(user, conversation), text);
+pub(crate) fn put_draft(user: &User, conversation: ConversationId, stored: &StoredDraft) {
+    let key = format!("{}{conversation}", draft_prefix(user));
+    if stored.draft.is_empty() && stored.told {
+        remove(&key);
+    } else if let Ok(json) = serde_json::to_string(stored) {
+        set(&key, &json);
     }
 }

@@ -1,4 +1,4 @@
-//! One's own account: the devices that are signed in, the password, and becoming an admin.
+//! One's own account: the devices that are signed in, the password, and becoming an admin. Bots have a part of their own.
 
 use leptos::html;
 use leptos::prelude::*;
@@ -7,10 +7,12 @@ use quorate_client::proto::rest::{ClaimAdmin, NewPassword, SessionInfo};
 use quorate_client::proto::text;
 use quorate_client::view::sentence;
 
+use super::bots::Bots;
 use super::icons::{Glyph, Icon};
+use super::profile::{Blocked, DeleteAccount, Export, Profile, RecoveryCodes};
 use crate::clock;
 use crate::context::App;
-use crate::driver::rest::{self, CallError};
+use crate::driver::rest::{self, Answered, CallError};
 
 /// See the module. Its body is made anew each time it opens.
 #[component]
@@ -41,9 +43,16 @@ pub(crate) fn Account() -> impl IntoView {
             </div>
             {move || app.accounting.get().then(|| view! {
                 <div class="dialog-body">
+                    <Profile/>
                     <Devices/>
                     <Password/>
-                    <Admin/>
+                    <RecoveryCodes/>
+                    <Blocked/>
+                    <Bots/>
+                    <Export/>
+                    // As it stands when the dialog opens: who becomes an admin here still reads so.
+                    {(!app.admin.get_untracked()).then(|| view! { <Admin/> })}
+                    <DeleteAccount/>
                 </div>
             })}
         </dialog>
@@ -51,15 +60,21 @@ pub(crate) fn Account() -> impl IntoView {
 }
 
 /// Does something with the present token and puts into words why not.
-fn act<F, Fut>(app: App, error: RwSignal<String>, done: impl FnOnce() + 'static, call: F)
+pub(super) fn act<F, Fut>(app: App, error: RwSignal<String>, done: impl FnOnce() + 'static, call: F)
 where
     F: FnOnce(String) -> Fut + 'static,
-    Fut: Future<Output = Result<(), CallError>>,
+    Fut: Future<Output = Result<(), CallError>> + 'static,
 {
-    let Some(token) = app.token() else { return };
-    error.set(String::new());
+    if let Some(token) = app.token() {
+        error.set(String::new());
+        wait(Box::pin(call(token)), error, Box::new(done));
+    }
+}
+
+/// One for all calls: what each brings of its own is in the boxes.
+fn wait(call: Answered<Result<(), CallError>>, error: RwSignal<String>, done: Box<dyn FnOnce()>) {
     spawn_local(async move {
-        match call(token).await {
+        match call.await {
             Ok(()) => done(),
             // The dialog may have been closed meanwhile.
             Err(why) => drop(error.try_set(why.message)),
@@ -131,7 +146,7 @@ fn Devices() -> impl IntoView {
     }
 }
 
-fn value(input: NodeRef<html::Input>) -> String {
+pub(super) fn value(input: NodeRef<html::Input>) -> String {
     input.get_untracked().map(|input| input.value()).unwrap_or_default()
 }
 
@@ -197,6 +212,7 @@ fn Admin() -> impl IntoView {
         let done = move || {
             clear(secret);
             let _ = said.try_set("You are an admin now.");
+            let _ = app.admin.try_set(true);
         };
         act(app, error, done, move |token| async move { rest::claim_admin(&token, &body).await });
     };

@@ -6,14 +6,19 @@ use leptos::task::spawn_local;
 use quorate_client::Input;
 
 use super::account::Account;
+use super::admin::Administration;
 use super::banner::Banner;
 use super::chat::Chat;
 use super::details::Details;
 use super::door::Door;
+use super::lightbox::Lightbox;
 use super::new_conversation::NewConversation;
+use super::panel::Panel;
+use super::sheet::Sheets;
 use super::sidebar::Sidebar;
 use super::switcher::Switcher;
 use super::toast::Toast;
+use super::tray::keep_files;
 use crate::context::{App as Context, Stage};
 use crate::keys;
 
@@ -27,7 +32,7 @@ pub(crate) fn App() -> impl IntoView {
     spawn_local(app.start());
     // What is unread shows in the window's title.
     Effect::new(move |_| {
-        let unread: u64 = app.list.with(|list| list.iter().map(|row| row.unread).sum());
+        let unread = app.badge.get();
         let name = app.heading.with(|heading| heading.as_ref().map(|heading| heading.name.clone()));
         let count = if unread == 0 { String::new() } else { format!("({unread}) ") };
         let name = name.map_or_else(String::new, |name| format!("{name} · "));
@@ -63,15 +68,22 @@ fn Frame() -> impl IntoView {
     view! {
         <div class="frame">
             <Banner/>
-            <div class="columns" class:chatting=move || app.focused.get().is_some()>
+            <div class="columns" class:chatting=move || app.focused.get().is_some() || app.administering.get()>
                 <Sidebar/>
-                <Chat/>
+                {move || if app.administering.get() {
+                    view! { <Administration/> }.into_any()
+                } else {
+                    view! { <Chat/> }.into_any()
+                }}
                 {move || app.detailing.get().then(|| view! { <Details/> })}
+                <Panel/>
             </div>
         </div>
         <Account/>
         <NewConversation/>
         <Switcher/>
+        <Sheets/>
+        <Lightbox/>
     }
 }
 
@@ -91,10 +103,26 @@ fn listen(app: Context) {
         }
     });
     let route = window_event_listener(ev::hashchange, move |_| app.follow_route());
+    // The browser asks before it lets files go with the page that no message shows yet.
+    let leave = window_event_listener(ev::beforeunload, move |event| {
+        if app.with(|client| client.uploads().has_any()) {
+            event.prevent_default();
+        }
+    });
+    // Without an open conversation they are for nobody.
+    let dragged = window_event_listener(ev::dragover, |event| {
+        keep_files(&event);
+    });
+    let dropped = window_event_listener(ev::drop, |event| {
+        keep_files(&event);
+    });
     on_cleanup(move || {
+        dragged.remove();
+        dropped.remove();
         online.remove();
         offline.remove();
         visible.remove();
         route.remove();
+        leave.remove();
     });
 }

@@ -5,23 +5,30 @@ use quorate_client::proto::frame::PresenceState;
 use quorate_client::view::called;
 
 use super::avatar::Avatar;
+use super::bots::Badge;
 use super::composer::Composer;
 use super::icons::{Glyph, Icon, Mark};
 use super::timeline::Timeline;
-use crate::context::{App, Heading};
+use super::tray::DropZone;
+use crate::context::{App, Heading, Panel, Sheet, unless_gone};
 use crate::route;
 
 /// See the module.
 #[component]
 pub(crate) fn Chat() -> impl IntoView {
     let app = App::of_context();
+    // Somebody else's link, or one that she was taken out of: there is nothing to wait for.
+    let foreign = Memo::new(move |_| app.listed.get() && app.heading.with(Option::is_none));
     view! {
         <main class="chat" aria-label="Conversation">
             {move || match app.focused.get() {
+                Some(_) if foreign.get() => view! { <Foreign/> }.into_any(),
                 Some(id) => view! {
                     <Head/>
+                    <Pinned/>
                     <Timeline id/>
                     <Composer id/>
+                    <DropZone id/>
                 }.into_any(),
                 None => view! { <Nothing/> }.into_any(),
             }}
@@ -35,6 +42,8 @@ fn Head() -> impl IntoView {
     let name = Memo::new(move |_| {
         app.heading.with(|heading| heading.as_ref().map(|heading| heading.name.clone()).unwrap_or_default())
     });
+    let bot =
+        Memo::new(move |_| app.heading.with(|heading| heading.as_ref().is_some_and(|heading| heading.bot)));
     let about = move || app.heading.with(|heading| heading.as_ref().map(about).unwrap_or_default());
     let presence = Memo::new(move |_| {
         app.heading.with(|heading| heading.as_ref().and_then(|heading| heading.presence).and_then(shown))
@@ -48,6 +57,7 @@ fn Head() -> impl IntoView {
             <div class="title">
                 <h1 data-testid="conversation-title">{name}</h1>
                 <span>
+                    {move || bot.get().then(|| view! { <Badge/>" " })}
                     {move || presence.get().map(|(class, word)| view! {
                         <span class=class data-testid="presence" data-presence=word.to_lowercase() aria-hidden="true"></span>
                     })}
@@ -61,7 +71,10 @@ fn Head() -> impl IntoView {
                 aria-label="Details"
                 title="Details"
                 aria-expanded=move || app.detailing.get().to_string()
-                on:click=move |_| app.detailing.update(|open| *open = !*open)
+                on:click=move |_| {
+                    app.panel.set(None);
+                    app.detailing.update(|open| *open = !*open);
+                }
             >
                 <Glyph icon=Icon::Info/>
             </button>
@@ -69,8 +82,34 @@ fn Head() -> impl IntoView {
     }
 }
 
+/// How many messages are pinned, and the way to them.
+#[component]
+fn Pinned() -> impl IntoView {
+    let app = App::of_context();
+    let count = Memo::new(move |_| {
+        app.heading.with(|heading| heading.as_ref().map_or(0, |heading| heading.pin_count))
+    });
+    move || {
+        (count.get() > 0).then(|| {
+            let words = if count.get() == 1 {
+                "1 pinned message".to_owned()
+            } else {
+                format!("{} pinned messages", count.get())
+            };
+            view! {
+                <button type="button" class="pinned-bar" data-testid="pins" on:click=move |_| {
+                    app.detailing.set(false);
+                    app.panel.set(Some(Panel::Pins));
+                }>
+                    <Glyph icon=Icon::Pin size=14/>{words}
+                </button>
+            }
+        })
+    }
+}
+
 /// A dot and its word; nothing while nobody can tell.
-fn shown(state: PresenceState) -> Option<(&'static str, &'static str)> {
+pub(crate) fn shown(state: PresenceState) -> Option<(&'static str, &'static str)> {
     match state {
         PresenceState::Active => Some(("dot", "Active")),
         PresenceState::Idle => Some(("dot idle", "Idle")),
@@ -86,10 +125,43 @@ fn about(heading: &Heading) -> String {
         let word = heading.presence.and_then(shown).map(|(_, word)| word);
         return word.unwrap_or("Direct conversation").to_owned();
     }
+    if !heading.topic.is_empty() {
+        return heading.topic.clone();
+    }
     let names: Vec<&str> = heading.members.iter().take(6).map(called).collect();
     let count = heading.member_count;
     let people = if count == 1 { "1 member".to_owned() } else { format!("{count} members") };
     if names.is_empty() { people } else { format!("{people}: {}", names.join(", ")) }
+}
+
+/// A conversation that is not the reader's.
+#[component]
+fn Foreign() -> impl IntoView {
+    /// One that she has just made or joined is hers as soon as its event is here.
+    const WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+    let app = App::of_context();
+    let waited = RwSignal::new(false);
+    let say = move || unless_gone(waited.try_set(true));
+    match set_timeout_with_handle(say, WAIT) {
+        Ok(timer) => on_cleanup(move || timer.clear()),
+        Err(_) => waited.set(true),
+    }
+    view! {
+        <div class="empty" data-testid="foreign" role="status">
+            {move || if waited.get() {
+                view! {
+                    <h2>"You are not in this conversation"</h2>
+                    <p>"It does not exist, or you were never a member of it, or you no longer are."</p>
+                    <div class="acts">
+                        <a class="button" href=route::href(None)>"Back to your conversations"</a>
+                        <button type="button" class="button" on:click=move |_| app.sheet.set(Some(Sheet::Channels))>"Browse channels"</button>
+                    </div>
+                }.into_any()
+            } else {
+                view! { <p>"Loading…"</p> }.into_any()
+            }}
+        </div>
+    }
 }
 
 #[component]
@@ -109,10 +181,15 @@ fn Nothing() -> impl IntoView {
                     <p>"Choose one on the left, or start a new one by user name."</p>
                 }
             }}
-            <button type="button" class="button" on:click=move |_| app.creating.set(true)>"New conversation"</button>
+            <div class="acts">
+                <button type="button" class="button" on:click=move |_| app.creating.set(true)>"New conversation"</button>
+                <button type="button" class="button" on:click=move |_| app.sheet.set(Some(Sheet::Channels))>"Browse channels"</button>
+            </div>
             <dl class="keys">
                 <dt><kbd>"Ctrl"</kbd>" "<kbd>"K"</kbd></dt><dd>"Find a conversation"</dd>
                 <dt><kbd>"Alt"</kbd>" "<kbd>"↑"</kbd>" "<kbd>"↓"</kbd></dt><dd>"Go to the one above or below"</dd>
+                <dt><kbd>"↑"</kbd></dt><dd>"Edit your last message"</dd>
+                <dt><kbd>"/"</kbd></dt><dd>"Search messages"</dd>
                 <dt><kbd>"F6"</kbd></dt><dd>"Go through the parts of the page"</dd>
             </dl>
         </div>

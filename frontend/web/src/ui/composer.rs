@@ -2,63 +2,224 @@
 
 use leptos::html;
 use leptos::prelude::*;
-use quorate_client::Input;
+use quorate_client::proto::frame::User;
 use quorate_client::proto::ids::ConversationId;
 use quorate_client::proto::limits::TEXT_BYTES_MAX;
+use quorate_client::view::{byte_of_utf16, called, candidates, complete, naming, quote, utf16_of_byte};
+use quorate_client::{Deed, Input};
 use web_sys::{HtmlElement, HtmlTextAreaElement, KeyboardEvent};
 
+use super::avatar::Avatar;
+use super::bots::Badge;
+use super::emoji_picker::EmojiPicker;
 use super::icons::{Glyph, Icon};
-use crate::context::App;
-use crate::driver::store;
+use super::suggest::Suggest;
+use super::tray::{Clip, Tray, pasted};
+use crate::context::{App, Editing, Sheet};
 
 /// The counter appears when this many bytes are left.
 const COUNTER_BYTES: usize = 1_000;
+
+/// Where the caret is, in bytes.
+fn caret(area: &HtmlTextAreaElement, text: &str) -> usize {
+    let units = area.selection_start().ok().flatten().unwrap_or(0);
+    byte_of_utf16(text, units as usize)
+}
+
+/// Another text, with the caret at this byte.
+fn put(area: &HtmlTextAreaElement, text: &str, caret: usize) {
+    area.set_value(text);
+    let units = u32::try_from(utf16_of_byte(text, caret)).unwrap_or(0);
+    // Fails on no text area.
+    let _ = area.set_selection_range(units, units);
+    let _ = area.focus();
+}
 
 /// See the module. A draft is kept per conversation.
 #[component]
 pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
     let app = App::of_context();
     let input = NodeRef::<html::Textarea>::new();
-    let draft = app.me.with_untracked(|me| me.as_ref().map(|me| store::draft(me, id)).unwrap_or_default());
-    let bytes = RwSignal::new(draft.len());
+    let bytes = RwSignal::new(0_usize);
+    let offered = RwSignal::new(Vec::<User>::new());
+    let chosen = RwSignal::new(0_usize);
+    let picking = RwSignal::new(false);
+    let draft = move || app.with(|client| client.draft(id).cloned()).unwrap_or_default();
     let keep = move |text: &str| {
         bytes.set(text.len());
-        app.me.with_untracked(|me| {
-            if let Some(me) = me {
-                store::set_draft(me, id, text);
-            }
-        });
+        // An edit is no draft: the message has a text already.
+        if app.editing.with_untracked(Option::is_none) {
+            app.draft(id, text);
+        }
     };
+    let offer = move |area: &HtmlTextAreaElement| {
+        let text = area.value();
+        let group =
+            app.heading.with_untracked(|heading| heading.as_ref().is_some_and(|heading| heading.group));
+        let found = naming(&text, caret(area, &text)).map(|naming| {
+            app.with(|client| {
+                let members = client.conversation(id).map(|conversation| conversation.members.as_slice());
+                candidates(members.unwrap_or_default(), &naming.typed, app.my_id(), group)
+            })
+        });
+        chosen.set(0);
+        offered.set(found.unwrap_or_default());
+    };
+    let take = move |user: &User| {
+        let Some(area) = input.get_untracked() else { return };
+        let text = area.value();
+        let at = caret(&area, &text);
+        if let Some(naming) = naming(&text, at) {
+            let (text, at) = complete(&text, &naming, at, &user.name);
+            put(&area, &text, at);
+            keep(&text);
+            grow(&area);
+        }
+        offered.set(Vec::new());
+    };
+    let pick = Callback::new(move |emoji: &'static str| {
+        picking.set(false);
+        let Some(area) = input.get_untracked() else { return };
+        let text = area.value();
+        let at = caret(&area, &text);
+        let (head, tail) = text.split_at(at);
+        let text = format!("{head}{emoji}{tail}");
+        put(&area, &text, at + emoji.len());
+        keep(&text);
+    });
+    let suggested = Callback::new(move |text: String| {
+        let Some(area) = input.get_untracked() else { return };
+        let had = area.value();
+        let text = if had.trim().is_empty() { text } else { format!("{} {text}", had.trim_end()) };
+        put(&area, &text, text.len());
+        keep(&text);
+        grow(&area);
+    });
+    let close = Callback::new(move |()| picking.set(false));
+    // The bars above the box go, and the box has what belongs there without them.
+    let leave_bars = move || {
+        let was_editing = app.editing.with_untracked(Option::is_some);
+        app.editing.set(None);
+        app.replying.set(None);
+        if was_editing && let Some(area) = input.get_untracked() {
+            let draft = draft();
+            area.set_value(&draft.text);
+            app.replying.set(draft.reply_to);
+            bytes.set(draft.text.len());
+            grow(&area);
+        } else if let Some(area) = input.get_untracked() {
+            keep(&area.value());
+        }
+    };
+    let has_files = Memo::new(move |_| app.tray.with(|tray| !tray.rows.is_empty()));
     let send = move || {
         let Some(area) = input.get_untracked() else { return };
         let text = area.value();
-        let text = text.trim_end();
-        if !text.trim().is_empty() && app.send(text.to_owned()) {
+        let text = text.trim_end().to_owned();
+        let shows_files = app.editing.with_untracked(Option::is_none) && has_files.get_untracked();
+        if text.trim().is_empty() && !shows_files {
+            return;
+        }
+        if let Some(editing) = app.editing.get_untracked() {
+            if text.len() > TEXT_BYTES_MAX {
+                return app.tell("The message is too long.");
+            }
+            if text != editing.text
+                || app.with(|client| client.commands().refused(id, editing.sequence).is_some())
+            {
+                let (sequence, if_revision) = (editing.sequence, Some(editing.revision));
+                app.fire(Deed::Edit { conversation: id, sequence, text, if_revision });
+            }
+            leave_bars();
+        } else if app.send(text) {
+            app.replying.set(None);
             area.set_value("");
             keep("");
             grow(&area);
         }
+        offered.set(Vec::new());
         let _ = area.focus();
     };
-    let pressed = move |event: KeyboardEvent| {
-        // While an input method composes, Enter belongs to it.
-        if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
-            event.prevent_default();
-            send();
+    let edit_last = move || {
+        let last = app.with(|client| {
+            let message = client.conversation(id)?.last_own()?;
+            let (sequence, revision) = (message.sequence, message.revision);
+            Some(Editing { sequence, revision, text: message.text.clone() })
+        });
+        if last.is_some() {
+            app.replying.set(None);
+            app.editing.set(last);
         }
+    };
+    let pressed = move |event: KeyboardEvent| {
+        // While an input method composes, keys belong to it.
+        if event.is_composing() {
+            return;
+        }
+        let count = offered.with_untracked(Vec::len);
+        let empty = input.get_untracked().is_none_or(|area| area.value().is_empty());
+        match event.key().as_str() {
+            "ArrowDown" if count > 0 => chosen.update(|at| *at = (*at + 1) % count),
+            "ArrowUp" if count > 0 => chosen.update(|at| *at = (*at + count - 1) % count),
+            "Enter" | "Tab" if count > 0 && !event.shift_key() => {
+                let user = offered.with_untracked(|offered| offered.get(chosen.get_untracked()).cloned());
+                if let Some(user) = user {
+                    take(&user);
+                }
+            }
+            "Escape" if count > 0 => offered.set(Vec::new()),
+            "Escape" if picking.get_untracked() => picking.set(false),
+            "Escape"
+                if app.editing.with_untracked(Option::is_some) || app.replying.get_untracked().is_some() =>
+            {
+                leave_bars();
+            }
+            "Enter" if !event.shift_key() => send(),
+            "ArrowUp" if empty && !event.alt_key() => edit_last(),
+            _ => return,
+        }
+        event.prevent_default();
+        event.stop_propagation();
     };
     // With a pointer and keys at hand, one may type at once; on a phone the keyboard would cover the page.
     let fine = window().match_media("(pointer: fine)").ok().flatten().is_some_and(|query| query.matches());
-    Effect::new(move |_| {
+    // What another device wrote comes in where nothing was typed here.
+    let drafted = Memo::new(move |_| app.times_redrafted(id));
+    Effect::new(move |before: Option<u32>| {
+        let drafted = drafted.get();
         if let Some(area) = input.get() {
-            area.set_value(
-                &app.me.with_untracked(|me| me.as_ref().map(|me| store::draft(me, id)).unwrap_or_default()),
-            );
-            grow(&area);
-            if fine {
+            let draft = draft();
+            if before != Some(drafted) && app.editing.with_untracked(Option::is_none) {
+                app.replying.set(draft.reply_to);
+                area.set_value(&draft.text);
+                bytes.set(draft.text.len());
+                grow(&area);
+            }
+            if before.is_none() && fine {
                 let _ = area.focus();
             }
         }
+        drafted
+    });
+    Effect::new(move |_| {
+        let Some(editing) = app.editing.get() else { return };
+        if let Some(area) = input.get_untracked() {
+            put(&area, &editing.text, editing.text.len());
+            bytes.set(editing.text.len());
+            grow(&area);
+        }
+    });
+    Effect::new(move |before: Option<Option<u64>>| {
+        let replying = app.replying.get();
+        // Who goes elsewhere leaves the draft as it is.
+        let here = app.focused.get_untracked() == Some(id);
+        if here
+            && before.is_some_and(|before| before != replying)
+            && let Some(area) = input.get_untracked()
+        {
+            keep(&area.value());
+        }
+        replying
     });
     let label = move || {
         app.heading.with(|heading| {
@@ -72,30 +233,81 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
             heading.as_ref().and_then(|heading| heading.typing.as_ref()).map(|line| format!("{line} …"))
         })
     };
+    let closed =
+        Memo::new(move |_| app.heading.with(|heading| heading.as_ref().and_then(|heading| heading.closed)));
     let left = move || TEXT_BYTES_MAX as i64 - bytes.get() as i64;
+    let later = move |_| {
+        let text = input.get_untracked().map(|area| area.value()).unwrap_or_default();
+        if text.trim().is_empty() {
+            return app.tell("Write the message first, then choose when it is sent.");
+        }
+        if has_files.get_untracked() {
+            return app
+                .tell("A message with files cannot be sent later. Send it now, or take the files out.");
+        }
+        app.sheet.set(Some(Sheet::Later(id, text.trim_end().to_owned(), app.replying.get_untracked())));
+    };
     view! {
         <div class="composer" data-region>
+            {move || closed.get().map(|why| view! { <p class="closed" role="status" data-testid="closed">{why}</p> })}
+            {move || closed.get().is_none().then(|| view! { <Suggest id take=suggested/> })}
+            <Bar id leave=Callback::new(move |()| leave_bars())/>
+            {move || (!offered.with(Vec::is_empty)).then(|| view! {
+                <div class="offers" id="offers" role="listbox" aria-label="Members" data-testid="mention-offers">
+                    {offered.get().into_iter().enumerate().map(|(at, user)| {
+                        let shown = user.clone();
+                        view! {
+                            <button
+                                type="button"
+                                class="pick"
+                                role="option"
+                                id=format!("offer-{at}")
+                                aria-selected=move || (chosen.get() == at).to_string()
+                                on:pointerdown=move |event| { event.prevent_default(); take(&user); }
+                            >
+                                <Avatar name=called(&shown).to_owned() size="small"/>
+                                <span>{called(&shown).to_owned()}{shown.bot.then(|| view! { <Badge/> })}<small>{format!("@{}", shown.name)}</small></span>
+                            </button>
+                        }
+                    }).collect_view()}
+                </div>
+            })}
+            {move || picking.get().then(|| view! { <div class="composer-emoji"><EmojiPicker pick close/></div> })}
+            <Tray/>
             <form on:submit=move |event| { event.prevent_default(); send(); }>
+                <Clip id/>
                 <textarea
                     node_ref=input
                     rows="1"
                     data-testid="composer"
                     data-region-focus
                     aria-label=label
+                    aria-autocomplete="list"
+                    aria-controls="offers"
+                    aria-activedescendant=move || (!offered.with(Vec::is_empty)).then(|| format!("offer-{}", chosen.get()))
                     placeholder=label
                     enterkeyhint="send"
                     on:keydown=pressed
+                    on:paste=move |event| pasted(app, id, &event)
+                    on:blur=move |_| offered.set(Vec::new())
                     on:input=move |_| {
                         if let Some(area) = input.get_untracked() {
                             keep(&area.value());
                             grow(&area);
+                            offer(&area);
                             if !area.value().trim().is_empty() {
                                 app.input(Input::Typing(id));
                             }
                         }
                     }
                 ></textarea>
-                <button type="submit" class="icon-button send" class:idle=move || bytes.get() == 0 aria-label="Send" title="Send (Enter)">
+                <button type="button" class="icon-button" aria-label="Emoji" title="Emoji" data-testid="composer-emoji" on:click=move |_| picking.update(|open| *open = !*open)>
+                    <Glyph icon=Icon::Smile/>
+                </button>
+                <button type="button" class="icon-button" aria-label="Send later" title="Send later" data-testid="send-later" on:click=later>
+                    <Glyph icon=Icon::Later/>
+                </button>
+                <button type="submit" class="icon-button send" class:idle=move || bytes.get() == 0 && !has_files.get() aria-label="Send" title="Send (Enter)">
                     <Glyph icon=Icon::Send/>
                 </button>
             </form>
@@ -112,8 +324,36 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
     }
 }
 
+/// What the text in the box is: an answer, or another text for a message.
+#[component]
+fn Bar(id: ConversationId, leave: Callback<()>) -> impl IntoView {
+    let app = App::of_context();
+    move || {
+        let editing = app.editing.with(|editing| editing.as_ref().map(|editing| editing.sequence));
+        let (words, sequence, testid) = match (editing, app.replying.get()) {
+            (Some(sequence), _) => ("Editing", sequence, "edit-bar"),
+            (None, Some(sequence)) => ("Replying to", sequence, "reply-bar"),
+            (None, None) => return ().into_any(),
+        };
+        // The quote is read again when rows change: the message may come in later, or go.
+        app.rows.track();
+        let quote =
+            app.with(|client| client.conversation(id).map(|held| quote(held, sequence))).unwrap_or_default();
+        view! {
+            <div class="composer-bar" data-testid=testid>
+                <span class="what">{words}" "<b>{if editing.is_some() { String::new() } else { quote.author }}</b></span>
+                <span class="of">{quote.text}</span>
+                <button type="button" class="icon-button" aria-label="Cancel" title="Cancel (Esc)" on:click=move |_| leave.run(())>
+                    <Glyph icon=Icon::Close size=16/>
+                </button>
+            </div>
+        }
+        .into_any()
+    }
+}
+
 /// As high as its text, up to what the style sheet allows.
-fn grow(area: &HtmlTextAreaElement) {
+pub(crate) fn grow(area: &HtmlTextAreaElement) {
     let style = AsRef::<HtmlElement>::as_ref(area).style();
     let _ = style.set_property("height", "auto");
     let _ = style.set_property("height", &format!("{}px", area.scroll_height()));

@@ -8,6 +8,8 @@ use quorate_client::proto::frame::WriteState;
 use quorate_client::view::called;
 
 use super::avatar::Avatar;
+use super::bots::Badge;
+use super::group::{About, Members, Mine};
 use super::icons::{Glyph, Icon};
 use crate::context::App;
 
@@ -28,6 +30,10 @@ pub(crate) fn Details() -> impl IntoView {
         on_cleanup(move || interval.clear());
     }
     let details = app.details;
+    // By conversation: what was typed for one group must not be saved for another.
+    let of = Memo::new(move |_| {
+        app.heading.with(|heading| heading.as_ref().map(|heading| (heading.id, heading.group)))
+    });
     let write = move || {
         details.with(|details| match (details.live, details.write) {
             (false, _) => ("lamp off", "Not connected"),
@@ -54,7 +60,11 @@ pub(crate) fn Details() -> impl IntoView {
                     <Glyph icon=Icon::Close/>
                 </button>
             </header>
-            <Members/>
+            {move || match of.get() {
+                Some((_, true)) => view! { <About/><Members/><Mine/> }.into_any(),
+                Some((_, false)) => view! { <Two/><Mine/> }.into_any(),
+                None => ().into_any(),
+            }}
             <section>
                 <h3>"Connection"</h3>
                 <dl>
@@ -81,8 +91,9 @@ pub(crate) fn Details() -> impl IntoView {
     }
 }
 
+/// Both sides of a direct conversation.
 #[component]
-fn Members() -> impl IntoView {
+fn Two() -> impl IntoView {
     let app = App::of_context();
     move || {
         let heading = app.heading.get()?;
@@ -95,7 +106,7 @@ fn Members() -> impl IntoView {
                     {heading.members.iter().map(|member| view! {
                         <li>
                             <Avatar name=called(member).to_owned() size="small"/>
-                            {called(member).to_owned()}
+                            {called(member).to_owned()}{member.bot.then(|| view! { <Badge/> })}
                             <small>{format!("@{}", member.name)}</small>
                         </li>
                     }).collect_view()}

@@ -3,7 +3,7 @@
 use leptos::html;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use quorate_client::proto::rest::{SignIn, SignUp};
+use quorate_client::proto::rest::{ResetPassword, SignIn, SignUp};
 use quorate_client::proto::text;
 use quorate_client::view::sentence;
 
@@ -16,6 +16,8 @@ use crate::driver::{device_name, rest, store};
 #[component]
 pub(crate) fn Door(why: Option<String>) -> impl IntoView {
     let new_here = RwSignal::new(store::get("quorate.known").is_none());
+    let resetting = RwSignal::new(false);
+    let said = RwSignal::new(None::<String>);
     view! {
         <div class="door">
             <section class="door-story">
@@ -28,10 +30,12 @@ pub(crate) fn Door(why: Option<String>) -> impl IntoView {
                 <small>"Three of five is enough."</small>
             </section>
             <main class="door-form">
-                {move || if new_here.get() {
+                {move || if resetting.get() {
+                    view! { <ResetForm resetting said/> }.into_any()
+                } else if new_here.get() {
                     view! { <SignUpForm new_here/> }.into_any()
                 } else {
-                    view! { <SignInForm new_here why=why.clone()/> }.into_any()
+                    view! { <SignInForm new_here resetting why=said.get().or_else(|| why.clone())/> }.into_any()
                 }}
             </main>
             <div class="door-corner"><ThemeToggle/></div>
@@ -135,7 +139,7 @@ fn SignUpForm(new_here: RwSignal<bool>) -> impl IntoView {
 }
 
 #[component]
-fn SignInForm(new_here: RwSignal<bool>, why: Option<String>) -> impl IntoView {
+fn SignInForm(new_here: RwSignal<bool>, resetting: RwSignal<bool>, why: Option<String>) -> impl IntoView {
     let app = App::of_context();
     let (name, password) = (NodeRef::new(), NodeRef::new());
     let (error, busy) = (RwSignal::new(String::new()), RwSignal::new(false));
@@ -179,6 +183,70 @@ fn SignInForm(new_here: RwSignal<bool>, why: Option<String>) -> impl IntoView {
             <p class="swap">
                 "New here? "
                 <button type="button" class="link-button" on:click=move |_| new_here.set(true)>"Create an account"</button>
+            </p>
+            <p class="swap">
+                <button type="button" class="link-button" data-testid="lost-password" on:click=move |_| resetting.set(true)>"Lost your password?"</button>
+            </p>
+        </form>
+    }
+}
+
+/// Another password by a recovery code, or by what an admin gave.
+#[component]
+fn ResetForm(resetting: RwSignal<bool>, said: RwSignal<Option<String>>) -> impl IntoView {
+    let (name, secret, password) = (NodeRef::new(), NodeRef::new(), NodeRef::new());
+    let (error, busy) = (RwSignal::new(String::new()), RwSignal::new(false));
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        if busy.get_untracked() {
+            return;
+        }
+        let checked = text::canonical_name(&value(name))
+            .and_then(|name| text::check_password(&value(password)).map(|()| name));
+        let name = match checked {
+            Ok(name) => name,
+            Err(why) => return error.set(sentence(&why.to_string())),
+        };
+        busy.set(true);
+        error.set(String::new());
+        spawn_local(async move {
+            let body = ResetPassword {
+                name,
+                secret: value(secret).trim().to_owned(),
+                new_password: value(password),
+            };
+            let answer = rest::reset_password(&body).await;
+            busy.set(false);
+            match answer {
+                Ok(()) => {
+                    said.set(Some("Your password is set. Sign in with it.".to_owned()));
+                    resetting.set(false);
+                }
+                Err(why) => error.set(why.message),
+            }
+        });
+    };
+    view! {
+        <form data-testid="reset-password" on:submit=submit novalidate>
+            <h2>"Set another password"</h2>
+            <p class="hint">"With one of your recovery codes, or with the secret that an admin gave you. Either is good once."</p>
+            <label class="field">
+                <span>"User name"</span>
+                <input node_ref=name class="input" name="name" autocomplete="username" autocapitalize="none" spellcheck="false" autofocus/>
+            </label>
+            <label class="field">
+                <span>"Code or secret"</span>
+                <input node_ref=secret class="input" name="secret" autocomplete="off" autocapitalize="none" spellcheck="false"/>
+            </label>
+            <label class="field">
+                <span>"New password"</span>
+                <input node_ref=password class="input" name="password" type="password" autocomplete="new-password"/>
+                <small>"At least 8 characters. Every device is signed out."</small>
+            </label>
+            <div class="error" role="alert">{error}</div>
+            <button class="button primary wide" type="submit" aria-disabled=move || busy.get().to_string()>"Set password"</button>
+            <p class="swap">
+                <button type="button" class="link-button" on:click=move |_| resetting.set(false)>"Back to sign in"</button>
             </p>
         </form>
     }

@@ -5,6 +5,8 @@ use quorate_client::proto::ids::ConversationId;
 use quorate_client::view::ListRow;
 
 use super::avatar::Avatar;
+use super::bots::Badge;
+use super::chat::shown;
 use super::icons::{Glyph, Icon};
 use crate::clock;
 use crate::context::App;
@@ -14,13 +16,28 @@ use crate::route;
 #[component]
 pub(crate) fn List() -> impl IntoView {
     let app = App::of_context();
-    let ids = move || app.list.with(|list| list.iter().map(|row| row.id).collect::<Vec<_>>());
+    let ids = move || {
+        app.list.with(|list| list.iter().filter(|row| !row.folded).map(|row| row.id).collect::<Vec<_>>())
+    };
+    let folded = move || {
+        app.list.with(|list| list.iter().filter(|row| row.folded).map(|row| row.id).collect::<Vec<_>>())
+    };
+    let folded_count = Memo::new(move |_| folded().len());
+    let unfolded = RwSignal::new(false);
     let empty = Memo::new(move |_| app.list.with(Vec::is_empty));
     view! {
         <div class="list">
             <ul>
                 <For each=ids key=|id| *id children=move |id| view! { <Line id/> }/>
             </ul>
+            {move || (folded_count.get() > 0).then(|| view! {
+                <button type="button" class="fold" data-testid="archived" aria-expanded=move || unfolded.get().to_string() on:click=move |_| unfolded.update(|open| *open = !*open)>
+                    {move || format!("Archived · {}", folded_count.get())}
+                </button>
+                {move || unfolded.get().then(|| view! {
+                    <ul><For each=folded key=|id| *id children=move |id| view! { <Line id/> }/></ul>
+                })}
+            })}
             {move || (empty.get() && app.listed.get()).then(|| view! {
                 <div class="empty">
                     <h2>"No conversations yet"</h2>
@@ -39,30 +56,53 @@ fn Line(id: ConversationId) -> impl IntoView {
     let row = Memo::new(move |_| app.list.with(|list| list.iter().find(|row| row.id == id).cloned()));
     let field = move |get: fn(&ListRow) -> String| row.with(|row| row.as_ref().map(get).unwrap_or_default());
     let unread = move || row.with(|row| row.as_ref().map_or(0, |row| row.unread));
+    let marked = move || row.with(|row| row.as_ref().is_some_and(|row| row.marked));
+    let muted = move || row.with(|row| row.as_ref().is_some_and(|row| row.muted));
+    let presence =
+        Memo::new(move |_| row.with(|row| row.as_ref().and_then(|row| row.presence).and_then(shown)));
     let current = move || app.focused.get() == Some(id);
     let name = Memo::new(move |_| field(|row| row.name.clone()));
     view! {
         <li>
             <a
                 class="row"
-                class:unread=move || { unread() > 0 }
+                class:unread=move || { unread() > 0 || marked() }
+                class:muted=muted
                 href=route::href(Some(id))
                 data-testid="conversation-row"
                 data-conversation=id.to_string()
                 data-unread=move || unread().to_string()
+                data-mentions=move || row.with(|row| row.as_ref().map_or(0, |row| row.mentions)).to_string()
+                data-marked=move || marked().then_some("true")
+                data-muted=move || muted().then_some("true")
                 aria-current=move || current().then_some("true")
             >
                 {move || view! { <Avatar name=name.get()/> }}
-                <span class="row-name">{name}</span>
+                <span class="row-name">
+                    {move || presence.get().map(|(class, word)| view! { <span class=class title=word></span> })}
+                    {name}
+                    {move || row.with(|row| row.as_ref().is_some_and(|row| row.bot)).then(|| view! { <Badge/> })}
+                    {move || row.with(|row| row.as_ref().is_some_and(|row| row.favourite)).then(|| view! { <span class="sign" title="Favourite"><Glyph icon=Icon::Star size=13/></span> })}
+                    {move || muted().then(|| view! { <span class="sign" title="Muted"><Glyph icon=Icon::Mute size=13/></span> })}
+                </span>
                 <time class="row-time">{move || clock::brief(row.with(|row| row.as_ref().map_or(0, |row| row.time)))}</time>
-                <span class="row-preview">{move || field(|row| row.preview.clone())}</span>
+                <span class="row-preview">
+                    {move || row.with(|row| row.as_ref().is_some_and(|row| row.draft)).then(|| view! { <b class="draft">"Draft: "</b> })}
+                    {move || field(|row| row.preview.clone())}
+                </span>
                 <span class="row-mark">
                     {move || row.get().map(|row| {
+                        let named = (row.mentions > 0).then(|| view! {
+                            <span class="count named" title="Mentions you" data-testid="mention-count">{format!("@{}", row.mentions.min(99))}</span>
+                        });
                         if row.unread > 0 {
                             let count = if row.unread > 99 { "99+".to_owned() } else { row.unread.to_string() };
                             view! {
+                                {named}
                                 <span class="count">{count}<span class="visually-hidden">" unread"</span></span>
                             }.into_any()
+                        } else if row.marked {
+                            view! { <span class="count dot-only"><span class="visually-hidden">"Marked as unread"</span></span> }.into_any()
                         } else if row.failed {
                             view! { <span class="bad" title="A message was not sent"><Glyph icon=Icon::Alert size=16/></span> }.into_any()
                         } else if row.pending {

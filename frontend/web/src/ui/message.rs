@@ -2,27 +2,37 @@
 
 use leptos::prelude::*;
 use quorate_client::Input;
+use quorate_client::proto::frame::MessageRef;
 use quorate_client::proto::ids::ClientMessageId;
 use quorate_client::signals::Reach;
-use quorate_client::view::{MessageRow, MessageState, Piece, called, pieces};
+use quorate_client::view::{MessageRow, MessageState, PendingEdit, ReactionRow, called, said};
+use wasm_bindgen::JsCast;
+use web_sys::{EventTarget, FocusEvent, KeyboardEvent, Node};
 
 use super::avatar::Avatar;
+use super::bots::Badge;
+use super::files::Files;
 use super::icons::{Glyph, Icon};
+use super::message_menu::{MessageMenu, Open, edit, reply};
+use super::rich::Rich;
 use crate::clock;
-use crate::context::App;
+use crate::context::{App, Sheet};
 
-/// The row watches itself: a pending message becomes a sent one in place.
+/// The row watches itself: a pending message becomes a sent one in place, and an edited one gets its new text.
 #[component]
 pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl IntoView {
-    let now = move || row.get().unwrap_or_else(|| first.clone());
-    let base = now();
-    let now = StoredValue::new(now);
-    let row = Memo::new(move |_| now.with_value(|now| now()));
-    let author = called(&base.message.from).to_owned();
+    let app = App::of_context();
+    let base = row.get_untracked().unwrap_or_else(|| first.clone());
+    let row = Memo::new(move |_| row.get().unwrap_or_else(|| first.clone()));
+    let writer = base.message.from.clone();
+    let author = called(&writer).to_owned();
     let own = base.own;
+    let is_bot = base.message.from.bot;
     let head = Memo::new(move |_| row.with(|row| row.head));
     let time = Memo::new(move |_| row.with(|row| row.time));
     let state = Memo::new(move |_| row.with(|row| row.state.clone()));
+    let deleted = Memo::new(move |_| row.with(|row| row.message.deleted));
+    let sent = Memo::new(move |_| matches!(state.get(), MessageState::Sent { .. }));
     let word = move || match state.get() {
         MessageState::Pending => "pending",
         MessageState::Sent { .. } => "sent",
@@ -33,66 +43,280 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
         _ => None,
     };
     let spoken = {
-        let (author, text) = (author.clone(), base.message.text.clone());
+        let author = author.clone();
         move || {
             let state = match state.get() {
                 MessageState::Pending => ", sending",
                 MessageState::Sent { .. } => "",
                 MessageState::NeedsTap | MessageState::Failed(_) => ", not sent",
             };
+            let text = row.with(|row| match (&row.message.deleted, row.message.revision) {
+                (true, _) => "deleted".to_owned(),
+                (_, 0) => said(&row.message),
+                _ => format!("{}, edited", said(&row.message)),
+            });
             format!("{author}, {}: {text}{state}", clock::full(time.get()))
         }
     };
     let id = base.message.client_message_id;
     let text = StoredValue::new(base.message.text.clone());
+    let open = RwSignal::new(None::<Open>);
+    let near = move || {
+        if open.get_untracked().is_none() {
+            open.set(Some(Open::Buttons));
+        }
+    };
+    let far = move || {
+        if open.get_untracked() == Some(Open::Buttons) {
+            open.set(None);
+        }
+    };
+    let pressed = move |event: KeyboardEvent| {
+        if event.ctrl_key() || event.meta_key() || event.alt_key() || keys_belong_elsewhere(&event) {
+            return;
+        }
+        let may = row.with_untracked(|row| row.may);
+        match event.key().as_str() {
+            "r" | "R" if may.reply => row.with_untracked(|row| reply(app, row)),
+            "e" | "E" if may.edit => row.with_untracked(|row| edit(app, row)),
+            "+" if may.touch => open.set(Some(Open::Emoji)),
+            "m" | "M" | "Enter" | "ContextMenu" if sent.get_untracked() => open.set(Some(Open::Menu)),
+            "Delete" if may.delete => {
+                if let Some(conversation) = app.focused.get_untracked() {
+                    let sequence = row.with_untracked(|row| row.message.sequence);
+                    app.sheet.set(Some(Sheet::Delete(MessageRef { conversation, sequence }, true)));
+                }
+            }
+            _ => return,
+        }
+        event.prevent_default();
+    };
+    let person = writer.clone();
     view! {
         <article
             class="message"
             class:head=move || head.get()
             class:own=own
+            class:deleting=move || row.with(|row| row.deleting)
+            class:named=move || row.with(|row| row.names_reader && !row.message.deleted)
+            class:sought=move || sent.get() && app.sought.get().map(|(_, sequence)| sequence) == Some(row.with(|row| row.message.sequence))
             data-testid="message"
             data-state=word
             data-sequence=sequence
-            data-author=base.message.from.name.clone()
+            data-author=writer.name.clone()
+            data-deleted=move || deleted.get().then_some("true")
             aria-label=spoken
             tabindex="-1"
+            on:pointerenter=move |_| near()
+            on:pointerleave=move |_| far()
+            on:focusin=move |_| near()
+            on:focusout=move |event: FocusEvent| {
+                // Where the focus goes to nothing, the pointer decides.
+                if event.related_target().is_some() && !stays(&event) {
+                    far();
+                }
+            }
+            on:keydown=pressed
         >
             {move || if head.get() {
                 let author = author.clone();
+                let person = person.clone();
                 view! {
                     <Avatar name=author.clone()/>
                     <div class="by">
-                        <b>{author}</b>
+                        <button type="button" class="author" data-testid="author" on:click=move |_| {
+                            if !person.deleted {
+                                app.sheet.set(Some(Sheet::Person(person.clone())));
+                            }
+                        }><b>{author}</b></button>
+                        {is_bot.then(|| view! { <Badge/> })}
                         <time title=move || clock::full(time.get())>{move || clock::hours(time.get())}</time>
+                        <Marks row/>
                     </div>
                 }.into_any()
             } else {
                 view! { <time class="side-time" title=move || clock::full(time.get())>{move || clock::hours(time.get())}</time> }.into_any()
             }}
-            <div class="text" dir="auto"><Text text=base.message.text.clone()/></div>
-            {own.then(|| view! { <div class="state">{move || view! { <Tick state=state.get()/> }}</div> })}
+            <div class="body">
+                // Beside the name where it has one, above the text otherwise.
+                {move || (!head.get()).then(|| view! { <Marks row/> })}
+                <Around row/>
+                {move || if deleted.get() {
+                    view! { <div class="text gone" data-testid="tombstone">"This message was deleted."</div> }.into_any()
+                } else {
+                    view! { <Said row/><Files row/> }.into_any()
+                }}
+                <Reactions row/>
+            </div>
+            {own.then(|| view! { <div class="state">{move || (!deleted.get()).then(|| view! { <Tick state=state.get()/> })}</div> })}
             {move || match state.get() {
                 MessageState::Failed(why) => Some(view! { <Failure id text why tap=false/> }),
                 MessageState::NeedsTap => Some(view! { <Failure id text why="Written over a day ago and never sent.".to_owned() tap=true/> }),
                 _ => None,
             }}
+            {move || (open.get().is_some() && sent.get()).then(|| view! { <MessageMenu row open/> })}
         </article>
     }
 }
 
-/// Plain text and links; never markup.
+/// Whether the focus moves within the message.
+fn stays(event: &FocusEvent) -> bool {
+    let node = |target: Option<EventTarget>| target.and_then(|target| target.dyn_into::<Node>().ok());
+    let to = node(event.related_target());
+    node(event.current_target()).is_some_and(|here| here.contains(to.as_ref()))
+}
+
+/// A key that was pressed in a button, field or link beside the message is meant for that.
+fn keys_belong_elsewhere(event: &KeyboardEvent) -> bool {
+    let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
+    target.is_some_and(|target| target.tag_name() != "ARTICLE")
+}
+
+/// Small signs beside the author: pinned, saved.
 #[component]
-fn Text(text: String) -> impl IntoView {
-    pieces(&text)
-        .into_iter()
-        .map(|piece| match piece {
-            Piece::Text(text) => text.into_any(),
-            Piece::Link(link) => {
-                let href = link.clone();
-                view! { <a href=href target="_blank" rel="noopener noreferrer">{link}</a> }.into_any()
+fn Marks(row: Memo<MessageRow>) -> impl IntoView {
+    move || {
+        let (pinned, saved) = row.with(|row| (row.message.pinned, row.saved));
+        view! {
+            {pinned.then(|| view! { <span class="mark" title="Pinned" data-testid="pinned"><Glyph icon=Icon::Pin size=13/><span class="visually-hidden">"Pinned"</span></span> })}
+            {saved.then(|| view! { <span class="mark" title="Saved" data-testid="saved"><Glyph icon=Icon::Bookmark size=13/><span class="visually-hidden">"Saved"</span></span> })}
+        }
+    }
+}
+
+/// What stands above the text: where it was handed on from, and what it answers to.
+#[component]
+fn Around(row: Memo<MessageRow>) -> impl IntoView {
+    let app = App::of_context();
+    let forwarded = Memo::new(move |_| row.with(|row| row.message.forwarded.clone()));
+    let quote = Memo::new(move |_| row.with(|row| row.quote.clone()));
+    view! {
+        {move || forwarded.get().map(|from| {
+            let when = if from.time > 0 { format!(", {}", clock::full(from.time)) } else { String::new() };
+            let who = if from.from.id > 0 { called(&from.from).to_owned() } else { "elsewhere".to_owned() };
+            view! { <div class="forwarded">{format!("Forwarded from {who}{when}")}</div> }
+        })}
+        {move || quote.get().map(|quote| {
+            let sequence = quote.sequence;
+            view! {
+                <button
+                    type="button"
+                    class="quote"
+                    data-testid="quote"
+                    title="Go to this message"
+                    on:click=move |_| {
+                        if let Some(id) = app.focused.get_untracked() {
+                            app.seek(id, sequence);
+                        }
+                    }
+                >
+                    <b>{quote.author}</b>
+                    <span class:gone=quote.gone>{quote.text}</span>
+                </button>
             }
-        })
-        .collect_view()
+        })}
+    }
+}
+
+/// The text, with an edit that is under way.
+#[component]
+fn Said(row: Memo<MessageRow>) -> impl IntoView {
+    let app = App::of_context();
+    let me = app.me.with_untracked(|me| me.as_ref().map(|me| me.name.clone()).unwrap_or_default());
+    let text = Memo::new(move |_| {
+        row.with(|row| row.edit.as_ref().map_or_else(|| row.message.text.clone(), |edit| edit.text.clone()))
+    });
+    let pending = Memo::new(move |_| row.with(|row| row.edit.clone()));
+    let edited = Memo::new(move |_| row.with(|row| (row.message.revision > 0).then_some(row.message.edited)));
+    let wordless = Memo::new(move |_| text.with(|text| text.trim().is_empty()));
+    view! {
+        <div class="text" dir="auto" class:wordless=move || wordless.get() class:waiting=move || pending.with(|edit| edit.is_some())>
+            {move || view! { <Rich text=text.get() me=me.clone()/> }}
+            {move || pending.with(Option::is_none).then(|| edited.get()).flatten().map(|time| {
+                let title = if time > 0 { format!("Edited {}. Show earlier texts", clock::full(time)) } else { "Show earlier texts".to_owned() };
+                view! {
+                    <button
+                        type="button"
+                        class="edited"
+                        data-testid="edited"
+                        title=title
+                        on:click=move |_| {
+                            if let Some(conversation) = app.focused.get_untracked() {
+                                let sequence = row.with_untracked(|row| row.message.sequence);
+                                app.sheet.set(Some(Sheet::Revisions(MessageRef { conversation, sequence })));
+                            }
+                        }
+                    >
+                        "edited"
+                    </button>
+                }
+            })}
+        </div>
+        {move || pending.get().map(|pending| view! { <Pending row pending/> })}
+    }
+}
+
+/// An edit on its way, or one that was refused.
+#[component]
+fn Pending(row: Memo<MessageRow>, pending: PendingEdit) -> impl IntoView {
+    let app = App::of_context();
+    match pending.refused {
+        None => view! {
+            <div class="editing-mark" data-testid="edit-pending"><Glyph icon=Icon::Clock size=13/>"Saving the edit"</div>
+        }
+        .into_any(),
+        Some(why) => view! {
+            <div class="failure" role="alert" data-testid="edit-refused">
+                <span>{format!("The edit was not saved. {why}")}</span>
+                <button type="button" on:click=move |_| row.with_untracked(|row| edit(app, row))>"Edit again"</button>
+                <button type="button" on:click=move |_| {
+                    if let Some(id) = app.focused.get_untracked() {
+                        app.input(Input::DropEdit(id, row.with_untracked(|row| row.message.sequence)));
+                    }
+                }>"Discard"</button>
+            </div>
+        }
+        .into_any(),
+    }
+}
+
+/// Emoji under the message; a click puts one's own there or takes it away.
+#[component]
+fn Reactions(row: Memo<MessageRow>) -> impl IntoView {
+    let app = App::of_context();
+    let reactions = Memo::new(move |_| row.with(|row| row.reactions.clone()));
+    let chip = move |reaction: ReactionRow| {
+        let ReactionRow { emoji, count, who, mine, pending } = reaction;
+        let label = format!("{emoji} {who}");
+        let shown = emoji.clone();
+        view! {
+            <button
+                type="button"
+                class="reaction"
+                class:mine=mine
+                class:waiting=pending
+                data-testid="reaction"
+                data-emoji=emoji.clone()
+                data-count=count.to_string()
+                aria-pressed=mine.to_string()
+                aria-label=label
+                title=who
+                on:click=move |_| {
+                    if let Some(id) = app.focused.get_untracked() {
+                        app.react(id, row.with_untracked(|row| row.message.sequence), &emoji, !mine);
+                    }
+                }
+            >
+                <span>{shown}</span>
+                <b>{count.to_string()}</b>
+            </button>
+        }
+    };
+    move || {
+        let reactions = reactions.get();
+        (!reactions.is_empty())
+            .then(|| view! { <div class="reactions">{reactions.into_iter().map(chip).collect_view()}</div> })
+    }
 }
 
 /// A clock while it waits, a tick once a majority has it; where in the log, for those who point at it.

@@ -1,22 +1,40 @@
 //! Components, one a file. They read signals and call [`App`](crate::context::App); no rule lives here.
 
 mod account;
+mod admin;
 mod app;
 mod avatar;
 mod banner;
+mod bot_hook;
+mod bots;
 mod chat;
 mod composer;
 mod details;
 mod door;
+mod emoji_picker;
+mod files;
+mod group;
 mod icons;
+mod lightbox;
 mod list;
 mod message;
+mod message_menu;
 mod new_conversation;
+mod panel;
 mod people_picker;
+mod profile;
+mod rich;
+mod search;
+mod sheet;
+mod sheet_groups;
+mod sheet_message;
+mod sheet_person;
 mod sidebar;
+mod suggest;
 mod switcher;
 mod theme_toggle;
 mod timeline;
 mod toast;
+mod tray;
 
 pub(crate) use app::App;

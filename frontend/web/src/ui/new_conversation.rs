@@ -6,10 +6,11 @@ use quorate_client::Input;
 use quorate_client::proto::frame::{Action, User};
 use quorate_client::proto::ids::ClientMessageId;
 use quorate_client::proto::text;
+use quorate_client::view::sentence;
 
 use super::icons::{Glyph, Icon};
 use super::people_picker::PeoplePicker;
-use crate::context::App;
+use crate::context::{App, Sheet};
 use crate::{keys, route};
 
 /// See the module. Its body is made anew each time it opens.
@@ -51,6 +52,8 @@ fn Body() -> impl IntoView {
     let typed = RwSignal::new(String::new());
     let group = RwSignal::new(false);
     let title = NodeRef::<html::Input>::new();
+    let topic = NodeRef::<html::Input>::new();
+    let (public, announcement) = (RwSignal::new(false), RwSignal::new(false));
     let error = RwSignal::new(String::new());
     let waiting = RwSignal::new(None::<ClientMessageId>);
     let grouped = Memo::new(move |_| group.get() || chosen.with(|chosen| chosen.len() > 1));
@@ -100,7 +103,13 @@ fn Body() -> impl IntoView {
                 group.set(true);
                 return error.set("Give the group a name of up to 80 characters.".to_owned());
             };
-            Action::CreateGroup { title, members: names }
+            let typed = topic.get_untracked().map(|topic| topic.value()).unwrap_or_default();
+            let topic = match text::canonical_topic(&typed) {
+                Ok(topic) => topic,
+                Err(why) => return error.set(sentence(&why.to_string())),
+            };
+            let (public, announcement) = (public.get_untracked(), announcement.get_untracked());
+            Action::CreateGroup { title, members: names, topic, public, announcement }
         } else {
             let Some(user) = names.pop() else {
                 return error.set("Pick somebody, or type a whole user name.".to_owned());
@@ -121,11 +130,19 @@ fn Body() -> impl IntoView {
                         <span>"Name of the group"</span>
                         <input node_ref=title class="input" name="title" data-testid="group-title" autocomplete="off" maxlength="80"/>
                     </label>
+                    <label class="field">
+                        <span>"Topic"</span>
+                        <input node_ref=topic class="input" name="topic" data-testid="group-topic" autocomplete="off" maxlength="250" placeholder="Optional"/>
+                    </label>
+                    <label class="check"><input type="checkbox" data-testid="group-public" on:change=move |event| public.set(event_target_checked(&event))/>"Public: anybody can find and join it"</label>
+                    <label class="check"><input type="checkbox" data-testid="group-announcement" on:change=move |event| announcement.set(event_target_checked(&event))/>"Announcements: only its owner and admins write"</label>
                 }.into_any()
             } else {
                 view! {
                     <p>
                         <button type="button" class="link-button" data-testid="make-group" on:click=move |_| group.set(true)>"Make it a group"</button>
+                        " · "
+                        <button type="button" class="link-button" on:click=move |_| { app.creating.set(false); app.sheet.set(Some(Sheet::Channels)); }>"Browse channels"</button>
                     </p>
                 }.into_any()
             }}

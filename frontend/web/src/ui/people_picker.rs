@@ -10,6 +10,7 @@ use quorate_client::view::called;
 use web_sys::KeyboardEvent;
 
 use super::avatar::Avatar;
+use super::bots::Badge;
 use super::icons::{Glyph, Icon};
 use crate::context::App;
 use crate::driver::rest;
@@ -91,7 +92,7 @@ pub(crate) fn PeoplePicker(chosen: RwSignal<Vec<User>>, typed: RwSignal<String>)
             {move || chosen.get().into_iter().map(|user| view! {
                 <span class="chip">
                     <Avatar name=called(&user).to_owned() size="small"/>
-                    {called(&user).to_owned()}
+                    {called(&user).to_owned()}{user.bot.then(|| view! { <Badge/> })}
                     <button
                         type="button"
                         aria-label=format!("Remove {}", called(&user))
@@ -139,7 +140,7 @@ pub(crate) fn PeoplePicker(chosen: RwSignal<Vec<User>>, typed: RwSignal<String>)
                         on:click={ let user = user.clone(); move |_| choose(user.clone()) }
                     >
                         <Avatar name=called(&user).to_owned()/>
-                        <span>{called(&user).to_owned()}<small>{format!("@{}", user.name)}</small></span>
+                        <span>{called(&user).to_owned()}{user.bot.then(|| view! { <Badge/> })}<small>{format!("@{}", user.name)}</small></span>
                         <span class="end"><Glyph icon=Icon::Plus size=16/></span>
                     </button>
                 }).collect_view().into_any(),

@@ -7,7 +7,7 @@ use super::avatar::Avatar;
 use super::icons::{Glyph, Icon, Mark};
 use super::list::List;
 use super::theme_toggle::ThemeToggle;
-use crate::context::App;
+use crate::context::{App, Panel, Sheet};
 
 /// See the module.
 #[component]
@@ -35,6 +35,20 @@ pub(crate) fn Sidebar() -> impl IntoView {
                     "Find a conversation"
                     <kbd>"Ctrl K"</kbd>
                 </button>
+            </div>
+            <div class="side-ways">
+                <Way icon=Icon::Search words="Search messages" which=Panel::Search testid="search"/>
+                <Way icon=Icon::At words="Mentions" which=Panel::Mentions testid="mentions"/>
+                <Way icon=Icon::Bookmark words="Saved" which=Panel::Saved testid="saved-list"/>
+                <Way icon=Icon::Later words="Scheduled" which=Panel::Scheduled testid="scheduled-list"/>
+                <button type="button" class="icon-button" aria-label="Browse channels" title="Browse channels" data-testid="channels" on:click=move |_| app.sheet.set(Some(Sheet::Channels))>
+                    <Glyph icon=Icon::Globe size=18/>
+                </button>
+                {move || app.admin.get().then(|| view! {
+                    <a class="icon-button" href="#/admin" aria-label="Administration" title="Administration" data-testid="administer">
+                        <Glyph icon=Icon::Shield size=18/>
+                    </a>
+                })}
             </div>
             <List/>
             <div class="side-foot">
@@ -67,5 +81,37 @@ pub(crate) fn Sidebar() -> impl IntoView {
                 </button>
             </div>
         </nav>
+    }
+}
+
+/// A button that opens a panel, with what waits in it.
+#[component]
+fn Way(icon: Icon, words: &'static str, which: Panel, testid: &'static str) -> impl IntoView {
+    let app = App::of_context();
+    let count = Memo::new(move |_| match which {
+        Panel::Mentions => app.list.with(|list| list.iter().map(|row| row.mentions).sum::<u64>()),
+        _ => 0,
+    });
+    let label = move || match count.get() {
+        0 => words.to_owned(),
+        count => format!("{words}, {count} new"),
+    };
+    view! {
+        <button
+            type="button"
+            class="icon-button"
+            aria-label=label
+            title=words
+            data-testid=testid
+            aria-expanded=move || (app.panel.get() == Some(which)).to_string()
+            on:click=move |_| {
+                let open = app.panel.get_untracked() == Some(which);
+                app.detailing.set(false);
+                app.panel.set((!open).then_some(which));
+            }
+        >
+            <Glyph icon size=18/>
+            {move || (count.get() > 0).then(|| view! { <span class="badge" aria-hidden="true">{count.get().min(99).to_string()}</span> })}
+        </button>
     }
 }

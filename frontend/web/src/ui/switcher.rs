@@ -6,6 +6,7 @@ use quorate_client::view::matches_query;
 use web_sys::KeyboardEvent;
 
 use super::avatar::Avatar;
+use super::bots::Badge;
 use crate::context::App;
 use crate::{keys, route};
 
@@ -88,7 +89,7 @@ pub(crate) fn Switcher() -> impl IntoView {
                                 on:click=move |_| go(row.id)
                             >
                                 <Avatar name=row.name.clone()/>
-                                <span>{row.name.clone()}<small>{row.preview.clone()}</small></span>
+                                <span>{row.name.clone()}{row.bot.then(|| view! { <Badge/> })}<small>{row.preview.clone()}</small></span>
                             </button>
                         }).collect_view().into_any()
                     }}

@@ -12,7 +12,7 @@ use quorate_client::proto::ids::{ConversationId, Sequence};
 use quorate_client::view::Row;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
-use web_sys::ResizeObserver;
+use web_sys::{HtmlElement, ResizeObserver};
 
 use super::avatar::Avatar;
 use super::icons::{Glyph, Icon};
@@ -58,6 +58,17 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
                 read(app, id, &rows, seen, stick, bottom);
             }
         });
+    });
+    // What is sought is brought into view as soon as it is in the document.
+    Effect::new(move |_| {
+        app.rows.track();
+        if let Some((_, sequence)) = app.sought.get().filter(|(of, _)| *of == id) {
+            request_animation_frame(move || {
+                if let Some(region) = region.try_get_untracked().flatten() {
+                    show(app, &region, id, sequence, stick, seen);
+                }
+            });
+        }
     });
     // A banner that comes, a keyboard, a composer that grows: who is at the bottom stays there.
     Effect::new(move |_| {
@@ -115,6 +126,11 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
                 aria-live=move || app.rows.with(|rows| if rows.loading { "off" } else { "polite" })
                 tabindex="0"
                 on:scroll=scrolled
+                on:keydown=move |event| {
+                    if let Some(region) = region.get_untracked() {
+                        walk(&region, &event);
+                    }
+                }
             >
                 <Above/>
                 <For each=keys key=|key| key.clone() children=move |key| view! { <Line key/> }/>
@@ -169,6 +185,84 @@ fn settle(
     });
 }
 
+/// Brings a message into view, marks it for a moment, and says so when it is not to be had.
+fn show(
+    app: App,
+    region: &web_sys::HtmlDivElement,
+    id: ConversationId,
+    sequence: Sequence,
+    stick: RwSignal<bool>,
+    seen: StoredValue<Seen>,
+) {
+    /// How long it stands out.
+    const MARKED: std::time::Duration = std::time::Duration::from_millis(2_500);
+    let opened = seen.try_with_value(|seen| seen.opened).unwrap_or(false);
+    let found = region.query_selector(&format!("[data-sequence=\"{sequence}\"]")).ok().flatten();
+    if let Some(element) = found.filter(|_| opened) {
+        let top = element.get_bounding_client_rect().top() - region.get_bounding_client_rect().top();
+        region.set_scroll_top(region.scroll_top() + top as i32 - region.client_height() / 3);
+        // One of the last is found at the bottom: nothing scrolls then, and nobody else would say where the reader is.
+        stick.set(region.scroll_height() - region.client_height() - region.scroll_top() <= STICK_PX);
+        if let Some(element) = element.dyn_ref::<HtmlElement>() {
+            let _ = element.focus();
+        }
+        let done = move || {
+            if app.sought.try_get_untracked().flatten() == Some((id, sequence)) {
+                app.sought.set(None);
+            }
+        };
+        // Without a timer it stands out until the next one.
+        let _ = set_timeout_with_handle(done, MARKED);
+        return;
+    }
+    let over = app.with(|client| {
+        client.conversation(id).is_some_and(|held| held.timeline.loaded && held.seeking.is_none())
+    });
+    let in_rows = app.rows.with_untracked(|rows| rows.loaded);
+    if over && in_rows && opened && app.rows.with_untracked(|rows| !has(rows, sequence)) {
+        app.sought.set(None);
+        let no_room = app.with(|client| {
+            client.conversation(id).is_some_and(|held| {
+                held.timeline.is_full() && held.timeline.first().is_some_and(|first| sequence < first)
+            })
+        });
+        app.tell(if no_room {
+            "That message is too far back to be shown among the newest."
+        } else {
+            "That message is not here any more."
+        });
+    }
+}
+
+fn has(rows: &Rows, sequence: Sequence) -> bool {
+    rows.by_key.values().any(|row| matches!(row, Row::Message(row) if row.message.sequence == sequence))
+}
+
+/// Arrow keys lead from message to message.
+fn walk(region: &web_sys::HtmlDivElement, event: &web_sys::KeyboardEvent) {
+    let by: i64 = match event.key().as_str() {
+        "ArrowUp" => -1,
+        "ArrowDown" => 1,
+        _ => return,
+    };
+    if event.alt_key() || event.ctrl_key() || event.meta_key() {
+        return;
+    }
+    let Ok(found) = region.query_selector_all("[data-testid=message]") else { return };
+    let messages: Vec<HtmlElement> =
+        (0..found.length()).filter_map(|at| found.item(at)?.dyn_into::<HtmlElement>().ok()).collect();
+    let active = document().active_element();
+    let at = messages.iter().position(|message| message.contains(active.as_deref()));
+    let to = match at {
+        Some(at) => usize::try_from(i64::try_from(at).unwrap_or(0) + by).ok(),
+        None => messages.len().checked_sub(1),
+    };
+    if let Some(message) = to.and_then(|to| messages.get(to)) {
+        event.prevent_default();
+        let _ = message.focus();
+    }
+}
+
 /// What is at the bottom of a visible window is read.
 fn read(
     app: App,
@@ -189,20 +283,37 @@ fn read(
     }
 }
 
+/// Whether there are older messages than the oldest one held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum More {
+    None,
+    Some,
+    NoRoom,
+}
+
 /// What stands above the oldest message held.
 #[component]
 fn Above() -> impl IntoView {
     let app = App::of_context();
-    let state =
-        Memo::new(move |_| app.rows.with(|rows| (rows.loaded, rows.more_before, rows.refused.clone())));
+    let state = Memo::new(move |_| {
+        app.rows.with(|rows| {
+            let more = if rows.full { More::NoRoom } else { More::Some };
+            let more = if rows.more_before { more } else { More::None };
+            (rows.loaded, more, rows.refused.clone())
+        })
+    });
     let name = Memo::new(move |_| {
         app.heading.with(|heading| heading.as_ref().map(|heading| (heading.name.clone(), heading.group)))
     });
     move || match state.get() {
         (_, _, Some(why)) => view! { <div class="loading" role="alert">{why}</div> }.into_any(),
         (false, ..) => view! { <div class="loading">"Loading messages…"</div> }.into_any(),
-        (true, true, _) => view! { <div class="loading">"Loading older messages…"</div> }.into_any(),
-        (true, false, _) => {
+        (true, More::Some, _) => view! { <div class="loading">"Loading older messages…"</div> }.into_any(),
+        (true, More::NoRoom, _) => {
+            view! { <div class="loading">"Older messages are not shown here. Search finds them."</div> }
+                .into_any()
+        }
+        (true, More::None, _) => {
             let (name, group) = name.get().unwrap_or_default();
             let words = if group {
                 "This is the beginning of the group. Everything written here is seen by all its members."

@@ -13,6 +13,12 @@ pub(crate) fn Toast() -> impl IntoView {
             {move || app.toast.get().map(|text| view! {
                 <div class="toast">
                     <span>{text}</span>
+                    {app.toast_leads.get().map(|message| view! {
+                        <button type="button" on:click=move |_| {
+                            app.toast.set(None);
+                            app.go_to_message(message.conversation, message.sequence);
+                        }>"Show"</button>
+                    })}
                     <button type="button" on:click=move |_| app.toast.set(None)>"Dismiss"</button>
                 </div>
             })}

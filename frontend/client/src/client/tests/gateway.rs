@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::frame::{
-    Ack, Body, ClientFrame, ConversationSummary, Event, EventKind, Hello, MeEvent, MeKind, MemberMarks,
-    Message, PresenceState, Request, SendMessage, ServerFrame, SincePage, User, Welcome, WriteState,
+    Ack, Action, Body, ClientFrame, ConversationSummary, Event, EventKind, Hello, MeEvent, MeKind,
+    MemberMarks, Message, PresenceState, Reaction, Request, SendMessage, ServerFrame, SincePage, User,
+    Welcome, WriteState,
 };
 use quorate_proto::ids::{ClientMessageId, ConversationId, Index, Sequence, TopicRef, UserId};
 use quorate_proto::limits::SessionLimits;
@@ -19,7 +20,7 @@ use crate::outbox::StoredItem;
 pub(super) const ME: UserId = 1;
 
 pub(super) fn user(id: UserId) -> User {
-    User { id, name: format!("u{id}"), display_name: String::new() }
+    User { id, name: format!("u{id}"), ..User::default() }
 }
 
 /// xorshift64*: seeded, and nothing else.
@@ -41,6 +42,13 @@ impl Dice {
     pub(super) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
+}
+
+/// What a command comes to.
+enum Done {
+    No,
+    Nothing,
+    Event(Box<EventKind>),
 }
 
 /// A cluster with a gateway in front, a client, and the clock between them.
@@ -75,6 +83,11 @@ pub(super) struct World {
     pub(super) refuse_sends: Option<WireError>,
     /// The same for the opening of conversations.
     pub(super) refuse_opens: Option<WireError>,
+    /// The same for edits, deletions, reactions and pins.
+    pub(super) refuse_commands: Option<WireError>,
+    /// What was done by `do`.
+    pub(super) done: Vec<Action>,
+    drafts: BTreeMap<ConversationId, String>,
     ping: u64,
 }
 
@@ -103,10 +116,20 @@ impl World {
             said: Vec::new(),
             refuse_sends: None,
             refuse_opens: None,
+            refuse_commands: None,
+            done: Vec::new(),
+            drafts: BTreeMap::new(),
             ping: 0,
         };
         for id in 1..=conversations {
-            let kind = EventKind::Conversation { title: format!("room {id}"), by: user(2) };
+            let kind = EventKind::Conversation {
+                title: format!("room {id}"),
+                by: user(2),
+                topic: String::new(),
+                public: false,
+                announcement: false,
+                retention_ms: 0,
+            };
             world.commit(id, kind);
         }
         world
@@ -289,8 +312,8 @@ impl World {
     pub(super) fn other_writes(&mut self, id: ConversationId, text: &str) -> Event {
         let client_message_id = self.moment().client_message_id();
         let text = text.to_owned();
-        let message =
-            Message { sequence: 0, from: user(2), client_message_id, text, revision: 0, reply_to: None };
+        let mentions = if text.contains("@u1") { vec![ME] } else { Vec::new() };
+        let message = Message { from: user(2), client_message_id, text, mentions, ..Message::default() };
         self.commit(id, EventKind::Message(message))
     }
 
@@ -305,24 +328,88 @@ impl World {
         event
     }
 
-    pub(super) fn messages(&self, id: ConversationId) -> Vec<&Message> {
-        self.of(id)
-            .filter_map(|event| match &event.kind {
-                EventKind::Message(message) => Some(message),
-                _ => None,
-            })
-            .collect()
+    /// The messages as they are now: what was done to them is in them.
+    pub(super) fn messages(&self, id: ConversationId) -> Vec<Message> {
+        self.messages_with(id, |_| true)
+    }
+
+    fn messages_with(&self, id: ConversationId, wanted: impl Fn(&Event) -> bool) -> Vec<Message> {
+        let mut messages: Vec<Message> = Vec::new();
+        for event in self.of(id).filter(|event| wanted(event)) {
+            match &event.kind {
+                EventKind::Message(message) => messages.push(message.clone()),
+                EventKind::Edit { sequence, revision, text, .. } => {
+                    let message = &mut messages[*sequence as usize - 1];
+                    (message.revision, message.text, message.edited) = (*revision, text.clone(), event.time);
+                    message.mentions = if text.contains("@u1") { vec![ME] } else { Vec::new() };
+                }
+                EventKind::Delete { sequences, .. } => {
+                    for sequence in sequences {
+                        let message = &mut messages[*sequence as usize - 1];
+                        *message = Message {
+                            sequence: *sequence,
+                            from: message.from.clone(),
+                            client_message_id: message.client_message_id,
+                            deleted: true,
+                            ..Message::default()
+                        };
+                    }
+                }
+                EventKind::Reaction { sequence, emoji, user, on } => {
+                    let reactions = &mut messages[*sequence as usize - 1].reactions;
+                    match (reactions.iter().position(|one| one.emoji == *emoji), on) {
+                        (None, true) => reactions.push(Reaction {
+                            emoji: emoji.clone(),
+                            count: 1,
+                            users: vec![user.id],
+                            mine: user.id == ME,
+                        }),
+                        (Some(at), true) => {
+                            reactions[at].users.push(user.id);
+                            reactions[at].count += 1;
+                            reactions[at].mine |= user.id == ME;
+                        }
+                        (Some(at), false) => {
+                            reactions[at].users.retain(|other| *other != user.id);
+                            reactions[at].count -= 1;
+                            reactions[at].mine &= user.id != ME;
+                            reactions.retain(|one| one.count > 0);
+                        }
+                        (None, false) => {}
+                    }
+                }
+                EventKind::Pin { sequence, on, .. } => messages[*sequence as usize - 1].pinned = *on,
+                _ => {}
+            }
+        }
+        messages
     }
 
     pub(super) fn unread(&self, id: ConversationId) -> u64 {
+        self.unread_messages(id).len() as u64
+    }
+
+    pub(super) fn mentions(&self, id: ConversationId) -> u64 {
+        self.unread_messages(id).iter().filter(|message| message.mentions.contains(&ME)).count() as u64
+    }
+
+    fn unread_messages(&self, id: ConversationId) -> Vec<Message> {
         let read = self.read.get(&id).copied().unwrap_or(0);
-        self.messages(id).iter().filter(|message| message.sequence > read && message.from.id != ME).count()
-            as u64
+        let mut messages = self.messages(id);
+        messages.retain(|message| message.sequence > read && message.from.id != ME && !message.deleted);
+        messages
+    }
+
+    /// The messages as history shows them.
+    fn history(&self, id: ConversationId) -> Vec<Event> {
+        let events = self.of(id).filter(|event| matches!(event.kind, EventKind::Message(_)));
+        let joined = events.zip(self.messages(id));
+        joined.map(|(event, message)| Event { kind: EventKind::Message(message), ..event.clone() }).collect()
     }
 
     pub(super) fn summary(&self, id: ConversationId) -> ConversationSummary {
         let messages = self.messages(id);
-        let last = self.of(id).filter(|event| matches!(event.kind, EventKind::Message(_))).last();
+        let last = self.history(id).pop();
         ConversationSummary {
             id,
             title: format!("room {id}"),
@@ -330,7 +417,11 @@ impl World {
             sequence: messages.len() as u64,
             read: self.read.get(&id).copied().unwrap_or(0),
             unread: self.unread(id),
-            last_message: last.cloned(),
+            mentions: self.mentions(id),
+            pin_count: messages.iter().filter(|message| message.pinned).count() as u32,
+            members: vec![user(ME), user(2)],
+            draft: self.drafts.get(&id).cloned().unwrap_or_default(),
+            last_message: last,
             ..ConversationSummary::default()
         }
     }
@@ -399,6 +490,11 @@ impl World {
                 answer(self, body);
             }
             Request::Do(command) => {
+                self.done.push(command.command.clone());
+                if let Action::Draft { conversation, text, reply_to } = command.command.clone() {
+                    self.drafts.insert(conversation, text.clone());
+                    self.me_commits(MeKind::Draft { conversation, text, reply_to });
+                }
                 let ack = self.acks.get(&command.client_message_id).cloned().unwrap_or_else(|| {
                     self.index += 1;
                     Ack {
@@ -407,6 +503,7 @@ impl World {
                         sequence: None,
                         version: None,
                         revision: None,
+                        scheduled: None,
                         index: self.index,
                         term: 1,
                         log_time: self.now_ms,
@@ -425,11 +522,8 @@ impl World {
             }
             Request::History(history) => {
                 let before = history.before.unwrap_or(u64::MAX);
-                let all: Vec<Event> = self
-                    .of(history.conversation)
-                    .filter(|event| matches!(&event.kind, EventKind::Message(m) if m.sequence < before))
-                    .cloned()
-                    .collect();
+                let mut all = self.history(history.conversation);
+                all.retain(|event| matches!(&event.kind, EventKind::Message(m) if m.sequence < before));
                 let from = all.len().saturating_sub(history.limit as usize);
                 answer(
                     self,
@@ -464,10 +558,90 @@ impl World {
             | Request::Typing { .. }
             | Request::Presence { .. }
             | Request::Delivered { .. } => self.said.push(frame.request),
-            Request::Edit(_) => unreachable!("this client does not edit"),
+            Request::Edit(edit) => {
+                let held = &self.messages(edit.conversation)[edit.sequence as usize - 1];
+                let refused = edit.if_revision.is_some_and(|seen| seen != held.revision) || held.deleted;
+                let (sequence, revision) = (edit.sequence, held.revision + 1);
+                let kind = EventKind::Edit { sequence, revision, text: edit.text, by: user(ME) };
+                let done = if refused { Done::No } else { Done::Event(Box::new(kind)) };
+                self.command(socket, id, edit.client_message_id, edit.conversation, done);
+            }
+            Request::Delete(delete) => {
+                let sequence = delete.sequence;
+                let done = if self.messages(delete.conversation)[sequence as usize - 1].deleted {
+                    Done::Nothing
+                } else {
+                    Done::Event(Box::new(EventKind::Delete { sequences: vec![sequence], by: user(ME) }))
+                };
+                self.command(socket, id, delete.client_message_id, delete.conversation, done);
+            }
+            Request::React(react) => {
+                let (sequence, emoji, on) = (react.sequence, react.emoji, react.on);
+                let held = &self.messages(react.conversation)[sequence as usize - 1];
+                let there = held.reactions.iter().any(|one| one.emoji == emoji && one.users.contains(&ME));
+                let done = match (held.deleted, there == on) {
+                    (true, _) => Done::No,
+                    (_, true) => Done::Nothing,
+                    _ => Done::Event(Box::new(EventKind::Reaction { sequence, emoji, user: user(ME), on })),
+                };
+                self.command(socket, id, react.client_message_id, react.conversation, done);
+            }
+            Request::Pin(pin) => {
+                let kind = EventKind::Pin { sequence: pin.sequence, on: pin.on, by: user(ME) };
+                self.command(
+                    socket,
+                    id,
+                    pin.client_message_id,
+                    pin.conversation,
+                    Done::Event(Box::new(kind)),
+                );
+            }
             Request::Auth { .. } => answer(self, Body::Ok),
             Request::Pong { .. } => {}
         }
+    }
+
+    /// A command of one message: committed once, or refused.
+    fn command(
+        &mut self,
+        socket: SocketId,
+        frame: u64,
+        id: ClientMessageId,
+        conversation: ConversationId,
+        done: Done,
+    ) {
+        if let Some(error) = self.refuse_commands.clone() {
+            self.down.push_back((socket, ServerFrame::reply(frame, Body::Error { error })));
+            return;
+        }
+        let body = match (self.acks.get(&id).cloned(), done) {
+            (Some(ack), _) => Body::Ack(ack),
+            (None, Done::No) => Body::Error { error: WireError::new(ErrorCode::Conflict, "changed") },
+            (None, done) => {
+                let version = match done {
+                    Done::Event(kind) => Some(self.commit(conversation, *kind).version),
+                    _ => {
+                        self.index += 1;
+                        None
+                    }
+                };
+                let ack = Ack {
+                    client_message_id: id,
+                    conversation: Some(conversation),
+                    sequence: None,
+                    version,
+                    revision: None,
+                    scheduled: None,
+                    index: self.index,
+                    term: 1,
+                    log_time: self.now_ms,
+                    replay: false,
+                };
+                self.acks.insert(id, Ack { replay: true, ..ack.clone() });
+                Body::Ack(ack)
+            }
+        };
+        self.down.push_back((socket, ServerFrame::reply(frame, body)));
     }
 
     fn since(&self, pair: &quorate_proto::frame::SincePair, limit: usize) -> SincePage {
@@ -499,12 +673,11 @@ impl World {
             return ack.clone();
         }
         let message = Message {
-            sequence: 0,
             from: user(ME),
             client_message_id: send.client_message_id,
             text: send.text,
-            revision: 0,
             reply_to: send.reply_to,
+            ..Message::default()
         };
         let event = self.commit(send.conversation, EventKind::Message(message));
         let EventKind::Message(message) = &event.kind else { unreachable!("just made") };
@@ -514,6 +687,7 @@ impl World {
             sequence: Some(message.sequence),
             version: Some(event.version),
             revision: None,
+            scheduled: None,
             index: event.index,
             term: 1,
             log_time: event.time,
@@ -533,9 +707,10 @@ impl World {
             let id = conversation.id;
             assert_eq!(conversation.version, self.of(id).count() as u64, "version of {id}");
             assert_eq!(conversation.unread, self.unread(id), "unread of {id}");
+            assert_eq!(conversation.mentions, self.mentions(id), "mentions of {id}");
             if conversation.timeline.loaded {
-                let shown: Vec<&Message> =
-                    conversation.timeline.run().map(|(_, entry)| entry.message.as_ref()).collect();
+                let shown: Vec<Message> =
+                    conversation.timeline.run().map(|(_, entry)| entry.message.as_ref().clone()).collect();
                 let truth = self.messages(id);
                 let from = truth.len() - shown.len();
                 assert_eq!(shown, truth[from..], "timeline of {id}");
@@ -543,6 +718,7 @@ impl World {
                 assert!(conversation.timeline.echoes().is_empty(), "an echo stays behind in {id}");
             }
         }
+        assert!(self.client.commands().is_empty(), "{:?}", self.client.commands());
         assert!(self.client.outbox().is_empty(), "{:?}", self.client.outbox());
         assert!(self.stored.is_empty(), "{:?}", self.stored);
     }

@@ -1,5 +1,7 @@
 //! The rules against a gateway made of a few vectors.
 
+mod changes;
+mod files;
 mod gateway;
 mod rules;
 mod storm;

@@ -2,11 +2,12 @@
 //! and nothing is lost, doubled or out of order.
 
 use quorate_proto::error::{ErrorCode, WireError};
-use quorate_proto::frame::Body;
+use quorate_proto::frame::{Body, EventKind};
 use quorate_proto::ids::TopicRef;
 
-use super::gateway::{ME, World};
+use super::gateway::{ME, World, user};
 use crate::client::{Client, Config};
+use crate::command::Deed;
 use crate::event::Input;
 
 const CONVERSATIONS: u64 = 3;
@@ -17,7 +18,7 @@ fn storm(seed: u64) {
     let mut written: Vec<Vec<String>> = vec![Vec::new(); CONVERSATIONS as usize + 1];
     for step in 0..600 {
         let conversation = 1 + world.dice.below(CONVERSATIONS);
-        match world.dice.below(24) {
+        match world.dice.below(28) {
             0..=3 => {
                 let text = format!("mine {step}");
                 written[conversation as usize].push(text.clone());
@@ -72,6 +73,7 @@ fn storm(seed: u64) {
                 world.resume_allowed = !world.dice.one_in(3);
             }
             19 => {
+                world.refuse_commands = world.dice.one_in(3).then(World::unavailable);
                 world.refuse_sends = match world.dice.below(3) {
                     0 => Some(World::unavailable()),
                     1 => Some(WireError::new(ErrorCode::RateLimited, "slower").retry_after(300)),
@@ -99,6 +101,13 @@ fn storm(seed: u64) {
                     world.push(socket, Body::Drain { after_ms: 50, reason: "moving".into() });
                 }
             }
+            23..=26 => {
+                let count = world.messages(conversation).len() as u64;
+                if count > 0 {
+                    let sequence = 1 + world.dice.below(count);
+                    change(&mut world, conversation, sequence, step);
+                }
+            }
             _ => {
                 let ms = world.dice.below(3_000);
                 world.now_ms += ms;
@@ -111,6 +120,7 @@ fn storm(seed: u64) {
     }
     // Quiet.
     world.refuse_sends = None;
+    world.refuse_commands = None;
     world.resume_allowed = true;
     for conversation in 1..=CONVERSATIONS {
         world.input(Input::Focus(Some(conversation)));
@@ -124,12 +134,48 @@ fn storm(seed: u64) {
             .messages(conversation)
             .iter()
             .filter(|message| message.from.id == ME)
-            .map(|message| message.text.clone())
+            .map(|message| message.client_message_id.to_string())
             .collect();
-        assert_eq!(committed, written[conversation as usize], "own messages of {conversation}");
+        assert_eq!(committed.len(), written[conversation as usize].len(), "own messages of {conversation}");
         assert!(world.client.conversation(conversation).is_some_and(|c| c.timeline.loaded));
     }
     assert_eq!(world.client.details().position, world.index, "the position has caught up");
+}
+
+/// Something happens to a message that is there: by its reader's click, or by somebody else.
+fn change(world: &mut World, conversation: u64, sequence: u64, step: u32) {
+    let id = world.moment().client_message_id();
+    let held = world.messages(conversation)[sequence as usize - 1].clone();
+    let emoji = ["👍", "🎉"][world.dice.below(2) as usize].to_owned();
+    let on = world.dice.one_in(2);
+    match world.dice.below(6) {
+        0 => {
+            world.input(Input::Ask(id, Deed::React { conversation, sequence, emoji, on }));
+        }
+        1 if held.from.id == ME => {
+            let text = format!("edited {step}");
+            let deed = Deed::Edit { conversation, sequence, text, if_revision: None };
+            world.input(Input::Ask(id, deed));
+        }
+        2 if held.from.id == ME => {
+            let deed = Deed::Delete { conversation, sequence, through: None, for_me: false };
+            world.input(Input::Ask(id, deed));
+        }
+        3 if !held.deleted => {
+            let there = held.reactions.iter().find(|one| one.emoji == emoji);
+            let on = !there.is_some_and(|one| one.users.contains(&2));
+            world.commit(conversation, EventKind::Reaction { sequence, emoji, user: user(2), on });
+        }
+        4 if !held.deleted && held.from.id != ME => {
+            let text = if on { format!("@u1 {step}") } else { format!("newer {step}") };
+            let revision = held.revision + 1;
+            world.commit(conversation, EventKind::Edit { sequence, revision, text, by: user(2) });
+        }
+        5 if !held.deleted && held.from.id != ME => {
+            world.commit(conversation, EventKind::Delete { sequences: vec![sequence], by: user(2) });
+        }
+        _ => {}
+    }
 }
 
 #[test]

@@ -1,0 +1,280 @@
+//! Files of this device on their way up, and those of messages on their way down.
+//!
+//! Owns: the chosen files while the rules may ask for their bytes, the calls under way, and places for images. A download goes
+//! by the page's token, which no address can carry: it becomes a blob, which browsers keep on disk when it is large.
+
+use std::time::Duration;
+
+use js_sys::{ArrayBuffer, Function, Promise, Uint8Array};
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use quorate_client::Input;
+use quorate_client::proto::error::{ErrorCode, WireError};
+use quorate_client::proto::frame::Attachment;
+use quorate_client::proto::ids::ConversationId;
+use quorate_client::proto::rest::{NewFile, Problem};
+use quorate_client::upload::{Call, Hash, Step, Told, Trouble, UploadId};
+use quorate_client::view::content_path;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortController, AbortSignal, Blob, File, FileList, Url};
+
+use super::input;
+use super::rest::{self, Answered, Ask};
+use crate::context::{App, ShownBy, sleep, unless_gone};
+
+/// Images that are fetched at a time: fewer than the server allows a user, so that uploads go on beside them.
+const IMAGES_MAX: usize = 4;
+/// Times that an image is asked for, when the server is busy or silent.
+const IMAGE_TRIES: i32 = 4;
+/// The first wait between them; each is as much longer. ms.
+const IMAGE_WAIT_MS: i32 = 700;
+/// How long the bytes of a download stay after the browser was told to keep them: some begin to read late.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Files {
+    /// A few dozen at most: to look through them is quicker than to load a table's code.
+    chosen: Vec<(UploadId, File)>,
+    calls: Vec<(UploadId, Call, AbortController)>,
+    last: UploadId,
+    images: usize,
+    /// Who waits for a place, oldest first.
+    waiting: Vec<Function>,
+}
+
+impl Files {
+    fn take_call(&mut self, id: UploadId, call: Call) -> Option<AbortController> {
+        let at = self.calls.iter().position(|(of, number, _)| (*of, *number) == (id, call))?;
+        Some(self.calls.swap_remove(at).2)
+    }
+}
+
+/// Files were chosen, dropped or pasted for the next message there. Returns whether there were any.
+pub(crate) fn choose(app: App, conversation: ConversationId, files: &FileList) -> bool {
+    for file in (0..files.length()).filter_map(|at| files.item(at)) {
+        let (name, size) = (file.name(), file.size() as u64);
+        let Some(upload) = app.driver.try_update_value(|driver| {
+            driver.files.last += 1;
+            driver.files.chosen.push((driver.files.last, file));
+            driver.files.last
+        }) else {
+            return false;
+        };
+        app.input(Input::Attach { upload, conversation, name, size });
+        // Those of one that was refused are nobody's.
+        app.driver.update_value(|driver| {
+            if !driver.client.uploads().of(conversation).any(|taken| taken.id == upload) {
+                driver.files.chosen.retain(|(id, _)| *id != upload);
+            }
+        });
+    }
+    files.length() > 0
+}
+
+/// Carries out a step of an upload.
+pub(super) fn carry_out(app: App, id: UploadId, call: Call, step: &Step) {
+    match step {
+        Step::Abort(call) => {
+            let call = app.driver.try_update_value(|driver| driver.files.take_call(id, *call)).flatten();
+            if let Some(call) = call {
+                call.abort();
+            }
+        }
+        Step::Release => app.driver.update_value(|driver| driver.files.chosen.retain(|(of, _)| *of != id)),
+        Step::Delete { file, key } => {
+            let (path, key, token) = (file_path(*file, ""), key.to_string(), app.token());
+            spawn_local(async move {
+                let ask = Ask { method: "DELETE", path: &path, token: token.as_deref(), ..Ask::default() };
+                // What is not deleted now is removed by itself after a day.
+                let _ = Ask { key: Some(key), ..ask }.fetch().await;
+            });
+        }
+        step => {
+            let controller = AbortController::new().ok();
+            let signal = controller.as_ref().map(AbortController::signal);
+            let chosen = app.driver.try_update_value(|driver| {
+                if let Some(controller) = controller {
+                    driver.files.calls.push((id, call, controller));
+                }
+                driver.files.chosen.iter().find(|(of, _)| *of == id).map(|(_, file)| file.clone())
+            });
+            let (step, token) = (step.clone(), app.token());
+            spawn_local(async move {
+                let line = Line { token, signal };
+                let told = line.told(step, chosen.flatten()).await;
+                app.driver.update_value(|driver| drop(driver.files.take_call(id, call)));
+                if let Some(told) = told {
+                    input(app, Input::Uploaded(id, call, told));
+                }
+            });
+        }
+    }
+}
+
+fn file_path(file: Uuid, rest: &str) -> String {
+    format!("/api/v1/files/{file}{rest}")
+}
+
+/// How a call travels.
+struct Line {
+    token: Option<String>,
+    signal: Option<AbortSignal>,
+}
+
+impl Line {
+    async fn told(self, step: Step, chosen: Option<File>) -> Option<Told> {
+        Some(match step {
+            Step::Begin { name, size } => {
+                let body = Some(rest::json(&NewFile { name, size }));
+                Told::Begun(read(self.call("POST", "/api/v1/files".to_owned(), body, None).await))
+            }
+            Step::Ask { file } => {
+                let there = read(self.call("GET", file_path(file, ""), None, None).await);
+                Told::There(match there {
+                    Err(Trouble::Refused(error)) if error.code == ErrorCode::NotFound => Ok(None),
+                    there => there.map(Some),
+                })
+            }
+            Step::Put { file, number, begin, length } => {
+                let Some((bytes, hash)) = chunk(chosen, begin, length).await else {
+                    return Some(Told::Put { hash: None, outcome: Err(Trouble::Unreadable) });
+                };
+                let body = Some(("application/octet-stream", bytes.into()));
+                let stored =
+                    self.call("PUT", file_path(file, &format!("/chunks/{number}")), body, None).await;
+                Told::Put { hash: Some(hash), outcome: read(stored) }
+            }
+            Step::Commit { file, name, size, key } => {
+                let body = Some(rest::json(&NewFile { name, size }));
+                let key = Some(key.to_string());
+                Told::Committed(read(self.call("POST", file_path(file, "/commit"), body, key).await))
+            }
+            Step::Delete { .. } | Step::Abort(_) | Step::Release => return None,
+        })
+    }
+
+    fn call(
+        self,
+        method: &'static str,
+        path: String,
+        body: Option<(&'static str, JsValue)>,
+        key: Option<String>,
+    ) -> Answered<Result<String, Trouble>> {
+        Box::pin(async move {
+            let (token, signal) = (self.token.as_deref(), self.signal);
+            let ask = Ask { method, path: &path, token, body, key, signal };
+            let (status, text) = ask.text().await.map_err(|_| Trouble::Cut)?;
+            if (200..300).contains(&status) {
+                return Ok(text);
+            }
+            Err(match rest::parse::<Problem>(&text) {
+                Some(problem) => Trouble::Refused(problem.error),
+                // Something between here and the gateways.
+                None if status >= 500 => Trouble::Cut,
+                None => {
+                    let words = format!("the server answered {status}");
+                    Trouble::Refused(WireError::new(ErrorCode::Invalid, words))
+                }
+            })
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(answer: Result<String, Trouble>) -> Result<T, Trouble> {
+    rest::parse(&answer?).ok_or(Trouble::Cut)
+}
+
+/// A chunk of a file, with its hash. `None`: it is not there as it was.
+async fn chunk(chosen: Option<File>, begin: u64, length: u64) -> Option<(ArrayBuffer, Hash)> {
+    let (begin, end) = (begin as f64, (begin + length) as f64);
+    let slice: Blob = chosen?.slice_with_f64_and_f64(begin, end).ok()?;
+    let bytes: ArrayBuffer = JsFuture::from(slice.array_buffer()).await.ok()?.dyn_into().ok()?;
+    let copy = Uint8Array::new(&bytes).to_vec();
+    (copy.len() as u64 == length).then(|| (bytes, *blake3::hash(&copy).as_bytes()))
+}
+
+/// The address of an image's bytes in this page; to be revoked by whoever asked for it. `None`: it is not to be had now.
+pub(crate) async fn image(app: App, path: String) -> Option<String> {
+    for attempt in 1..=IMAGE_TRIES {
+        enter(app).await;
+        let found = blob(app, &path).await;
+        leave(app);
+        match found {
+            Ok(blob) => return Url::create_object_url_with_blob(&blob).ok(),
+            Err(Some(400..=428 | 430..=499)) => return None,
+            Err(_) => sleep(IMAGE_WAIT_MS * attempt).await,
+        }
+    }
+    None
+}
+
+/// An address that is not needed any more.
+pub(crate) fn revoke(address: &str) {
+    // Fails on no string.
+    let _ = Url::revoke_object_url(address);
+}
+
+/// What stands at a path, or the status that it was refused with.
+async fn blob(app: App, path: &str) -> Result<Blob, Option<u16>> {
+    let token = app.token();
+    let ask = Ask { method: "GET", path, token: token.as_deref(), ..Ask::default() };
+    let response = ask.fetch().await.map_err(|_| None)?;
+    if !response.ok() {
+        return Err(Some(response.status()));
+    }
+    let blob = JsFuture::from(response.blob().map_err(|_| None)?).await.map_err(|_| None)?;
+    blob.dyn_into().map_err(|_| None)
+}
+
+async fn enter(app: App) {
+    let promise = Promise::new(&mut |resolve, _| {
+        app.driver.update_value(|driver| {
+            if driver.files.images < IMAGES_MAX {
+                driver.files.images += 1;
+                // Nothing is thrown by resolving.
+                let _ = resolve.call0(&JsValue::NULL);
+            } else {
+                driver.files.waiting.push(resolve);
+            }
+        });
+    });
+    let _ = JsFuture::from(promise).await;
+}
+
+fn leave(app: App) {
+    app.driver.update_value(|driver| {
+        if driver.files.waiting.is_empty() {
+            driver.files.images -= 1;
+        } else {
+            // The place goes to whoever has waited longest.
+            let _ = driver.files.waiting.remove(0).call0(&JsValue::NULL);
+        }
+    });
+}
+
+/// Keeps a message's file on this device; in words why not.
+pub(crate) fn save(app: App, file: Attachment, shown_by: Option<ShownBy>) {
+    if app.saving.with_untracked(|saving| saving.contains(&file.file)) {
+        return;
+    }
+    app.saving.update(|saving| saving.push(file.file));
+    spawn_local(async move {
+        let found = blob(app, &content_path(&file, shown_by, true)).await;
+        unless_gone(app.saving.try_update(|saving| saving.retain(|id| *id != file.file)));
+        let kept = found.and_then(|blob| {
+            let address = Url::create_object_url_with_blob(&blob).map_err(|_| None)?;
+            let kept = rest::keep(&address, &file.name).map_err(|_| None);
+            set_timeout(move || revoke(&address), KEPT);
+            kept
+        });
+        match kept {
+            Ok(()) => {}
+            Err(Some(404)) => app.tell("This file is gone, or no longer yours to see."),
+            Err(_) => app.tell("The file could not be fetched. Try again in a moment."),
+        }
+    });
+}

@@ -1,0 +1,223 @@
+//! One's own profile: what others see, ways back in, whom one blocked, what one takes along, and the end of it.
+
+use leptos::html;
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use quorate_client::proto::frame::{Action, User};
+use quorate_client::proto::limits::RECOVERY_CODES_MAX;
+use quorate_client::proto::rest::{DeleteAccount as Ending, Directory, NewRecoveryCodes, UserProfile};
+use quorate_client::proto::text;
+use quorate_client::view::{called, sentence};
+use quorate_client::{Deed, Input};
+
+use super::account::{act, value};
+use super::sheet::Asking;
+use crate::clock::random_code;
+use crate::context::{App, unless_gone};
+use crate::driver::rest;
+
+#[component]
+pub(crate) fn Profile() -> impl IntoView {
+    let app = App::of_context();
+    let (name, status) = (NodeRef::<html::Input>::new(), NodeRef::<html::Input>::new());
+    let said = RwSignal::new("");
+    let asking = Asking::new(app, move |_| said.set("Saved."));
+    let error = asking.error;
+    let me = app.me.get_untracked().unwrap_or_default();
+    let path = format!("/api/v1/users/{}", rest::part(&me.name));
+    act(
+        app,
+        error,
+        || {},
+        move |token| async move {
+            let found = rest::read::<UserProfile>(&token, &path).await?;
+            if let Some(Some(input)) = status.try_get_untracked() {
+                input.set_value(&found.status);
+            }
+            Ok(())
+        },
+    );
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        said.set("");
+        let checked = text::canonical_title(&value(name))
+            .and_then(|name| text::canonical_status(&value(status)).map(|status| (name, status)));
+        match checked {
+            Ok((name, status)) => {
+                asking.ask(Action::SetProfile { display_name: Some(name), status: Some(status) })
+            }
+            Err(why) => error.set(sentence(&why.to_string())),
+        }
+    };
+    view! {
+        <form class="form" data-testid="profile" on:submit=submit novalidate>
+            <h3>"Profile"</h3>
+            <label class="field"><span>"Display name"</span><input node_ref=name class="input" name="display_name" maxlength="80" autocomplete="name" value=called(&me).to_owned()/></label>
+            <label class="field"><span>"Status"</span><input node_ref=status class="input" name="status" maxlength="100" autocomplete="off" placeholder="What are you up to?"/></label>
+            <div class="error" role="alert">{error}</div>
+            <div class="done" role="status">{said}</div>
+            <button type="submit" class="button">"Save profile"</button>
+        </form>
+    }
+}
+
+#[component]
+pub(crate) fn RecoveryCodes() -> impl IntoView {
+    let app = App::of_context();
+    let password = NodeRef::<html::Input>::new();
+    let error = RwSignal::new(String::new());
+    let codes = StoredValue::new(Vec::<String>::new());
+    let shown = RwSignal::new(false);
+    let done = RwSignal::new(false);
+    // Shown before they are sent: whoever loses the answer has them still, and a retry sends the same.
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        if value(password).is_empty() {
+            return error.set("Enter your present password.".to_owned());
+        }
+        if codes.with_value(Vec::is_empty) {
+            codes.set_value((0..RECOVERY_CODES_MAX).map(|_| random_code()).collect());
+        }
+        shown.set(true);
+        let body = NewRecoveryCodes { password: value(password), codes: codes.get_value() };
+        act(
+            app,
+            error,
+            move || unless_gone(done.try_set(true)),
+            move |token| async move { rest::write(&token, "PUT", "/api/v1/recovery-codes", Some(&body)).await },
+        );
+    };
+    view! {
+        <form class="form" data-testid="recovery-codes" on:submit=submit novalidate>
+            <h3>"Recovery codes"</h3>
+            <p class="hint">"Each code sets another password once, should you lose yours. New codes replace the old ones."</p>
+            {move || shown.get().then(|| {
+                let text = codes.get_value().join("\n");
+                let copied = text.clone();
+                view! {
+                    <pre class="codes">{text}</pre>
+                    <button type="button" class="link-button" on:click=move |_| app.copy(&copied, "Codes copied.")>"Copy codes"</button>
+                }
+            })}
+            {move || if done.get() {
+                view! { <p class="done" role="status">"These codes are in force. They are shown only now: keep them somewhere safe."</p> }.into_any()
+            } else {
+                view! {
+                    <label class="field"><span>"Present password"</span><input node_ref=password class="input" type="password" autocomplete="current-password"/></label>
+                    <button type="submit" class="button">"Make recovery codes"</button>
+                }.into_any()
+            }}
+            <div class="error" role="alert">{error}</div>
+        </form>
+    }
+}
+
+#[component]
+pub(crate) fn Blocked() -> impl IntoView {
+    let app = App::of_context();
+    let error = RwSignal::new(String::new());
+    act(
+        app,
+        error,
+        || {},
+        move |token| async move {
+            let found = rest::read::<Directory>(&token, "/api/v1/blocked").await?;
+            app.input(Input::KnownBlocked(found.users));
+            Ok(())
+        },
+    );
+    let users = Memo::new(move |_| {
+        app.own.track();
+        app.with(|client| client.mine().blocked().cloned().collect::<Vec<User>>())
+    });
+    view! {
+        <section>
+            <h3>"Blocked"</h3>
+            {move || {
+                let users = users.get();
+                if users.is_empty() {
+                    return view! { <p class="hint">"You have blocked nobody."</p> }.into_any();
+                }
+                view! {
+                    <ul class="devices">
+                        {users.into_iter().map(|user| {
+                            let name = user.name.clone();
+                            view! {
+                                <li data-testid="blocked">
+                                    <span class="who"><b>{called(&user).to_owned()}</b><span>{format!("@{}", user.name)}</span></span>
+                                    <button type="button" class="link-button" on:click=move |_| app.fire(Deed::Do(Action::Block { user: name.clone(), on: false }))>"Unblock"</button>
+                                </li>
+                            }
+                        }).collect_view()}
+                    </ul>
+                }.into_any()
+            }}
+            <div class="error" role="alert">{error}</div>
+        </section>
+    }
+}
+
+#[component]
+pub(crate) fn Export() -> impl IntoView {
+    let app = App::of_context();
+    let error = RwSignal::new(String::new());
+    let export = move |_| {
+        let Some(token) = app.token() else { return };
+        error.set(String::new());
+        spawn_local(async move {
+            if let Err(why) = rest::download(&token, "/api/v1/me/export", "quorate-account.jsonl").await {
+                unless_gone(error.try_set(why.message));
+            }
+        });
+    };
+    view! {
+        <section>
+            <h3>"Take it with you"</h3>
+            <p class="hint">"Your profile, sessions, saved messages and all your conversations, as JSON Lines. Single conversations are in their details."</p>
+            <button type="button" class="button" data-testid="export-account" on:click=export>"Export my account"</button>
+            <div class="error" role="alert">{error}</div>
+        </section>
+    }
+}
+
+#[component]
+pub(crate) fn DeleteAccount() -> impl IntoView {
+    let app = App::of_context();
+    let password = NodeRef::<html::Input>::new();
+    let sure = RwSignal::new(false);
+    let error = RwSignal::new(String::new());
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let body = Ending { password: value(password) };
+        if body.password.is_empty() {
+            return error.set("Enter your password.".to_owned());
+        }
+        let done = move || {
+            app.accounting.set(false);
+            app.input(Input::SignOut);
+        };
+        act(app, error, done, move |token| async move {
+            rest::write(&token, "DELETE", "/api/v1/me", Some(&body)).await
+        });
+    };
+    view! {
+        <section data-testid="delete-account">
+            <h3>"Delete account"</h3>
+            {move || if sure.get() {
+                view! {
+                    <form class="form" on:submit=submit novalidate>
+                        <p>"Your messages stay and say “Deleted user”. You leave all groups, and nobody gets your user name again. This cannot be undone."</p>
+                        <label class="field"><span>"Password"</span><input node_ref=password class="input" type="password" autocomplete="current-password"/></label>
+                        <div class="acts">
+                            <button type="submit" class="button danger">"Delete my account"</button>
+                            <button type="button" class="button" on:click=move |_| sure.set(false)>"Keep it"</button>
+                        </div>
+                    </form>
+                }.into_any()
+            } else {
+                view! { <button type="button" class="link-button" on:click=move |_| sure.set(true)>"Delete my account…"</button> }.into_any()
+            }}
+            <div class="error" role="alert">{error}</div>
+        </section>
+    }
+}
