@@ -17,8 +17,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::error::{Attempt, Error, Result};
 
-/// Longest answer that is read.
-const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest answer that is read: the largest file of the tests.
+const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A request under way.
 #[derive(Debug, Clone)]
@@ -61,6 +61,13 @@ impl Call {
     pub fn json(mut self, body: &impl serde::Serialize) -> Self {
         self.body = serde_json::to_vec(body).expect("a body of plain fields serializes").into();
         self.header("content-type", "application/json")
+    }
+
+    /// Sets a body of bytes.
+    #[must_use]
+    pub fn bytes(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self.header("content-type", "application/octet-stream")
     }
 
     /// Sets the time for the whole exchange.
