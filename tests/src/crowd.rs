@@ -310,7 +310,9 @@ async fn write(
                     client_message_id: ClientMessageId(Uuid::now_v7()),
                     text,
                     reply_to: None,
+                    forward: None,
                     first_sent: 0,
+                    attachments: Vec::new(),
                 };
                 socket.request(Request::Send(send)).await?;
                 due += interval;

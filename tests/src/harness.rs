@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use quorate_cluster::process::Bond;
-use quorate_cluster::{Binaries, Cluster, Ports, Spec};
+use quorate_cluster::{Binaries, Cluster, Ports, Spec, wait_until};
+use quorate_proto::rpc::StatusResponse;
 use quorate_tls::{Credentials, Role};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
@@ -17,6 +18,9 @@ const FAILURES: &str = "failures";
 
 /// A replica on the same machine answers a connect in this time, also when both cores are busy.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
+
+/// The version rises by one entry a step.
+const UPGRADE_WAIT: Duration = Duration::from_secs(60);
 
 /// A cluster that ends with this value.
 #[derive(Debug)]
@@ -74,6 +78,25 @@ impl TestCluster {
         }
         self.recorder.mark("the cluster serves");
         Ok(self)
+    }
+
+    /// Waits until the replicas have agreed on their newest rules: a new cluster raises its machine version step by step.
+    ///
+    /// # Errors
+    /// When they do not in time.
+    pub async fn upgraded(self) -> anyhow::Result<Self> {
+        let upgraded = wait_until("the newest machine version everywhere", UPGRADE_WAIT, || async {
+            let statuses = self.cluster.replica_statuses(0).await;
+            let is_newest = |status: &Result<StatusResponse, String>| {
+                status.as_ref().is_ok_and(|status| status.machine_version == status.machine_version_max)
+            };
+            if statuses.iter().all(is_newest) { Ok(()) } else { Err(format!("{statuses:?}")) }
+        })
+        .await;
+        match upgraded {
+            Ok(()) => Ok(self),
+            Err(error) => Err(self.keep(error.into())),
+        }
     }
 
     /// A connection to a replica, as a process of this role has it where the cluster has certificates.

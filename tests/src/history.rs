@@ -156,7 +156,13 @@ pub fn row(event: &Event) -> Option<Row> {
             from: message.from.id,
             text: message.text.clone(),
         }),
-        EventKind::Edit { .. } | EventKind::Member { .. } | EventKind::Conversation { .. } => None,
+        EventKind::Edit { .. }
+        | EventKind::Delete { .. }
+        | EventKind::Reaction { .. }
+        | EventKind::Pin { .. }
+        | EventKind::Role { .. }
+        | EventKind::Member { .. }
+        | EventKind::Conversation { .. } => None,
     }
 }
 

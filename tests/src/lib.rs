@@ -12,6 +12,7 @@
 
 pub mod client;
 pub mod crowd;
+pub mod growth;
 pub mod harness;
 pub mod history;
 pub mod linear;

@@ -55,6 +55,9 @@ pub async fn make_group(
         command: Action::CreateGroup {
             title: title.to_owned(),
             members: others.iter().map(|grant| grant.user.name.clone()).collect(),
+            topic: String::new(),
+            public: false,
+            announcement: false,
         },
     };
     let mut socket = Socket::open(at, None).await?;

@@ -128,7 +128,7 @@ impl Scene {
             for (number, room) in self.conversations.iter().enumerate() {
                 let members = || tallies.iter().enumerate().filter(|(person, _)| belongs(*person, number));
                 let version = |tally: &Tally| tally.versions.get(room).copied().unwrap_or(0);
-                let newest = members().map(|(_, tally)| version(tally)).max().unwrap_or(0);
+                let newest = members().map(|(_, tally)| tally.newest(*room)).max().unwrap_or(0);
                 if let Some((person, tally)) = members().find(|(_, tally)| version(tally) < newest) {
                     return Err(format!("p{person} has {} of {newest} in room {number}", version(tally)));
                 }

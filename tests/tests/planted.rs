@@ -2,8 +2,8 @@
 //!
 //! The bugs are listed in `replica/src/planted.rs`, the kinds in `tests/simulation/src/violation.rs` and in the oracle. The
 //! bugs are looked for by `quorate-simulate`, whose disks and networks do what no machine does on request: each in three
-//! ranges of seeds, and in each range it must be found, so that no seed finds it by accident. The program is built apart
-//! from the product, into a folder of its own.
+//! ranges of seeds, and in each range it must be found, so that no seed finds it by accident. The program is built with
+//! features that the product is built without.
 //!
 //! Long form: `QUORATE_PLANTED_SEEDS` seeds in each range (12).
 
@@ -26,7 +26,7 @@ const REPLAYED_SEEDS: u64 = 10;
 
 fn program(name: &str) -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
-    let found = own.parent()?.parent()?.parent()?.join("simulation/release").join(name);
+    let found = own.parent()?.parent()?.join(name);
     found.is_file().then_some(found)
 }
 

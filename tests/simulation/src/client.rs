@@ -193,7 +193,7 @@ pub async fn set_the_scene(api: Api, scene: Scene, seed: u64, users: usize, room
     let mut newest_index = 0;
     for room in 0..rooms {
         let member_ids = made.iter().skip(1).map(|user| user.id).collect();
-        let create = rpc::CreateGroup { title: format!("room {room}"), member_ids };
+        let create = rpc::CreateGroup { title: format!("room {room}"), member_ids, ..Default::default() };
         let create = command(&mut rng, made.first(), Action::CreateGroup(create));
         let outcome = submitter.submit(&scene, &create).await;
         let Some(outcome::Result::Conversation(ready)) = outcome.result else {
@@ -248,7 +248,7 @@ pub async fn write(api: Api, scene: Scene, seed: u64, number: usize) {
         count += 1;
         let conversation = rooms[rng.random_range(0..rooms.len())];
         let text = format!("user {number} says {count}");
-        let send = rpc::Send { conversation_id: conversation, text: text.clone(), reply_to: 0 };
+        let send = rpc::Send { conversation_id: conversation, text: text.clone(), ..rpc::Send::default() };
         let send = command(&mut rng, Some(&user), Action::Send(send));
         let id = Uuid::from_slice(&send.command_id).unwrap_or_default();
         let place = scene.sent(id, user.id, conversation, text);

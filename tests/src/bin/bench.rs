@@ -16,7 +16,7 @@ use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rest::SessionGrant;
 use quorate_tests::client::{Received, Socket};
 use quorate_tests::harness::TestCluster;
-use quorate_tests::{crowd, load};
+use quorate_tests::{crowd, growth, load};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -30,6 +30,8 @@ const WAIT: Duration = Duration::from_secs(60);
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Between two kills, with the killed replica back.
 const BETWEEN_KILLS: Duration = Duration::from_secs(3);
+/// After a data set was written.
+const SETTLE: Duration = Duration::from_secs(5);
 /// A refused send is tried again after this, when the answer names no time.
 const RETRY: Duration = Duration::from_millis(50);
 /// Microseconds; acks later than this count as this.
@@ -62,6 +64,9 @@ struct Options {
     /// Only the rows of sessions, `--idle` and `--fanout`
     #[arg(long)]
     only_sessions: bool,
+    /// Only rows of what things cost with so many messages stored, of 500 people in 200 groups, such as 100000,1000000
+    #[arg(long, value_delimiter = ',')]
+    growth: Vec<u64>,
     /// Certificates between all processes, as with `deploy/up --tls`
     #[arg(long)]
     tls: bool,
@@ -84,7 +89,9 @@ impl Sender {
             client_message_id: ClientMessageId(Uuid::now_v7()),
             text: self.text.clone(),
             reply_to: None,
+            forward: None,
             first_sent: 0,
+            attachments: Vec::new(),
         }
     }
 
@@ -394,6 +401,21 @@ async fn measure(test: &TestCluster, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The same row on top of more and more.
+async fn grow(test: &TestCluster, steps: &[u64]) -> anyhow::Result<()> {
+    eprintln!("making people and groups");
+    let mut set = growth::DataSet::new(test).await?;
+    println!("p50 / p99 of each:\n\n{}", growth::HEAD);
+    for messages in steps {
+        let took = set.fill(test, *messages).await?;
+        eprintln!("{messages} messages after {took:.0?} more");
+        // What was written last is being checkpointed and indexed.
+        tokio::time::sleep(SETTLE).await;
+        println!("{}", set.row(test).await?);
+    }
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
@@ -411,6 +433,9 @@ async fn main() -> anyhow::Result<()> {
         }
         if options.fanout > 0 {
             crowd::fan_out(&test, options.fanout, &FAN_OUT_RATES, length).await?;
+        }
+        if !options.growth.is_empty() {
+            return grow(&test, &options.growth).await;
         }
         if options.only_sessions { Ok(()) } else { measure(&test, &options).await }
     };

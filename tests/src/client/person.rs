@@ -41,6 +41,8 @@ pub struct Tally {
     pub open: usize,
     /// Newest applied version per conversation.
     pub versions: BTreeMap<ConversationId, Version>,
+    /// Newest version of an own send that was acknowledged: its event may still be on its way to everybody.
+    pub acked_versions: BTreeMap<ConversationId, Version>,
     /// Sockets opened after the first that resumed exactly.
     pub resumed: u64,
     /// Sockets opened after the first that started anew.
@@ -74,6 +76,14 @@ pub struct PersonHandle {
     orders: mpsc::Sender<Order>,
     tally: watch::Receiver<Tally>,
     task: JoinHandle<()>,
+}
+
+impl Tally {
+    /// The newest version of a conversation that she has heard of, by its event or by an ack of hers.
+    pub fn newest(&self, conversation: ConversationId) -> Version {
+        let of = |versions: &BTreeMap<ConversationId, Version>| versions.get(&conversation).copied();
+        of(&self.versions).max(of(&self.acked_versions)).unwrap_or(0)
+    }
 }
 
 impl PersonHandle {
@@ -424,7 +434,9 @@ impl Person {
                 client_message_id: ClientMessageId(pending.id),
                 text: pending.text.clone(),
                 reply_to: None,
+                forward: None,
                 first_sent: self.log_time,
+                attachments: Vec::new(),
             };
             pending.asked = Some((socket.request(Request::Send(send)).await?, now));
         }
@@ -488,6 +500,7 @@ impl Person {
         let at = self.recorder.now();
         self.recorder.fate(place, Fate::Acked { at, sequence, version, index: ack.index, term: ack.term });
         self.tally.acked += 1;
+        self.tally.acked_versions.insert(conversation, version);
     }
 
     fn refused(&mut self, reply: Option<u64>, error: &quorate_proto::error::WireError) {

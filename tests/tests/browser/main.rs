@@ -3,14 +3,17 @@
 //! Screenshots of every step are kept in `target/screenshots`, on success too: somebody should look at them.
 
 mod driver;
+mod features;
+mod files;
+mod hands;
 mod window;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use driver::Driver;
-use quorate_cluster::{Cluster, Member, wait_until};
+use quorate_cluster::{Cluster, Member, Spec, wait_until};
 use quorate_tests::harness::{TestCluster, target_dir};
 use window::{PAGE_WAIT, Shown, Window};
 
@@ -21,23 +24,34 @@ const RELOADS_MAX: u32 = 6;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_windows_on_two_gateways_talk_on_while_processes_are_killed() -> anyhow::Result<()> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/page").canonicalize();
-    let page = page.context("the page is not built: run `cargo run --release -p quorate-bundle`")?;
-    let shots = target_dir().join("screenshots");
-    // Pictures of a former run would be taken for this one's.
-    let _ = std::fs::remove_dir_all(&shots);
-    std::fs::create_dir_all(&shots)?;
-    let test = TestCluster::start_with("browser", |mut spec| {
-        spec.page_dir = Some(page);
-        spec
-    })
-    .await?;
-    ensure!(test.cluster.has_balancer(), "this test needs HAProxy");
+    let (test, shots) = start("browser").await?;
     let result = match tokio::time::timeout(TEST_WAIT, windows(&test.cluster, &shots)).await {
         Ok(result) => result,
         Err(_) => Err(anyhow::anyhow!("the test took longer than {TEST_WAIT:?}")),
     };
     test.finish(result).await
+}
+
+/// A cluster that serves the page, and a folder for pictures.
+async fn start(name: &str) -> anyhow::Result<(TestCluster, PathBuf)> {
+    start_with(name, |spec| spec).await
+}
+
+/// The same, with changes to the specification.
+async fn start_with(name: &str, change: impl FnOnce(Spec) -> Spec) -> anyhow::Result<(TestCluster, PathBuf)> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/page").canonicalize();
+    let page = page.context("the page is not built: run `cargo run --release -p quorate-bundle`")?;
+    let shots = target_dir().join("screenshots").join(name);
+    // Pictures of a former run would be taken for this one's.
+    let _ = std::fs::remove_dir_all(&shots);
+    std::fs::create_dir_all(&shots)?;
+    let test = TestCluster::start_with(&name.replace('/', "-"), |mut spec| {
+        spec.page_dir = Some(page);
+        change(spec)
+    })
+    .await?;
+    ensure!(test.cluster.has_balancer(), "this test needs HAProxy");
+    Ok((test, shots))
 }
 
 async fn windows(cluster: &Cluster, shots: &Path) -> anyhow::Result<()> {

@@ -18,9 +18,9 @@ use crate::driver::Driver;
 /// Everything a person waits for on the page comes within this; elections and reconnects included.
 pub const PAGE_WAIT: Duration = Duration::from_secs(30);
 /// The password of everybody.
-const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct horse battery";
 /// Enter, as WebDriver writes it.
-const ENTER: &str = "\u{E007}";
+pub const ENTER: &str = "\u{E007}";
 
 /// What a screenshot is taken as.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,7 @@ impl WebDriverCompatibleCommand for DevTools {
 /// A window and who sits in front of it.
 pub struct Window {
     pub name: &'static str,
-    client: Client,
+    pub(crate) client: Client,
     front: SocketAddr,
     shots: PathBuf,
     _profile: TempDir,
@@ -142,19 +142,18 @@ impl Window {
 
     /// Starts a direct conversation by user name.
     pub async fn start_conversation(&self, with: &str) -> anyhow::Result<()> {
-        self.element("[data-testid=new-conversation]").await?.click().await?;
+        self.press("[data-testid=new-conversation]").await?;
         self.wait_for("people").await?;
         self.element("[data-testid=people]").await?.send_keys(with).await?;
-        self.wait_for_css("the person found", &format!("[data-testid=person][data-name={with}]")).await?;
-        self.element(&format!("[data-testid=person][data-name={with}]")).await?.click().await?;
-        self.element("[data-testid=start-conversation]").await?.click().await?;
+        // What was found is drawn anew with the next answer.
+        self.press(&format!("[data-testid=person][data-name={with}]")).await?;
+        self.press("[data-testid=start-conversation]").await?;
         self.wait_for("composer").await
     }
 
     /// Opens the only conversation there is, once it is there.
     pub async fn open_conversation(&self) -> anyhow::Result<()> {
-        self.wait_for("conversation-row").await?;
-        self.element("[data-testid=conversation-row]").await?.click().await?;
+        self.press("[data-testid=conversation-row]").await?;
         self.wait_for("composer").await
     }
 
@@ -191,7 +190,7 @@ impl Window {
         let script = "return [...document.querySelectorAll('[data-testid=message]')].map(m => ({
             sequence: m.dataset.sequence ? Number(m.dataset.sequence) : null,
             state: m.dataset.state, author: m.dataset.author,
-            text: m.querySelector('.text').textContent }))";
+            text: m.querySelector('.text')?.textContent ?? '' }))";
         serde_json::from_value(self.client.execute(script, Vec::new()).await?).context("read the timeline")
     }
 
@@ -286,6 +285,61 @@ impl Window {
         self.client.find(Locator::Css(css)).await.with_context(|| format!("{} looks for {css}", self.name))
     }
 
+    /// Gives files to the input behind the paperclip, as a person's choice would.
+    pub async fn choose(&self, paths: &[&Path]) -> anyhow::Result<()> {
+        let paths = paths.iter().map(|path| path.to_str().context("a path is text"));
+        let lines = paths.collect::<anyhow::Result<Vec<_>>>()?.join("\n");
+        let input = self.element("[data-testid=file-input]").await?;
+        input.send_keys(&lines).await.with_context(|| format!("{} chooses {lines}", self.name))
+    }
+
+    /// Files above the composer: name and state.
+    pub async fn uploads(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let script = "return [...document.querySelectorAll('[data-testid=upload]')]
+            .map(u => [u.dataset.name, u.dataset.state])";
+        serde_json::from_value(self.client.execute(script, Vec::new()).await?).context("read the uploads")
+    }
+
+    /// How much of the first file above the composer is there, and how large it is.
+    pub async fn upload_progress(&self) -> anyhow::Result<Option<(u64, u64)>> {
+        let script = "const p = document.querySelector('[data-testid=upload] progress');
+            return p && [p.value, p.max]";
+        let read: Option<(f64, f64)> =
+            serde_json::from_value(self.client.execute(script, Vec::new()).await?)?;
+        Ok(read.map(|(there, of)| (there as u64, of as u64)))
+    }
+
+    /// Clicks the first of what a selector finds, once it is there.
+    pub async fn click(&self, css: &str) -> anyhow::Result<()> {
+        self.wait_for_css(css, css).await?;
+        self.element(css).await?.click().await.with_context(|| format!("{} clicks {css}", self.name))
+    }
+
+    /// Runs a script of the page and reads what it returns.
+    pub async fn read<T: serde::de::DeserializeOwned>(&self, script: &str) -> anyhow::Result<T> {
+        let value = self.client.execute(script, Vec::new()).await?;
+        serde_json::from_value(value).with_context(|| format!("read {script}"))
+    }
+
+    /// Waits until a script of the page returns this.
+    pub async fn wait_read<T>(&self, what: &str, script: &str, wanted: &T) -> anyhow::Result<()>
+    where
+        T: serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        wait_until(&format!("{} to see {what}", self.name), PAGE_WAIT, || async {
+            let read: T = self.read(script).await.map_err(|error| format!("{error:#}"))?;
+            if read == *wanted { Ok(()) } else { Err(format!("it is {read:?}")) }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Where the browser keeps what is downloaded.
+    pub async fn download_to(&self, folder: &Path) -> anyhow::Result<()> {
+        let parameters = json!({ "behavior": "allow", "downloadPath": folder });
+        self.dev_tools("Page.setDownloadBehavior", parameters).await
+    }
+
     // ---- evidence ----
 
     /// Pictures of the window as it is: desktop and phone, light and dark.
@@ -297,6 +351,12 @@ impl Window {
             std::fs::write(self.shots.join(format!("{step}-{}-{}.png", self.name, view.name)), picture)?;
         }
         Ok(())
+    }
+
+    /// One picture, at desktop width.
+    pub async fn picture(&self, step: &str) -> anyhow::Result<()> {
+        let picture = self.client.screenshot().await?;
+        Ok(std::fs::write(self.shots.join(format!("{step}-{}-desktop-light.png", self.name)), picture)?)
     }
 
     /// Whether anything is wider than a phone's screen, in words; a person would have to scroll sideways.

@@ -1,0 +1,89 @@
+//! Messages to be sent later: each once, in the hour that was chosen, whoever leads then.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, ensure};
+use quorate_proto::frame::{Action, MeKind, ScheduledState};
+use quorate_tests::harness::TestCluster;
+
+use super::device::Device;
+use super::{all_is_well, cluster, without_its_leader};
+
+/// Messages that are due while no leader lives, or just after.
+const MESSAGES: usize = 24;
+/// From the first of them to the last.
+const SPAN_MS: u64 = 2_400;
+/// Until the first: longer than it takes to schedule them all.
+const AHEAD_MS: u64 = 3_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_scheduled_is_sent_once_while_the_leader_dies() -> anyhow::Result<()> {
+    let test = cluster("scheduled").await?;
+    let result = scheduled(&test).await;
+    test.finish(result).await
+}
+
+fn now_ms() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn scheduled(test: &TestCluster) -> anyhow::Result<()> {
+    let (a, b) = (test.cluster.gateway_address("a")?, test.cluster.gateway_address("b")?);
+    let mut ann = Device::sign_up(a, "ann").await?;
+    let mut bob = Device::sign_up(b, "bob").await?;
+    let room = ann.act(Action::CreateDirect { user: "bob".into() }).await?.conversation.context("a room")?;
+    bob.is_in(room).await?;
+    ann.is_in(room).await?;
+
+    let first = now_ms() + AHEAD_MS;
+    let mut ids = Vec::new();
+    for number in 0..MESSAGES {
+        let at = first + SPAN_MS * number as u64 / MESSAGES as u64;
+        let text = format!("scheduled {number}");
+        let ack = ann.act(Action::Schedule { conversation: room, text, reply_to: None, at }).await?;
+        ids.push(ack.scheduled.context("its number")?);
+    }
+    let taken_back = ids[MESSAGES / 2];
+    ann.act(Action::CancelScheduled { scheduled: taken_back }).await?;
+    let talk = ann.send(room, "about that").await?;
+    ann.act(Action::Remind { conversation: room, sequence: talk, at: first + SPAN_MS, note: "call".into() })
+        .await?;
+    ensure!(now_ms() < first, "scheduling took longer than {AHEAD_MS} ms");
+
+    // The leader dies as the first come due.
+    tokio::time::sleep(Duration::from_millis(first.saturating_sub(now_ms()))).await;
+    let sent = without_its_leader(test, all_are_sent(&mut ann)).await?;
+    ensure!(sent == MESSAGES - 1, "{sent} were sent");
+    let reminded = |device: &Device| {
+        let is = |kind: &MeKind| matches!(kind, MeKind::Scheduled { item, state: ScheduledState::Fired, .. } if item.remind_of == Some(talk));
+        device.me.iter().any(|me| is(&me.kind)).then_some(())
+    };
+    ann.hears("the reminder", reminded).await?;
+
+    // A while later nothing more has come, and everything came once and in the order of its time.
+    bob.listen(Duration::from_secs(2)).await;
+    let mut times: BTreeMap<String, u32> = BTreeMap::new();
+    let mut order = Vec::new();
+    for message in bob.history(room).await?.iter().filter(|message| message.text.starts_with("scheduled")) {
+        *times.entry(message.text.clone()).or_default() += 1;
+        order.push(message.text.trim_start_matches("scheduled ").parse::<usize>()?);
+    }
+    ensure!(times.len() == MESSAGES - 1 && times.values().all(|times| *times == 1), "{times:?}");
+    ensure!(!times.contains_key(&format!("scheduled {}", MESSAGES / 2)), "it was taken back: {times:?}");
+    ensure!(order.is_sorted(), "not in the order of time: {order:?}");
+    ann.has_dense_versions()?;
+    bob.has_dense_versions()?;
+    all_is_well(test).await
+}
+
+/// Reads until everything that was scheduled has been sent; how many that were.
+async fn all_are_sent(ann: &mut Device) -> anyhow::Result<usize> {
+    let fired = |device: &Device| {
+        let is = |kind: &MeKind| matches!(kind, MeKind::Scheduled { item, state: ScheduledState::Fired, .. } if item.remind_of.is_none());
+        device.me.iter().filter(|me| is(&me.kind)).count()
+    };
+    let all = |device: &Device| (fired(device) >= MESSAGES - 1).then(|| fired(device));
+    ann.hears("that everything was sent", all).await
+}
