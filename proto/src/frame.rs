@@ -13,7 +13,7 @@ mod tests;
 
 pub use commands::{DeleteMessages, PinMessage, ReactTo};
 pub use details::{
-    Forwarded, MemberRole, MessageRef, Preferences, PreferencesChange, Reaction, ScheduledItem,
+    Forwarded, MemberRole, MessageRef, NewAvatar, Preferences, PreferencesChange, Reaction, ScheduledItem,
     ScheduledState, SequenceRange,
 };
 pub use event::{Attachment, Event, EventKind, MeEvent, MeKind, Message, SincePage};

@@ -1,6 +1,7 @@
 //! Parts of messages, conversations and what is the reader's own.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 
 use super::{User, is_zero};
 use crate::ids::{ConversationId, Sequence, UserId};
@@ -39,6 +40,52 @@ pub struct Forwarded {
     pub from: User,
     /// When, log time in ms.
     pub time: u64,
+}
+
+/// The picture that somebody or a group is to have: a file of the caller's, or none. In JSON the file's id, or `""`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NewAvatar(pub Option<Uuid>);
+
+impl NewAvatar {
+    /// As it travels between processes: 16 bytes, or nothing.
+    pub fn to_bytes(self) -> Vec<u8> {
+        self.0.map(|file| file.as_bytes().to_vec()).unwrap_or_default()
+    }
+}
+
+impl Serialize for NewAvatar {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(file) => file.serialize(serializer),
+            None => serializer.serialize_str(""),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for NewAvatar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let wrong =
+            |_| serde::de::Error::custom(format!("{text:?} is no file's id: give a UUID, or \"\" for none"));
+        text.parse().map(|file| Self(Some(file))).map_err(wrong)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for NewAvatar {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "NewAvatar".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "The id of a file of the caller's, an image with a thumbnail, or \"\" for none.",
+            "anyOf": [{ "type": "string", "format": "uuid" }, { "const": "" }]
+        })
+    }
 }
 
 /// What a member may do in a group.

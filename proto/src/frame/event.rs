@@ -111,6 +111,9 @@ pub enum EventKind {
         /// Messages older than this are deleted; 0: never.
         #[serde(default, skip_serializing_if = "is_zero")]
         retention_ms: u64,
+        /// Its picture: see [`User::avatar`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        avatar: Option<Uuid>,
     },
 }
 

@@ -1,6 +1,7 @@
 //! What a server says, events apart.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{Event, MeEvent, MemberRole, Preferences, SequenceRange, SincePage, is_zero};
 use crate::error::WireError;
@@ -268,6 +269,9 @@ pub struct User {
     /// It is a program: it acts by the tokens of its owner.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bot: bool,
+    /// Her picture, a file's id: at `/api/v1/files/{avatar}/thumbnail?user={id}`, of a group with `?group={id}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<Uuid>,
 }
 
 /// Whether writes are possible.
@@ -374,6 +378,9 @@ pub struct ConversationSummary {
     /// Direct: one of the two has blocked the other, and nothing can be sent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blocked: bool,
+    /// A group's picture: see [`User::avatar`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<Uuid>,
 }
 
 /// A command was committed by a majority and applied.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DeleteMessages, MemberRole, MessageRef, PinMessage, PreferencesChange, PresenceState, ReactTo};
+use super::{
+    DeleteMessages, MemberRole, MessageRef, NewAvatar, PinMessage, PreferencesChange, PresenceState, ReactTo,
+};
 use crate::ids::{ClientMessageId, ConversationId, Index, Revision, Sequence, TopicRef, Version};
 
 /// A frame from a client: its id, rising per socket, and what it asks.
@@ -291,6 +293,9 @@ pub enum Action {
         /// Messages older than this are deleted; 0: never. At least an hour.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retention_ms: Option<u64>,
+        /// A file of the caller's own, an image with a thumbnail; empty: none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        avatar: Option<NewAvatar>,
     },
     /// What a member may do. For the owner; another owner makes her an admin.
     SetRole {
@@ -404,6 +409,9 @@ pub enum Action {
         /// Up to 100 characters; empty: none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<String>,
+        /// A file of her own, an image with a thumbnail; empty: none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        avatar: Option<NewAvatar>,
     },
     /// Does not want to hear of a user, or does again.
     Block {

@@ -129,3 +129,30 @@ fn a_topic_is_a_number_or_me() {
     assert_eq!(serde_json::from_str::<TopicRef>("12").expect("number"), TopicRef::Conversation(12));
     assert!(serde_json::from_str::<TopicRef>("\"you\"").is_err());
 }
+
+#[test]
+fn an_avatar_is_a_files_id_and_the_empty_string_removes_it() {
+    let file: uuid::Uuid = "0191e2b8-4c6f-7000-8000-0000000000aa".parse().expect("a UUID");
+    for (json, avatar) in [
+        (r#"{"action":"set_profile"}"#, None),
+        (r#"{"action":"set_profile","avatar":""}"#, Some(NewAvatar(None))),
+        (
+            r#"{"action":"set_profile","avatar":"0191e2b8-4c6f-7000-8000-0000000000aa"}"#,
+            Some(NewAvatar(Some(file))),
+        ),
+    ] {
+        let action: Action = serde_json::from_str(json).expect(json);
+        let wanted = Action::SetProfile { display_name: None, status: None, avatar };
+        assert_eq!(action, wanted);
+        assert_eq!(serde_json::to_string(&action).expect("json"), json);
+    }
+    assert_eq!(NewAvatar(Some(file)).to_bytes(), file.as_bytes());
+    assert!(NewAvatar(None).to_bytes().is_empty());
+    let wrong = serde_json::from_str::<NewAvatar>("\"me.png\"").expect_err("no id");
+    assert!(wrong.to_string().contains("give a UUID, or \"\" for none"), "{wrong}");
+    let json =
+        r#"{"id":1,"name":"ana","display_name":"Ana","avatar":"0191e2b8-4c6f-7000-8000-0000000000aa"}"#;
+    let ana: User = serde_json::from_str(json).expect("a user");
+    assert_eq!(ana.avatar, Some(file));
+    assert_eq!(serde_json::to_string(&ana).expect("json"), json);
+}

@@ -1,8 +1,9 @@
 //! Groups: who is in them, and how one comes in.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::frame::{ConversationKind, MemberRole, User};
+use crate::frame::{ConversationKind, MemberRole, NewAvatar, User};
 use crate::ids::{ConversationId, Index, Sequence, UserId};
 
 /// A change of a group; what is absent stays.
@@ -24,6 +25,9 @@ pub struct ConversationChange {
     /// Messages older than this are deleted; 0: never. At least an hour. For its owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_ms: Option<u64>,
+    /// A file of the caller's own, an image with a thumbnail; empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<NewAvatar>,
 }
 
 /// What a member is from now on.
@@ -156,6 +160,9 @@ pub struct Channel {
     pub created: Option<u64>,
     /// The newest message.
     pub sequence: Sequence,
+    /// Its picture: see [`User::avatar`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<Uuid>,
 }
 
 /// Conversations, in order of their numbers.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::frame::User;
+use crate::frame::{NewAvatar, User};
 use crate::ids::Index;
 
 /// A user's profile.
@@ -42,6 +42,9 @@ pub struct ProfileChange {
     /// Up to 100 characters; empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// A file of her own, an image with a thumbnail; empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<NewAvatar>,
 }
 
 /// Ends the caller's account for good.
