@@ -190,6 +190,8 @@ struct FileConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     machine_version_max: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    export_direct: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     signing_keys: Option<KeySeconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsFlags>,
@@ -232,6 +234,8 @@ pub struct Settings {
     pub join: bool,
     /// Highest machine version that this replica supports.
     pub machine_version_max: u32,
+    /// Whether admins may export direct conversations. The same for all replicas.
+    pub export_direct: bool,
     /// How signing keys follow each other.
     pub key_times: KeyTimes,
     /// What this replica proves itself with, if anything.
@@ -296,6 +300,7 @@ impl Settings {
                 .machine_version_max
                 .or(file.machine_version_max)
                 .unwrap_or(machine::VERSION_MAX),
+            export_direct: file.export_direct.unwrap_or(false),
             key_times: file.signing_keys.unwrap_or_default().times(),
             tls: flags.tls.clone().over(file.tls, &[Role::Replica])?,
             replicas,
@@ -391,6 +396,7 @@ impl Settings {
             election_timeout_max_ms: Some(self.election_timeout_max_ms),
             join: self.join,
             machine_version_max: Some(self.machine_version_max),
+            export_direct: Some(self.export_direct),
             signing_keys: Some(self.key_times)
                 .filter(|times| *times != KeyTimes::default())
                 .map(KeySeconds::of),
@@ -445,6 +451,15 @@ mod tests {
         assert_eq!(settings.listen, "127.0.0.1:7101".parse().expect("an address"));
         let again = load(&settings.to_toml().expect("prints")).expect("good");
         assert_eq!(again.to_toml(), settings.to_toml());
+    }
+
+    #[test]
+    fn direct_conversations_are_exported_only_where_the_file_says_so() {
+        assert!(!load(GOOD).expect("good").export_direct);
+        assert!(load(GOOD).expect("good").to_toml().expect("prints").contains("export_direct = false\n"));
+        let settings = load(&format!("export_direct = true\n{GOOD}")).expect("good");
+        assert!(settings.export_direct);
+        assert!(load(&settings.to_toml().expect("prints")).expect("good").export_direct);
     }
 
     #[test]

@@ -205,7 +205,8 @@ async fn serve_grpc(listener: TcpListener, services: Services, settings: Setting
     let signals = RelayServer::new(RelayService::new(&node))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let chat = ChatServer::new(ChatService::new(node.clone(), signer).searching(search))
+    let chat = ChatService::new(node.clone(), signer).searching(search);
+    let chat = ChatServer::new(chat.exporting_direct(settings.export_direct))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let admin = AdminServer::new(AdminService::new(node.clone(), &settings));

@@ -213,6 +213,7 @@ impl Walk {
                 self.messages.user(id, &user);
                 self.groups.user(id, &user);
                 self.bots.user(id, &user, &self.users, &mut self.report);
+                self.files.avatar(&user.avatar, &format!("user {id}"), &mut self.report);
                 self.names.insert(user.name, id);
                 "users"
             }
@@ -255,6 +256,7 @@ impl Walk {
                 self.messages.conversation(id, &it);
                 self.groups.conversation(id, &it, &mut self.report);
                 self.bots.conversation(id, &it, &mut self.report);
+                self.files.avatar(&it.avatar, &format!("conversation {id}"), &mut self.report);
                 let kept = Kept {
                     version: it.version,
                     sequence: it.sequence,

@@ -22,7 +22,8 @@ use tonic::{Request, Response, Status};
 use super::Files;
 use super::chunks::{Found, Hash, hash_of};
 use super::uploads::{FileId, Refused};
-use crate::machine::{Tables as _, files, scopes};
+use crate::machine::files::{self, SeenBy};
+use crate::machine::{Tables as _, scopes};
 use crate::store::StoreError;
 
 /// How long a call waits for its index.
@@ -121,9 +122,11 @@ impl FilesService {
             }
             return Ok(plan);
         }
-        let place = (asked.conversation_id != 0).then_some((asked.conversation_id, asked.sequence));
+        let place = (asked.conversation_id, asked.sequence);
+        let seen_by = SeenBy::of(place, asked.avatar_of_user, asked.avatar_of_conversation);
+        let seen_by = seen_by.ok_or_else(|| Status::invalid_argument("a file is seen in one way"))?;
         let state = self.0.node.store().read();
-        let found = files::visible(&state, &id, asked.user_id, place).map_err(broken)?;
+        let found = files::visible(&state, &id, asked.user_id, seen_by).map_err(broken)?;
         let file = found.ok_or_else(|| Status::not_found("there is no such file"))?;
         if asked.part() == get_request::Part::Thumbnail {
             let hash =

@@ -111,6 +111,23 @@ impl<V: View> Step<'_, V> {
         Ok(done())
     }
 
+    /// Nothing but the entry in the audit log: what is exported is read behind it.
+    pub(super) fn record_export(&mut self, by: u64, export: &rpc::RecordExport) -> Decision<outcome::Result> {
+        self.must_be_admin(by)?;
+        let rpc::RecordExport { conversation_id, direct: with_direct } = *export;
+        let has_direct = match conversation_id {
+            0 => with_direct,
+            id => match self.state.conversation(id)? {
+                Some(conversation) => !conversation.is_group(),
+                None => return rejected(ErrorCode::NotFound, "there is no such conversation"),
+            },
+        };
+        let detail = if has_direct { "with direct".to_owned() } else { String::new() };
+        let on = Concerning { conversation_id, detail, ..Concerning::default() };
+        self.audit(by, Audited::MessagesExported, on)?;
+        Ok(done())
+    }
+
     /// A newer offer takes the place of an older one.
     pub(super) fn offer_reset(&mut self, by: u64, offer: &rpc::OfferReset) -> Decision<outcome::Result> {
         self.must_be_admin(by)?;

@@ -40,10 +40,12 @@ pub enum Audited {
     GroupMemberRemoved = 13,
     /// Or changed it.
     GroupChanged = 14,
+    /// An admin was given what people wrote to each other, in one conversation or in all.
+    MessagesExported = 15,
 }
 
 /// Every action with its word.
-const WORDS: [(Audited, &str); 14] = [
+const WORDS: [(Audited, &str); 15] = [
     (Audited::AdminOffered, "admin_offered"),
     (Audited::AdminClaimed, "admin_claimed"),
     (Audited::AdminMade, "admin_made"),
@@ -58,6 +60,7 @@ const WORDS: [(Audited, &str); 14] = [
     (Audited::GroupMemberAdded, "group_member_added"),
     (Audited::GroupMemberRemoved, "group_member_removed"),
     (Audited::GroupChanged, "group_changed"),
+    (Audited::MessagesExported, "messages_exported"),
 ];
 
 /// The word of a stored number; one from a newer program is `other`.

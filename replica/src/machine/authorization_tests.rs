@@ -12,7 +12,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use quorate_proto::rpc;
 
-use super::records::{ROLE_GROUP_ADMIN, ROLE_MEMBER, ROLE_OWNER};
+use super::records::{File, ROLE_GROUP_ADMIN, ROLE_MEMBER, ROLE_OWNER};
 use super::tests::{World, accepted, conversation_of, send, session_of};
 use super::*;
 use crate::store::{Key, Space};
@@ -130,6 +130,24 @@ fn hash(of: &str) -> Bytes {
     Bytes::copy_from_slice(blake3::hash(of.as_bytes()).as_bytes())
 }
 
+/// The member's image.
+fn picture() -> Bytes {
+    id(76)
+}
+
+/// An image with a thumbnail, as it is stored: commits of content need voters.
+fn put_picture(world: &mut World, owner: u64) {
+    let file = File {
+        owner,
+        media_type: "image/png".into(),
+        thumbnail: hash("thumbnail"),
+        thumbnail_size: 9,
+        ..File::default()
+    };
+    let key = Key::new(Space::File, &picture());
+    world.state.insert(key, file.encode_to_vec().into());
+}
+
 /// Of the group's invite.
 fn invite_code() -> Bytes {
     hash("invite").slice(..16)
@@ -178,6 +196,7 @@ impl Scene {
             ..rpc::CommitFile::default()
         };
         accepted(&world.act(member, Action::CommitFile(commit)));
+        put_picture(&mut world, member);
         // The message that is edited.
         accepted(&world.send(member, room, "by the member"));
         if kind != Room::Direct {
@@ -437,6 +456,7 @@ fn wishes(scene: &Scene, by: u64, kind: &Action) -> Vec<Wish> {
         | Action::OfferReset(_)
         | Action::ResetPassword(_)
         | Action::SetRecoveryCodes(_)
+        | Action::RecordExport(_)
         | Action::RecordSeen(_) => people::wishes(scene, by, kind),
         Action::CreateBot(_)
         | Action::MakeToken(_)

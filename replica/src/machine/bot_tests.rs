@@ -513,8 +513,9 @@ fn a_conversation_knows_its_bots_by_every_way_in_and_out() {
 #[test]
 fn a_bot_follows_an_owner_only_where_nobody_else_is() {
     let mut world = World::new();
-    let (ana, bob) = (world.user("ana"), world.user("bob"));
-    let bot = world.bot(ana, "helper");
+    let (ana, bob, eve) = (world.user("ana"), world.user("bob"), world.user("eve"));
+    // Of somebody who is not there: hers would go with her.
+    let bot = world.bot(eve, "helper");
     let group = world.group(ana, &[bot]);
     world.now += 1;
     accepted(&world.act(ana, member(group, bob)));

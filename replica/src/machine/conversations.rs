@@ -11,12 +11,13 @@ use quorate_proto::text;
 use super::audit::{Audited, Concerning};
 use super::records::{
     Conversation, ConversationEvent, EventKind, Member, MemberEvent, ROLE_GROUP_ADMIN, ROLE_MEMBER,
-    ROLE_OWNER,
+    ROLE_OWNER, User,
 };
 use super::{
-    Decision, GroupTables as _, PeopleTables as _, Step, Tables as _, VERSION_DOMAIN, done, rejected,
+    Decision, GroupTables as _, PeopleTables as _, Step, Tables as _, VERSION_AVATARS, VERSION_DOMAIN, done,
+    rejected,
 };
-use crate::store::View;
+use crate::store::{StoreError, View};
 
 impl Member {
     /// Whether the membership lasts.
@@ -200,9 +201,52 @@ impl<V: View> Step<'_, V> {
         Ok(done())
     }
 
-    /// Ends a membership with an event, the last that she sees there. A group whose owner goes gets another. The caller writes the
-    /// conversation after.
+    /// Ends a membership, and those of her bots with it. A group whose owner goes gets another. The caller writes the conversation
+    /// after.
     pub(super) fn end_membership(
+        &mut self,
+        by: u64,
+        id: u64,
+        conversation: &mut Conversation,
+        user_id: u64,
+        member: Member,
+        banned: bool,
+    ) -> Decision<()> {
+        let mut has_gone = self.end_one(by, id, conversation, user_id, member, banned)?;
+        for (bot, member) in self.bots_that_follow(user_id, id, conversation)? {
+            has_gone |= self.end_one(by, id, conversation, bot, member, false)?;
+        }
+        if self.is_domain() {
+            self.settle_owner(by, id, conversation, has_gone)?;
+        }
+        Ok(())
+    }
+
+    /// The bots of a user that are in a conversation which she has left: ten at most. Those whose account was deleted with hers leave by
+    /// themselves, piece by piece.
+    fn bots_that_follow(
+        &self,
+        owner_id: u64,
+        id: u64,
+        conversation: &Conversation,
+    ) -> Result<Vec<(u64, Member)>, StoreError> {
+        let mut following = Vec::new();
+        if self.context.machine_version < VERSION_AVATARS {
+            return Ok(following);
+        }
+        for bot in &conversation.bots {
+            let is_hers = |bot: &User| bot.owner_id == owner_id && !bot.is_deleted();
+            if self.state.user(*bot)?.as_ref().is_some_and(is_hers)
+                && let Some(member) = self.state.member(id, *bot)?.filter(Member::is_present)
+            {
+                following.push((*bot, member));
+            }
+        }
+        Ok(following)
+    }
+
+    /// Ends one membership with an event, the last that she sees there; whether the group's owner has gone with it.
+    fn end_one(
         &mut self,
         by: u64,
         id: u64,
@@ -210,7 +254,7 @@ impl<V: View> Step<'_, V> {
         user_id: u64,
         mut member: Member,
         banned: bool,
-    ) -> Decision<()> {
+    ) -> Decision<bool> {
         self.push_event(
             id,
             conversation,
@@ -229,15 +273,14 @@ impl<V: View> Step<'_, V> {
         }
         self.state.put_member(id, user_id, &member);
         self.push_me(user_id, EventKind::MeRemoved(id))?;
+        let has_gone = member.role == ROLE_OWNER;
         if self.is_domain() {
             conversation.admins.retain(|admin| *admin != user_id);
-            let has_gone = member.role == ROLE_OWNER;
             if has_gone {
                 conversation.owner = 0;
             }
-            self.settle_owner(by, id, conversation, has_gone)?;
         }
-        Ok(())
+        Ok(has_gone)
     }
 
     fn new_conversation(&mut self, kind: Kind, title: String) -> Decision<(u64, Conversation)> {
@@ -360,5 +403,6 @@ pub(super) fn conversation_event(conversation: &Conversation, by: u64) -> EventK
         public: conversation.public,
         announcement: conversation.announcement,
         retention_ms: conversation.retention_ms,
+        avatar: conversation.avatar.clone(),
     })
 }

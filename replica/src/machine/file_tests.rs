@@ -8,22 +8,23 @@ use quorate_proto::limits::{
 };
 use quorate_proto::rpc::{self, event};
 
+use super::files::SeenBy;
 use super::tests::{World, accepted, code, conversation_of, send};
 use super::*;
 use crate::store::{Key, Space};
 
-const CHUNK: u64 = CHUNK_BYTES as u64;
+pub(super) const CHUNK: u64 = CHUNK_BYTES as u64;
 
-fn id(number: u8) -> Bytes {
+pub(super) fn id(number: u8) -> Bytes {
     Bytes::from(vec![number; 16])
 }
 
-fn array(number: u8) -> [u8; 16] {
+pub(super) fn array(number: u8) -> [u8; 16] {
     [number; 16]
 }
 
 /// So many different hashes.
-fn hashes(count: u64) -> Bytes {
+pub(super) fn hashes(count: u64) -> Bytes {
     (0..count).flat_map(|number| *blake3::hash(&number.to_be_bytes()).as_bytes()).collect()
 }
 
@@ -34,7 +35,7 @@ fn held_by(replicas: &[u64]) -> Vec<rpc::ChunkReceipts> {
 }
 
 /// A file of so many bytes that the first three replicas have.
-fn file(number: u8, size: u64, received_ms: u64) -> rpc::CommitFile {
+pub(super) fn file(number: u8, size: u64, received_ms: u64) -> rpc::CommitFile {
     rpc::CommitFile {
         file_id: id(number),
         name: format!("file {number}.bin"),
@@ -79,29 +80,31 @@ fn among(world: &mut World, voters: &[&[u64]], user: u64, action: Action) -> (Ou
 
 const FIVE: &[&[u64]] = &[&[1, 2, 3, 4, 5]];
 
-fn commit(world: &mut World, user: u64, commit: rpc::CommitFile) -> Outcome {
+pub(super) fn commit(world: &mut World, user: u64, commit: rpc::CommitFile) -> Outcome {
     among(world, FIVE, user, Action::CommitFile(commit)).0
 }
 
-fn with_files(conversation: u64, files: &[rpc::AttachFile]) -> Action {
+pub(super) fn with_files(conversation: u64, files: &[rpc::AttachFile]) -> Action {
     let Action::Send(send) = send(conversation, "look") else { unreachable!("it is a message") };
     Action::Send(rpc::Send { attachments: files.to_vec(), ..send })
 }
 
-fn own(number: u8) -> rpc::AttachFile {
+pub(super) fn own(number: u8) -> rpc::AttachFile {
     rpc::AttachFile { file_id: id(number), conversation_id: 0, sequence: 0 }
 }
 
-fn seen_in(number: u8, conversation_id: u64, sequence: u64) -> rpc::AttachFile {
+pub(super) fn seen_in(number: u8, conversation_id: u64, sequence: u64) -> rpc::AttachFile {
     rpc::AttachFile { file_id: id(number), conversation_id, sequence }
 }
 
-fn delete(number: u8) -> Action {
+pub(super) fn delete(number: u8) -> Action {
     Action::DeleteFile(rpc::DeleteFile { file_id: id(number) })
 }
 
-fn is_visible(world: &World, number: u8, user: u64, place: Option<(u64, u64)>) -> bool {
-    files::visible(&world.state, &array(number), user, place).expect("reads").is_some()
+pub(super) fn is_visible(world: &World, number: u8, user: u64, place: Option<(u64, u64)>) -> bool {
+    let seen_by =
+        place.map_or(SeenBy::Anything, |(conversation, sequence)| SeenBy::Message(conversation, sequence));
+    files::visible(&world.state, &array(number), user, seen_by).expect("reads").is_some()
 }
 
 fn release(world: &mut World, conversation: u64, sequence: u64) {
@@ -124,7 +127,7 @@ fn release(world: &mut World, conversation: u64, sequence: u64) {
 }
 
 /// Time passes, and an entry is applied.
-fn after(world: &mut World, ms: u64) {
+pub(super) fn after(world: &mut World, ms: u64) {
     world.now += ms;
     for _ in 0..4 {
         world.index += 1;
@@ -144,7 +147,7 @@ fn after(world: &mut World, ms: u64) {
 }
 
 /// Keys of files, but for the queue's ends.
-fn traces(world: &World) -> BTreeSet<u8> {
+pub(super) fn traces(world: &World) -> BTreeSet<u8> {
     let spaces = [Space::File, Space::FileRef, Space::FileChunks, Space::FileExpiry].map(|space| space as u8);
     world.state.keys().map(Key::space).filter(|space| spaces.contains(space)).collect()
 }

@@ -1,4 +1,5 @@
-//! Files: what was uploaded becomes a record, messages show it, and it goes some time after the last one did.
+//! Files: what was uploaded becomes a record, messages show it or somebody has it as her avatar, and it goes some time after the
+//! last one did.
 //!
 //! The bytes are elsewhere (`crate::files`). Here is which chunks a file consists of, whose it is, and which messages show it.
 //! A chunk is kept by a replica for [`RECEIPT_MS`] of log time after it was received, and for as long as a file of the state
@@ -16,7 +17,7 @@ use quorate_proto::limits::{
 use quorate_proto::rpc::{self, outcome};
 
 use super::records::{File, FileChunks, FileExpiry, FileUse, Member};
-use super::{Decision, MessageTables, Refusal, Step, Tables, VERSION_FILES, done, rejected};
+use super::{Decision, MessageTables, Refusal, Step, Tables, VERSION_AVATARS, VERSION_FILES, done, rejected};
 use crate::store::{StoreError, View};
 
 /// Bytes of a hash.
@@ -75,8 +76,46 @@ fn is_shown_by(
     Ok(state.file_shown_from(id, conversation_id, sequence)? == Some((conversation_id, sequence)))
 }
 
-/// A file that a user may see: her own, or one that a message shows which she may see. `shown_by` is such a message, if she knows
-/// one; without it the first [`MESSAGES_LOOKED_AT_MAX`] that show it are looked at.
+/// How somebody comes to see a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeenBy {
+    /// She does not say.
+    Anything,
+    /// This message shows it: conversation and sequence.
+    Message(u64, u64),
+    /// It is this user's avatar.
+    AvatarOfUser(u64),
+    /// It is this group's avatar.
+    AvatarOfConversation(u64),
+}
+
+impl SeenBy {
+    /// Of what a request names, 0 standing for nothing; `None` when it names several.
+    pub fn of((conversation_id, sequence): (u64, u64), user_id: u64, group_id: u64) -> Option<Self> {
+        match (conversation_id, user_id, group_id) {
+            (0, 0, 0) => Some(Self::Anything),
+            (conversation_id, 0, 0) => Some(Self::Message(conversation_id, sequence)),
+            (0, user_id, 0) => Some(Self::AvatarOfUser(user_id)),
+            (0, 0, group_id) => Some(Self::AvatarOfConversation(group_id)),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a file is a group's avatar, and a user may see that: of a public group everybody may, otherwise its members.
+fn is_avatar_of_group(
+    state: &impl Tables,
+    id: &[u8; 16],
+    user_id: u64,
+    group_id: u64,
+) -> Result<bool, StoreError> {
+    let found = state.conversation(group_id)?.filter(|group| group.avatar == id[..]);
+    let Some(group) = found else { return Ok(false) };
+    Ok(group.public || state.member(group_id, user_id)?.is_some_and(|member| member.is_present()))
+}
+
+/// A file that a user may see: her own, one that a message shows which she may see, or an avatar of whom she may see. `seen_by` says
+/// which, if she knows it; otherwise the first [`MESSAGES_LOOKED_AT_MAX`] messages that show it are looked at.
 ///
 /// # Errors
 /// When the disk fails.
@@ -84,19 +123,31 @@ pub fn visible(
     state: &(impl Tables + MessageTables),
     id: &[u8; 16],
     user_id: u64,
-    shown_by: Option<(u64, u64)>,
+    seen_by: SeenBy,
 ) -> Result<Option<File>, StoreError> {
     let Some(file) = state.file(id)? else { return Ok(None) };
     if file.owner == user_id {
         return Ok(Some(file));
     }
-    if let Some(place) = shown_by {
-        return Ok(is_shown_by(state, id, user_id, place)?.then_some(file));
-    }
+    let is_seen = match seen_by {
+        SeenBy::Message(conversation, sequence) => is_shown_by(state, id, user_id, (conversation, sequence))?,
+        SeenBy::AvatarOfUser(of) => state.user(of)?.is_some_and(|user| user.avatar == id[..]),
+        SeenBy::AvatarOfConversation(of) => is_avatar_of_group(state, id, user_id, of)?,
+        SeenBy::Anything => is_shown_by_any(state, id, user_id)?,
+    };
+    Ok(is_seen.then_some(file))
+}
+
+/// Whether a message shows a file to a user, as far as is looked.
+fn is_shown_by_any(
+    state: &(impl Tables + MessageTables),
+    id: &[u8; 16],
+    user_id: u64,
+) -> Result<bool, StoreError> {
     let mut next = (0, 0);
     for _ in 0..MESSAGES_LOOKED_AT_MAX {
         let Some((conversation, sequence)) = state.file_shown_from(id, next.0, next.1)? else {
-            return Ok(None);
+            return Ok(false);
         };
         next = (conversation.saturating_add(1), 0);
         let Some(member) = state.member(conversation, user_id)? else { continue };
@@ -104,12 +155,12 @@ pub fn visible(
         if sequence < to {
             let seen = state.hidden(user_id, conversation)?.shown_from(sequence.max(from));
             if seen == sequence {
-                return Ok(Some(file));
+                return Ok(true);
             }
             next = (conversation, seen);
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
 /// The hash of one of a file's chunks; `None` beyond its end.
@@ -250,7 +301,13 @@ impl<V: View> Step<'_, V> {
             return rejected(ErrorCode::NotFound, "you have no such file");
         };
         if file.references > 0 {
-            return rejected(ErrorCode::Forbidden, "a message shows this file: delete the message");
+            // Outcomes are folded into the hash: what older programs say stays.
+            let why = if self.context.machine_version < VERSION_AVATARS {
+                "a message shows this file: delete the message"
+            } else {
+                "a message shows this file, or it is an avatar: take it back there first"
+            };
+            return rejected(ErrorCode::Forbidden, why);
         }
         self.remove_file(&id, &file)?;
         Ok(done())
@@ -271,7 +328,7 @@ impl<V: View> Step<'_, V> {
             let not_found = || Refusal::Rejected(ErrorCode::NotFound, "there is no such file".to_owned());
             let id = id_of(&asked.file_id).ok_or_else(not_found)?;
             // The place that she names, or else one of her own: nothing is searched for in apply.
-            let place = Some((asked.conversation_id, asked.sequence));
+            let place = SeenBy::Message(asked.conversation_id, asked.sequence);
             let file = visible(&self.state, &id, by, place)?.ok_or_else(not_found)?;
             if found.iter().any(|(other, _)| *other == id) {
                 return invalid("a message shows a file once");
@@ -280,8 +337,7 @@ impl<V: View> Step<'_, V> {
         }
         let mut ids = Vec::with_capacity(found.len());
         for (id, file) in found {
-            let file = File { references: file.references + 1, unreferenced_ms: 0, ..file };
-            self.state.put_file(&id, &file);
+            self.show_file(&id, file);
             self.state.put_file_ref(&id, conversation_id, sequence);
             ids.push(Bytes::copy_from_slice(&id));
         }
@@ -305,17 +361,28 @@ impl<V: View> Step<'_, V> {
                 continue;
             }
             self.state.delete_file_ref(&id, conversation_id, sequence);
-            let Some(mut file) = self.state.file(&id)? else { continue };
-            file.references = file.references.saturating_sub(1);
-            match file.references {
-                0 => self.expire_later(&id, file)?,
-                _ => self.state.put_file(&id, &file),
-            }
+            self.release_file(&id)?;
         }
         Ok(())
     }
 
-    /// Writes a file that no message shows, and puts it into the queue of those.
+    /// One more message shows a file, or somebody more has it as her avatar.
+    pub(super) fn show_file(&mut self, id: &[u8; 16], file: File) {
+        self.state.put_file(id, &File { references: file.references + 1, unreferenced_ms: 0, ..file });
+    }
+
+    /// One less does.
+    pub(super) fn release_file(&mut self, id: &[u8; 16]) -> Result<(), StoreError> {
+        let Some(mut file) = self.state.file(id)? else { return Ok(()) };
+        file.references = file.references.saturating_sub(1);
+        match file.references {
+            0 => self.expire_later(id, file)?,
+            _ => self.state.put_file(id, &file),
+        }
+        Ok(())
+    }
+
+    /// Writes a file that nothing shows, and puts it into the queue of those.
     fn expire_later(&mut self, id: &[u8; 16], file: File) -> Result<(), StoreError> {
         let log_time_ms = self.context.log_time_ms;
         self.state.put_file(id, &File { references: 0, unreferenced_ms: log_time_ms, ..file });
@@ -330,7 +397,7 @@ impl<V: View> Step<'_, V> {
         Ok(())
     }
 
-    /// Removes files that no message has shown for [`FILE_KEPT_MS`] of log time.
+    /// Removes files that nothing has shown for [`FILE_KEPT_MS`] of log time.
     pub(super) fn forget_files(&mut self) -> Result<(), StoreError> {
         if self.context.machine_version < VERSION_FILES {
             return Ok(());

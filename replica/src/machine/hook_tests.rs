@@ -219,10 +219,10 @@ fn what_was_told_is_settled_by_who_holds_the_lease_and_once() {
     assert_eq!(code(&world.act(0, settle(1, bot, 258, ""))), "conflict", "it has ended");
     accepted(&world.act(0, lease(2, 15_000)));
     accepted(&world.act(0, settle(2, bot, 300, "")));
-    assert!(world.items() == 0 && world.state.hooks_waiting(9).expect("a map").is_empty());
+    assert!(world.items() == 0 && world.state.hooks_waiting(0, 9).expect("a map").is_empty());
     accepted(&world.send(bob, room, "and on"));
     assert_eq!(world.waiting(bot).first().map(|item| item.0), Some(301), "numbers rise");
-    assert_eq!(world.state.hooks_waiting(9).expect("a map"), [bot]);
+    assert_eq!(world.state.hooks_waiting(0, 9).expect("a map"), [bot]);
     world.must_be_whole();
 }
 

@@ -26,7 +26,8 @@ pub fn user(state: &impl Tables, id: u64) -> Result<rpc::UserRef, StoreError> {
         },
         Some(user) => {
             let bot = user.is_bot();
-            rpc::UserRef { id, name: user.name, display_name: user.display_name, deleted: false, bot }
+            let (name, display_name, avatar) = (user.name, user.display_name, user.avatar);
+            rpc::UserRef { id, name, display_name, deleted: false, bot, avatar }
         }
         None => rpc::UserRef { id, ..Default::default() },
     })
@@ -74,6 +75,7 @@ pub fn event(
             public: change.public,
             announcement: change.announcement,
             retention_ms: change.retention_ms,
+            avatar: change.avatar,
         })),
         Some(EventKind::Deleted(deleted)) => Some(Kind::Deleted(rpc::MessagesDeleted {
             sequences: deleted.sequences,

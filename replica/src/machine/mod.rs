@@ -8,6 +8,7 @@ mod accounts;
 mod administration;
 mod attempts;
 pub mod audit;
+mod avatars;
 mod bots;
 mod conversations;
 mod dedup;
@@ -52,8 +53,9 @@ pub use tables::Tables;
 
 /// The highest machine version that this build supports. 1 is the first; 2 edits messages; 3 counts attempts to sign in, lists
 /// and refreshes sessions, changes passwords, has admins, and removes signing keys; 4 is everything else that people do in a chat,
-/// but for files, which 5 has, and bots, tokens and webhooks, which 6 has.
-pub const VERSION_MAX: u32 = 6;
+/// but for files, which 5 has, bots, tokens and webhooks, which 6 has, and avatars, the record of an admin's export, and bots that leave
+/// a group with their owners, which 7 has.
+pub const VERSION_MAX: u32 = 7;
 /// See [`VERSION_MAX`].
 pub const VERSION_ACCOUNTS: u32 = 3;
 /// See [`VERSION_MAX`].
@@ -62,6 +64,8 @@ pub const VERSION_DOMAIN: u32 = 4;
 pub const VERSION_FILES: u32 = 5;
 /// See [`VERSION_MAX`].
 pub const VERSION_BOTS: u32 = 6;
+/// See [`VERSION_MAX`].
+pub const VERSION_AVATARS: u32 = 7;
 
 /// What an entry is: where it stands and when it was proposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,6 +320,7 @@ impl<'a, V: View> Step<'a, V> {
                     Action::MakeToken(make) => self.make_token(by, make),
                     Action::EndToken(end) => self.end_token(by, end),
                     Action::SetHook(set) => self.set_hook(by, set),
+                    Action::RecordExport(export) => self.record_export(by, export),
                     Action::CreateUser(_)
                     | Action::CreateSession(_)
                     | Action::AddSigningKey(_)
@@ -362,6 +367,9 @@ impl<V: View> Step<'_, V> {
 /// The machine version from which on every replica knows what a command asks for. A leader proposes it from then on only:
 /// programs of the version before read a command without an action, and those of the version after must not do more.
 pub fn needed_version(action: &Action) -> u32 {
+    if has_avatar_fields(action) {
+        return VERSION_AVATARS;
+    }
     if has_file_fields(action) {
         return VERSION_FILES;
     }
@@ -369,6 +377,7 @@ pub fn needed_version(action: &Action) -> u32 {
         return VERSION_DOMAIN;
     }
     match action {
+        Action::RecordExport(_) => VERSION_AVATARS,
         Action::CommitFile(_) | Action::DeleteFile(_) => VERSION_FILES,
         Action::CreateBot(_)
         | Action::MakeToken(_)
@@ -440,6 +449,15 @@ fn has_file_fields(action: &Action) -> bool {
     }
 }
 
+/// Whether an older action says what only programs of [`VERSION_AVATARS`] read.
+fn has_avatar_fields(action: &Action) -> bool {
+    match action {
+        Action::SetProfile(set) => set.avatar.is_some(),
+        Action::ChangeConversation(change) => change.avatar.is_some(),
+        _ => false,
+    }
+}
+
 /// The command as all programs that apply by this machine version read it, where that is not all of it: an older leader proposes a
 /// gateway's bytes as they came. An action that only the newer programs know is none, and fields that they alone know are not
 /// there, from the first look at the command on, or their states and outcomes would differ. Edits are the exception: programs of
@@ -448,26 +466,33 @@ fn as_older_programs_read(command: &Command, machine_version: u32) -> Option<Com
     let action = command.action.as_ref()?;
     let without_domain = machine_version < VERSION_DOMAIN && has_domain_fields(action);
     let without_files = machine_version < VERSION_FILES && has_file_fields(action);
-    if without_domain || without_files {
-        let mut older = command.clone();
-        match &mut older.action {
-            Some(Action::Send(send)) => {
+    let without_avatars = machine_version < VERSION_AVATARS && has_avatar_fields(action);
+    let mut older = None;
+    if without_domain || without_files || without_avatars {
+        let mut action = action.clone();
+        match &mut action {
+            Action::Send(send) => {
                 send.attachments.clear();
                 if without_domain {
                     send.forward = None;
                 }
             }
-            Some(Action::CreateGroup(create)) => {
+            Action::CreateGroup(create) => {
                 create.topic.clear();
                 (create.public, create.announcement) = (false, false);
             }
+            Action::SetProfile(set) => set.avatar = None,
+            Action::ChangeConversation(change) => change.avatar = None,
             _ => {}
         }
-        return Some(older);
+        older = Some(action);
     }
-    let needed = needed_version(action);
+    let needed = needed_version(older.as_ref().unwrap_or(action));
     let is_read = needed <= machine_version || needed < VERSION_ACCOUNTS;
-    (!is_read).then(|| Command { action: None, ..command.clone() })
+    match older {
+        None if is_read => None,
+        older => Some(Command { action: older.filter(|_| is_read), ..command.clone() }),
+    }
 }
 
 /// Whether only a leader may propose this, never a gateway.
@@ -488,6 +513,10 @@ mod account_tests;
 #[cfg(test)]
 mod authorization_tests;
 #[cfg(test)]
+mod avatar_tests;
+#[cfg(test)]
+mod bot_leave_tests;
+#[cfg(test)]
 mod bot_tests;
 #[cfg(test)]
 mod due_tests;
@@ -505,5 +534,7 @@ mod message_tests;
 mod older_tests;
 #[cfg(test)]
 mod people_tests;
+#[cfg(test)]
+mod stored_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -3,6 +3,9 @@
 //! The hashes below were made by the last build that knew nothing newer than version 3: five replicas are upgraded one by one, and
 //! until the last of them the old and the new apply the same log.
 
+mod domain;
+mod history;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

@@ -27,7 +27,7 @@ fn id(number: u128) -> Bytes {
 
 fn profile(display_name: Option<&str>, status: Option<&str>) -> Action {
     let (display_name, status) = (display_name.map(str::to_owned), status.map(str::to_owned));
-    Action::SetProfile(rpc::SetProfile { display_name, status })
+    Action::SetProfile(rpc::SetProfile { display_name, status, avatar: None })
 }
 
 fn block(user_id: u64, on: bool) -> Action {

@@ -14,14 +14,15 @@ use crate::store::{StoreError, View};
 impl<V: View> Step<'_, V> {
     pub(super) fn set_profile(&mut self, by: u64, set: &rpc::SetProfile) -> Decision<outcome::Result> {
         let mut user = self.present_user(by)?;
-        let before = (user.display_name.clone(), user.status.clone());
+        let before = (user.display_name.clone(), user.status.clone(), user.avatar.clone());
         if let Some(display_name) = &set.display_name {
             user.display_name = text::canonical_title(display_name)?;
         }
         if let Some(status) = &set.status {
             user.status = text::canonical_status(status)?;
         }
-        if before != (user.display_name.clone(), user.status.clone()) {
+        self.change_avatar(by, set.avatar.as_ref(), &mut user.avatar)?;
+        if before != (user.display_name.clone(), user.status.clone(), user.avatar.clone()) {
             self.state.put_user(by, &user);
             self.push_me(by, EventKind::MeProfile(true))?;
         }
@@ -54,6 +55,7 @@ impl<V: View> Step<'_, V> {
             self.state.put_scheduled(id, number, None);
         }
         self.forget_bot(id, &user)?;
+        self.release_avatar(&user.avatar)?;
         // The counts are of records that are still there.
         let left = User {
             owner_id: user.owner_id,

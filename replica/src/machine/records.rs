@@ -113,6 +113,9 @@ pub struct User {
     /// Whose bot this is; 0: a person. It stays when the account is deleted.
     #[prost(uint64, tag = "24")]
     pub owner_id: u64,
+    /// Id of the file that is her avatar, 16 bytes; empty: none.
+    #[prost(bytes = "bytes", tag = "25")]
+    pub avatar: Bytes,
 }
 
 /// Role of a user who may do what others may not.
@@ -280,6 +283,9 @@ pub struct Conversation {
     /// Present members that are bots, in the order of their coming.
     #[prost(uint64, repeated, tag = "34")]
     pub bots: Vec<u64>,
+    /// Id of the file that is the group's avatar, 16 bytes; empty: none.
+    #[prost(bytes = "bytes", tag = "36")]
+    pub avatar: Bytes,
 }
 
 /// A membership, present or ended.
@@ -456,6 +462,9 @@ pub struct ConversationEvent {
     /// How long messages are kept now, ms; 0: for ever.
     #[prost(uint64, tag = "13")]
     pub retention_ms: u64,
+    /// Id of the file that is its avatar now; empty: none.
+    #[prost(bytes = "bytes", tag = "14")]
+    pub avatar: Bytes,
 }
 
 /// A message, by sequence.
@@ -606,10 +615,10 @@ pub struct File {
     /// Log time of the commit, ms.
     #[prost(uint64, tag = "10")]
     pub created_ms: u64,
-    /// How many messages show it.
+    /// How many messages show it, and how many users and groups have it as their avatar.
     #[prost(uint64, tag = "11")]
     pub references: u64,
-    /// Log time since when no message shows it, ms; 0 while one does.
+    /// Log time since when none does, ms; 0 while one does.
     #[prost(uint64, tag = "12")]
     pub unreferenced_ms: u64,
 }

@@ -42,6 +42,7 @@ impl<V: View> Step<'_, V> {
         if let Some(topic) = &change.topic {
             conversation.topic = text::canonical_topic(topic)?;
         }
+        self.change_avatar(by, change.avatar.as_ref(), &mut conversation.avatar)?;
         conversation.public = change.public.unwrap_or(conversation.public);
         conversation.announcement = change.announcement.unwrap_or(conversation.announcement);
         if let Some(retention_ms) = change.retention_ms {

@@ -68,7 +68,7 @@ impl Peers {
         let index = self.compared_index;
         let answers = self.ask(node.id, &members, index).await;
         self.compare(node, index, &answers, &voters);
-        let present = {
+        let mut present = {
             let state = node.store.read();
             self.compared_index = state.applied().index().unwrap_or(0);
             state.applied().machine_version
@@ -78,8 +78,13 @@ impl Peers {
                 _ if *id == node.id => (*id, Some(node.machine_version_max)),
                 answer => (*id, answer.map(|status| status.machine_version_max)),
             });
-            if let Some(version) = upgrade::next_version(present, &supports.collect()) {
-                raise(node, version).await;
+            let supports = supports.collect();
+            // Every step in the same round: a new cluster has all that its replicas support before somebody has signed up.
+            while let Some(version) = upgrade::next_version(present, &supports) {
+                if !raise(node, version).await {
+                    break;
+                }
+                present = version;
             }
         }
     }
@@ -146,13 +151,14 @@ impl Peers {
 }
 
 /// Proposes the next machine version. A lost answer is no loss: the next round sees what became of it.
-async fn raise(node: &Node, version: u32) {
+/// Whether it is raised now.
+async fn raise(node: &Node, version: u32) -> bool {
     let command = Command {
         command_id: Bytes::copy_from_slice(new_id().as_bytes()),
         action: Some(Action::SetMachineVersion(SetMachineVersion { version })),
         ..Command::default()
     };
-    let Ok(outcomes) = node.propose(vec![Bytes::from(command.encode_to_vec())]).await else { return };
+    let Ok(outcomes) = node.propose(vec![Bytes::from(command.encode_to_vec())]).await else { return false };
     let mut outcomes = std::pin::pin!(outcomes);
     match outcomes.next().await {
         Some(Ok(outcome)) if matches!(outcome.result, Some(outcome::Result::Done(_))) => {
@@ -161,8 +167,12 @@ async fn raise(node: &Node, version: u32) {
                 index = outcome.index,
                 "raised the machine version: every member supports it"
             );
+            true
         }
-        other => tracing::debug!(version, ?other, "the machine version was not raised"),
+        other => {
+            tracing::debug!(version, ?other, "the machine version was not raised");
+            false
+        }
     }
 }
 

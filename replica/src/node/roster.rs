@@ -107,4 +107,11 @@ mod tests {
         let four = record(&state, 4).expect("reads").expect("there");
         assert_eq!((four.added_index, four.removed_index, four.address.as_str()), (5, 9, "host4:1"));
     }
+
+    #[test]
+    fn a_replicas_record_keeps_its_bytes() {
+        let record = ReplicaRecord { added_index: 1, removed_index: 2, address: "a".into() };
+        assert_eq!(record.encode_to_vec(), [0x08, 1, 0x10, 2, 0x1a, 1, b'a']);
+        assert_eq!(decode(record.encode_to_vec().into()).expect("reads"), record);
+    }
 }

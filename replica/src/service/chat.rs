@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::read;
+use super::read::{self, Allowed};
 use super::token::Signer;
 use crate::feed;
 use crate::machine::{self, Tables as _};
@@ -48,12 +48,19 @@ pub struct ChatService {
     node: Arc<Node>,
     signer: Arc<Signer>,
     search: Option<Search<Store>>,
+    allowed: Allowed,
 }
 
 impl ChatService {
     /// A service over a node.
     pub fn new(node: Arc<Node>, signer: Arc<Signer>) -> Self {
-        Self { node, signer, search: None }
+        Self { node, signer, search: None, allowed: Allowed::default() }
+    }
+
+    /// The same, where admins may export direct conversations, or may not.
+    #[must_use]
+    pub fn exporting_direct(self, export_direct: bool) -> Self {
+        Self { allowed: Allowed { export_direct }, ..self }
     }
 
     /// The same, which also searches.
@@ -325,7 +332,7 @@ impl Chat for ChatService {
                 Some(stranger) => Ok(Response::new(stranger)),
             };
         }
-        let mut answer = read::answer(self.node.store(), self.node.signals(), request).map_err(failed)?;
+        let mut answer = read::answer(self.node.store(), self.node.signals(), self.allowed, request).map_err(failed)?;
         if let (Some(read_response::Result::Credentials(found)), Some(name_key)) =
             (&mut answer.result, name_key)
         {

@@ -84,7 +84,11 @@ impl OperatorService {
 
     /// A commit counts on a majority of voters: one that lacks what others have committed must not be counted among them.
     async fn check_whole(&self, id: u64) -> Result<(), ChangeError> {
-        let Some(files) = self.files.as_ref().filter(|_| self.node.leads()) else { return Ok(()) };
+        let Some(files) = &self.files else { return Ok(()) };
+        // Whoever begins to lead in between would change the membership unchecked.
+        if !self.node.leads() {
+            return Err(ChangeError::NotLeader);
+        }
         if self.node.voter_sets().iter().any(|set| set.contains(&id)) {
             return Ok(());
         }

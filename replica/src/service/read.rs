@@ -1,6 +1,7 @@
 //! Reads: questions about the state at one index. Who may see what is decided here, from the state itself.
 
 mod bots;
+mod export;
 mod groups;
 mod messages;
 mod people;
@@ -51,6 +52,13 @@ const UNKNOWN_QUERY: Refusal =
     Refusal::Rejected(ErrorCode::Unsupported, "this replica does not know the query");
 const NOT_A_MEMBER: Refusal = Refusal::Rejected(ErrorCode::NotFound, "you are not in this conversation");
 
+/// What this replica's operators allow beyond the ordinary.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Allowed {
+    /// Admins may export direct conversations.
+    pub(super) export_direct: bool,
+}
+
 /// Answers a read from the state as it is now.
 ///
 /// # Errors
@@ -58,10 +66,11 @@ const NOT_A_MEMBER: Refusal = Refusal::Rejected(ErrorCode::NotFound, "you are no
 pub(super) fn answer(
     store: &Store,
     signals: &Signals,
+    allowed: Allowed,
     request: ReadRequest,
 ) -> Result<ReadResponse, StoreError> {
     let state = store.read();
-    let result = decide(&state, signals, request);
+    let result = decide(&state, signals, allowed, request);
     told(&state, result)
 }
 
@@ -101,7 +110,12 @@ fn told(state: &Reader<'_>, result: Result<Answer, Refusal>) -> Result<ReadRespo
     Ok(ReadResponse { as_of_index, log_time_ms, result: Some(result) })
 }
 
-fn decide(state: &Reader<'_>, signals: &Signals, request: ReadRequest) -> Result<Answer, Refusal> {
+fn decide(
+    state: &Reader<'_>,
+    signals: &Signals,
+    allowed: Allowed,
+    request: ReadRequest,
+) -> Result<Answer, Refusal> {
     let query = request.query.ok_or(UNKNOWN_QUERY)?;
     let user = request.user_id;
     // A gateway asks these for itself, before there is a user, or for its own feed.
@@ -109,13 +123,16 @@ fn decide(state: &Reader<'_>, signals: &Signals, request: ReadRequest) -> Result
         Query::Credentials(query) => return Ok(Answer::Credentials(credentials(state, &query.name)?)),
         Query::Keys(_) => return Ok(Answer::Keys(keys(state)?)),
         Query::Since(query) if user == 0 => return Ok(Answer::Since(since(state, None, query)?)),
-        Query::Hooks(_) => return Ok(Answer::Hooks(bots::hooks(state)?)),
+        Query::Hooks(query) => return Ok(Answer::Hooks(bots::hooks(state, &query)?)),
         Query::Hook(query) => return Ok(Answer::Hook(bots::hook(state, &query)?)),
         _ => {}
     }
     check_session(state, user, &request.session_id, &query)?;
     match query {
         Query::Open(query) => Ok(Answer::Open(open(state, user, &query)?)),
+        Query::History(query) if query.as_admin => {
+            export::history(state, user, allowed, &query).map(Answer::History)
+        }
         Query::History(query) => Ok(Answer::History(history(state, user, &query)?)),
         Query::Since(query) => Ok(Answer::Since(since(state, Some(user), query)?)),
         Query::Directory(query) => Ok(Answer::Directory(directory(state, &query)?)),
@@ -146,7 +163,7 @@ fn decide(state: &Reader<'_>, signals: &Signals, request: ReadRequest) -> Result
         Query::Blocked(_) => people::blocked(state, user).map(Answer::Blocked),
         Query::AdminUsers(query) => people::admin_users(state, user, &query).map(Answer::AdminUsers),
         Query::AdminConversations(query) => {
-            people::admin_conversations(state, user, &query).map(Answer::AdminConversations)
+            people::admin_conversations(state, user, allowed, &query).map(Answer::AdminConversations)
         }
         Query::Reports(query) => people::reports(state, user, &query).map(Answer::Reports),
         Query::Audit(query) => people::audit(state, user, &query).map(Answer::Audit),
@@ -168,8 +185,11 @@ fn decide(state: &Reader<'_>, signals: &Signals, request: ReadRequest) -> Result
 fn file(state: &Reader<'_>, user: u64, query: &FileQuery) -> Result<FileResult, Refusal> {
     const NO_FILE: Refusal = Refusal::Rejected(ErrorCode::NotFound, "there is no such file");
     let id = files::id_of(&query.file_id).ok_or(NO_FILE)?;
-    let place = (query.conversation_id != 0).then_some((query.conversation_id, query.sequence));
-    let found = files::visible(state, &id, user, place)?.ok_or(NO_FILE)?;
+    let place = (query.conversation_id, query.sequence);
+    let seen_by = files::SeenBy::of(place, query.avatar_of_user, query.avatar_of_conversation).ok_or(
+        Refusal::Rejected(ErrorCode::Invalid, "a file is seen in a message, of a user or of a group: name one"),
+    )?;
+    let found = files::visible(state, &id, user, seen_by)?.ok_or(NO_FILE)?;
     Ok(FileResult {
         file: Some(files::attachment(&id, &found)),
         hash: found.hash.clone(),
@@ -309,6 +329,7 @@ fn summary(
         hidden,
         draft: own.draft,
         blocked,
+        avatar: conversation.avatar,
         ..ConversationSummary::default()
     }))
 }
@@ -459,6 +480,7 @@ fn history(state: &Reader<'_>, user: u64, query: &HistoryQuery) -> Result<Histor
         more_before: begins > first,
         more_after: ends < last,
         messages: page.into_iter().map(|(_, message)| message).collect(),
+        ..HistoryResult::default()
     })
 }
 
@@ -530,6 +552,8 @@ fn since_page(
 
 #[cfg(test)]
 mod bots_tests;
+#[cfg(test)]
+mod export_tests;
 #[cfg(test)]
 mod messages_tests;
 #[cfg(test)]

@@ -408,3 +408,23 @@ async fn a_full_disk_under_a_snapshot_is_told_in_one_line() {
         "no half file"
     );
 }
+
+/// What stands over a checkpoint, a snapshot and a backup is read by every later program.
+#[test]
+fn the_record_of_what_was_applied_keeps_its_bytes() {
+    use prost::Message as _;
+    let applied = Applied {
+        log_id: Some(LogId { term: 1, node_id: 2, index: 3 }),
+        membership: Some(StoredMembership::default()),
+        log_time_ms: 4,
+        hash: Bytes::from_static(&[5, 5]),
+        state: Bytes::from_static(&[6, 6]),
+        machine_version: 7,
+    };
+    let written = applied.encode_to_vec();
+    let hex: String = written.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "0a060801100218031200180422020505a201020606a80107");
+    assert_eq!(Applied::decode(written.as_slice()), Ok(applied));
+    let label = backup::Label { cluster: "c".into() };
+    assert_eq!(label.encode_to_vec(), [0xca, 0x02, 0x01, 0x63]);
+}

@@ -1,4 +1,4 @@
-//! Files counted again: what each user's take, how many messages show each, whether each has its chunks.
+//! Files counted again: what each user's take, how many messages show each, whose avatar each is, whether each has its chunks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,6 +83,17 @@ impl Files {
         }
     }
 
+    /// Somebody has it as her avatar; empty: none.
+    pub(super) fn avatar(&mut self, avatar: &[u8], whose: &str, report: &mut Report) {
+        if avatar.is_empty() {
+            return;
+        }
+        match id_of(avatar) {
+            Some(id) => *self.references.entry(id).or_default() += 1,
+            None => report.problem(format!("{whose} has an avatar that is no file's id")),
+        }
+    }
+
     pub(super) fn finish(mut self, report: &mut Report) {
         for (_, conversation, sequence) in &self.shown {
             report.problem(format!("message {sequence} of conversation {conversation} shows no such file"));
@@ -96,18 +107,18 @@ impl Files {
             let references = self.references.remove(id).unwrap_or(0);
             if references != file.references {
                 let said = file.references;
-                report.problem(format!("{references} messages show the file {name:?}, not {said}"));
+                report.problem(format!("{references} messages and avatars show the file {name:?}, not {said}"));
             }
             let (chunks, needed) = (self.chunks.remove(id).unwrap_or(0), chunk_count(file.size));
             if chunks != needed {
                 report.problem(format!("the file {name:?} has {chunks} chunks, not {needed}"));
             }
             if file.references == 0 && !self.expiries.contains(&(*id, file.unreferenced_ms)) {
-                report.problem(format!("no message shows the file {name:?}, and it will not be removed"));
+                report.problem(format!("nothing shows the file {name:?}, and it will not be removed"));
             }
         }
         for lost in self.references.values() {
-            report.problem(format!("{lost} messages show a file that is not there"));
+            report.problem(format!("{lost} messages and avatars show a file that is not there"));
         }
         for lost in self.chunks.values() {
             report.problem(format!("{lost} chunks are of a file that is not there"));

@@ -52,7 +52,13 @@ impl Groups {
                 report
                     .problem(format!("conversation {id} is open from a version on that it has not reached"));
             }
-        } else if it.public || it.owner != 0 || !it.admins.is_empty() || it.bans != 0 || it.invites != 0 {
+        } else if it.public
+            || it.owner != 0
+            || !it.admins.is_empty()
+            || it.bans != 0
+            || it.invites != 0
+            || !it.avatar.is_empty()
+        {
             report.problem(format!("conversation {id} is direct and has what groups have"));
         }
         let group = Group {

@@ -34,7 +34,8 @@ impl People {
         let kept =
             [&user.password_phc, &user.display_name, &user.status].into_iter().any(|it| !it.is_empty())
                 || !user.reset_hash.is_empty()
-                || !user.recovery_hashes.is_empty();
+                || !user.recovery_hashes.is_empty()
+                || !user.avatar.is_empty();
         if user.is_deleted() && kept {
             report.problem(format!("user {id} is deleted and more than her name is left"));
         }

@@ -501,6 +501,7 @@ pub async fn read_all(api: Api, scene: Scene, at: HostId) {
                 conversation_id: room,
                 limit: 100,
                 from: Some(rpc::history_query::From::After(after)),
+                ..rpc::HistoryQuery::default()
             };
             let Some(answer) = api.read(at, request(Query::History(query))).await else {
                 return scene.wrong(violation::STUCK, format!("replica {at} did not answer at the end"));

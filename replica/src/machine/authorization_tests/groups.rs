@@ -26,9 +26,14 @@ pub(super) fn wishes(scene: &Scene, _by: u64, kind: &Action) -> Vec<Wish> {
                 retention_ms: Some(86_400_000),
                 ..Default::default()
             };
+            let avatar =
+                rpc::ChangeConversation { conversation_id, avatar: Some(picture()), ..Default::default() };
             let all_owners = [U, U, U, D, N, N, N, F, F, D];
+            // Who may change the group needs a picture of her own.
+            let without_picture = [U, U, U, N, N, N, N, F, N, N];
             vec![
                 wish("change the group", Action::ChangeConversation(title), FIXED, ALL_MANAGERS),
+                wish("give it another's picture", Action::ChangeConversation(avatar), FIXED, without_picture),
                 wish(
                     "say how long messages are kept",
                     Action::ChangeConversation(retention),

@@ -9,8 +9,13 @@ pub(super) fn wishes(scene: &Scene, by: u64, kind: &Action) -> Vec<Wish> {
     let room = scene.room;
     match kind {
         Action::SetProfile(_) => {
-            let set = rpc::SetProfile { display_name: Some("Another".into()), status: None };
-            anywhere("change one's profile", Action::SetProfile(set), OWN)
+            let name = rpc::SetProfile { display_name: Some("Another".into()), ..Default::default() };
+            let avatar = rpc::SetProfile { avatar: Some(picture()), ..Default::default() };
+            let members = [U, U, U, N, N, N, N, D, N, N];
+            vec![
+                wish("change one's profile", Action::SetProfile(name), OWN, OWN),
+                wish("have the member's picture", Action::SetProfile(avatar), members, members),
+            ]
         }
         Action::DeleteUser(_) => {
             let delete = |user_id| {
@@ -71,6 +76,16 @@ pub(super) fn wishes(scene: &Scene, by: u64, kind: &Action) -> Vec<Wish> {
         Action::RecordSeen(_) => {
             let seen = rpc::RecordSeen { user_ids: vec![scene.other] };
             anywhere("say that somebody was there", Action::RecordSeen(seen), OPEN)
+        }
+        Action::RecordExport(_) => {
+            let export =
+                |conversation_id, direct| Action::RecordExport(rpc::RecordExport { conversation_id, direct });
+            let nothing = [U, U, U, N, F, F, F, F, F, F];
+            vec![
+                wish("have an export recorded", export(room, false), ADMINS, ADMINS),
+                wish("have an export of all recorded", export(0, true), ADMINS, ADMINS),
+                wish("have an export of nothing recorded", export(99, false), nothing, nothing),
+            ]
         }
         _ => Vec::new(),
     }

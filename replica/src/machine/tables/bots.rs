@@ -25,9 +25,9 @@ pub trait BotTables: View + Sized {
         load(self, &Key::of(Space::HookLease))
     }
 
-    /// Up to `limit` bots whose webhooks have something to be told, in order of id.
-    fn hooks_waiting(&self, limit: usize) -> Result<Vec<u64>, StoreError> {
-        let (from, to) = (Key::one(Space::HookWaiting, 0), Key::one(Space::HookWaiting, u64::MAX));
+    /// Up to `limit` bots whose webhooks have something to be told, in order of id from `from` on.
+    fn hooks_waiting(&self, from: u64, limit: usize) -> Result<Vec<u64>, StoreError> {
+        let (from, to) = (Key::one(Space::HookWaiting, from), Key::one(Space::HookWaiting, u64::MAX));
         Ok(self.range(&from, &to, limit)?.into_iter().map(|(key, _)| key.ordinal()).collect())
     }
 

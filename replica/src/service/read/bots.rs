@@ -11,8 +11,8 @@ use crate::machine::sight::Sight;
 use crate::machine::{BotTables as _, Tables as _, join, scopes};
 use crate::store::{Reader, Space, StoreError};
 
-/// Bots named in one answer as having something to be told.
-const WAITING_LISTED_MAX: usize = 1_000;
+/// Bots named in one answer as having something to be told; of each its owner is looked up.
+const WAITING_LISTED_MAX: usize = 250;
 /// Items in one answer.
 const ITEMS_MAX: u32 = 100;
 /// What an item takes beside its event, about.
@@ -75,14 +75,32 @@ fn tokens(state: &Reader<'_>, user: u64) -> Result<Vec<rpc::TokenInfo>, StoreErr
 }
 
 /// Who tells webhooks, and which have something to be told. The lease as it is written down: it may have ended.
-pub(super) fn hooks(state: &Reader<'_>) -> Result<rpc::HooksResult, StoreError> {
+pub(super) fn hooks(state: &Reader<'_>, query: &rpc::HooksQuery) -> Result<rpc::HooksResult, StoreError> {
     let lease = state.hook_lease()?.unwrap_or_default();
+    let (bots, more) = waiting(state, query.after_bot_id)?;
+    let owner = |bot: &u64| Ok(state.user(*bot)?.map_or(0, |bot| bot.owner_id));
     Ok(rpc::HooksResult {
         holder: lease.holder,
         lease_ends_ms: lease.ends_ms,
         hooks: state.counters()?.hooks,
-        bots_waiting: state.hooks_waiting(WAITING_LISTED_MAX)?,
+        owners: bots.iter().map(owner).collect::<Result<_, StoreError>>()?,
+        bots_waiting: bots,
+        more,
     })
+}
+
+/// Bots with something to be told: those behind one of them, then those from the lowest on; and whether others wait as well.
+fn waiting(state: &Reader<'_>, after: u64) -> Result<(Vec<u64>, bool), StoreError> {
+    // One more than is told.
+    let limit = WAITING_LISTED_MAX + 1;
+    let mut bots = state.hooks_waiting(after.saturating_add(1), limit)?;
+    if after > 0 {
+        let lowest = state.hooks_waiting(0, limit - bots.len())?;
+        bots.extend(lowest.into_iter().take_while(|bot| *bot <= after));
+    }
+    let more = bots.len() > WAITING_LISTED_MAX;
+    bots.truncate(WAITING_LISTED_MAX);
+    Ok((bots, more))
 }
 
 /// What one webhook is to be told next.

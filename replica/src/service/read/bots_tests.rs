@@ -146,7 +146,7 @@ fn a_token_reads_what_its_scopes_say_and_never_the_account() {
 fn a_gateway_reads_what_webhooks_are_to_be_told_as_their_bots_see_it() {
     let (mut world, [ana, bob], bot, room) = scene();
     let replica = Replica::new(&world);
-    let hooks = |replica: &Replica| match replica.ask(0, Query::Hooks(HooksQuery {})) {
+    let hooks = |replica: &Replica| match replica.ask(0, Query::Hooks(HooksQuery::default())) {
         Answer::Hooks(found) => found,
         other => panic!("nothing of webhooks: {other:?}"),
     };
@@ -163,6 +163,7 @@ fn a_gateway_reads_what_webhooks_are_to_be_told_as_their_bots_see_it() {
         (found.holder, found.lease_ends_ms, found.bots_waiting),
         (id(5), world.now + 15_000, vec![bot])
     );
+    assert_eq!((found.owners, found.more), (vec![ana], false));
     let told = items(&replica, bot, 0);
     assert_eq!(told.iter().map(|item| item.number).collect::<Vec<_>>(), [1, 2, 3]);
     let some = |texts: &[&str]| texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>();
@@ -179,6 +180,35 @@ fn a_gateway_reads_what_webhooks_are_to_be_told_as_their_bots_see_it() {
     assert_eq!(texts(&items(&Replica::new(&world), bot, 9))[1], Some("two".to_owned()));
     act(&mut world, ana, Action::AddMember(rpc::AddMember { conversation_id: room, user_id: bot }));
     assert_eq!(texts(&items(&Replica::new(&world), bot, 9)), [None, None, None], "of a former membership");
+}
+
+#[test]
+fn of_very_many_that_wait_each_is_shown_by_some_look() {
+    let (mut world, [_, bob], bot, room) = scene();
+    accepted(&world.send(bob, room, "one"));
+    let others = 1_000..1_599_u64;
+    for other in others.clone() {
+        world.state.insert(crate::store::Key::one(Space::HookWaiting, other), Bytes::new());
+    }
+    let replica = Replica::new(&world);
+    let look = |after_bot_id| match replica.ask(0, Query::Hooks(HooksQuery { after_bot_id })) {
+        Answer::Hooks(found) => found,
+        other => panic!("nothing of webhooks: {other:?}"),
+    };
+    let all: Vec<u64> = std::iter::once(bot).chain(others).collect();
+    let mut after = 0;
+    // Round and round: each look goes on where the one before ended.
+    let shown: Vec<u64> = (0..12)
+        .flat_map(|_| {
+            let found = look(after);
+            assert!(found.more && found.bots_waiting.len() == 250 && found.owners.len() == 250);
+            after = found.bots_waiting[249];
+            found.bots_waiting
+        })
+        .collect();
+    assert_eq!(shown, all.iter().copied().cycle().take(3_000).collect::<Vec<_>>());
+    assert_eq!(look(1_598).bots_waiting[..2], [bot, 1_000], "behind the last comes the first");
+    assert_eq!(look(u64::MAX).bots_waiting[0], bot);
 }
 
 #[test]

@@ -118,9 +118,11 @@ pub(super) fn channels(
     Ok(rpc::ChannelsResult { channels, more: true, next: from - 1 })
 }
 
-/// What somebody who is not in a group may know of it.
-fn channel(id: u64, conversation: Conversation, joined: bool) -> rpc::ChannelInfo {
+/// What somebody who is not in a group may know of it. Its avatar is told to whom it is shown.
+pub(super) fn channel(id: u64, conversation: Conversation, joined: bool) -> rpc::ChannelInfo {
+    let is_shown = conversation.public || joined;
     rpc::ChannelInfo {
+        avatar: if is_shown { conversation.avatar } else { Bytes::new() },
         conversation_id: id,
         title: conversation.title,
         topic: conversation.topic,
@@ -131,6 +133,7 @@ fn channel(id: u64, conversation: Conversation, joined: bool) -> rpc::ChannelInf
         created_ms: conversation.created_ms,
         sequence: 0,
         kind: conversation.kind,
+        pair: Vec::new(),
     }
 }
 

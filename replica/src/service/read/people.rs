@@ -3,11 +3,10 @@
 use quorate_proto::error::ErrorCode;
 use quorate_proto::limits::{BLOCKED_MAX, NAME_CHARS_MAX};
 use quorate_proto::rpc;
-use quorate_proto::rpc::conversation_summary::Kind;
 use quorate_proto::text;
 
-use super::Refusal;
-use crate::machine::records::{Member, Report, StoredMessage, User};
+use super::{Allowed, Refusal, export};
+use crate::machine::records::{Report, StoredMessage, User};
 use crate::machine::{PeopleTables as _, Tables as _, audit, join};
 use crate::store::{Reader, StoreError};
 
@@ -32,7 +31,7 @@ fn page(limit: u32) -> usize {
     (if limit == 0 { PAGE } else { limit.min(PAGE_MAX) }) as usize
 }
 
-fn must_be_admin(state: &Reader<'_>, user: u64) -> Result<(), Refusal> {
+pub(super) fn must_be_admin(state: &Reader<'_>, user: u64) -> Result<(), Refusal> {
     match state.user(user)? {
         Some(user) if user.is_admin() => Ok(()),
         _ => Err(Refusal::Rejected(ErrorCode::Forbidden, "only an admin may read this")),
@@ -122,13 +121,18 @@ fn admin_user(state: &Reader<'_>, id: u64, record: &User) -> Result<rpc::AdminUs
     })
 }
 
-/// Groups by a part of their title, whoever is in them. What is said in them is not an admin's to read.
+/// Groups by a part of their title, whoever is in them. What is said in them is not an admin's to read, but in an export. For that
+/// direct conversations are listed as well, where it is allowed; they have no title.
 pub(super) fn admin_conversations(
     state: &Reader<'_>,
     user: u64,
+    allowed: Allowed,
     query: &rpc::AdminConversationsQuery,
 ) -> Result<rpc::ChannelsResult, Refusal> {
     must_be_admin(state, user)?;
+    if query.direct {
+        export::must_be_allowed(allowed)?;
+    }
     let text = query.text.trim().to_lowercase();
     let limit = page(query.limit);
     let mut found = rpc::ChannelsResult { next: query.after_id, ..rpc::ChannelsResult::default() };
@@ -143,21 +147,10 @@ pub(super) fn admin_conversations(
             }
             looked_at += 1;
             found.next = id;
-            if record.kind != Kind::Group as u32 || !record.title.to_lowercase().contains(&text) {
-                continue;
+            let is_asked_for = record.is_group() || query.direct;
+            if is_asked_for && record.title.to_lowercase().contains(&text) {
+                found.channels.push(export::conversation(state, user, id, record)?);
             }
-            found.channels.push(rpc::ChannelInfo {
-                conversation_id: id,
-                title: record.title,
-                topic: record.topic,
-                member_count: record.member_count,
-                public: record.public,
-                announcement: record.announcement,
-                joined: state.member(id, user)?.is_some_and(|member: Member| member.is_present()),
-                created_ms: record.created_ms,
-                sequence: record.sequence,
-                kind: record.kind,
-            });
         }
         if is_last {
             found.next = 0;

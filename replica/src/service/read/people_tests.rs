@@ -17,6 +17,7 @@ use crate::store::{Applied, Before, Writes};
 pub(super) struct Replica {
     store: Arc<Store>,
     signals: Signals,
+    allowed: Allowed,
     _dir: tempfile::TempDir,
 }
 
@@ -34,10 +35,17 @@ impl Replica {
         let log_id = Some(LogId { term: 1, node_id: 1, index: world.index });
         let mut state = store.apply();
         let sum = state.sum_after(&writes, &Before::new()).expect("reads");
-        state.commit(writes, sum, Applied { log_id, log_time_ms: world.now, ..Applied::default() });
+        let (log_time_ms, machine_version) = (world.now, world.machine_version);
+        state.commit(writes, sum, Applied { log_id, log_time_ms, machine_version, ..Applied::default() });
         drop(state);
         let store = Arc::new(store);
-        Self { signals: Signals::new(store.clone(), Metrics::default()), store, _dir: dir }
+        let signals = Signals::new(store.clone(), Metrics::default());
+        Self { signals, store, allowed: Allowed::default(), _dir: dir }
+    }
+
+    /// The same, where admins may export direct conversations.
+    pub(super) fn exporting_direct(self) -> Self {
+        Self { allowed: Allowed { export_direct: true }, ..self }
     }
 
     pub(super) fn ask(&self, user_id: u64, query: Query) -> Answer {
@@ -47,7 +55,7 @@ impl Replica {
 
     pub(super) fn ask_by(&self, user_id: u64, session_id: Bytes, query: Query) -> Answer {
         let request = ReadRequest { user_id, session_id, query: Some(query), ..ReadRequest::default() };
-        answer(&self.store, &self.signals, request).expect("reads").result.expect("an answer")
+        answer(&self.store, &self.signals, self.allowed, request).expect("reads").result.expect("an answer")
     }
 
     pub(super) fn refused(&self, user_id: u64, query: Query) -> String {
@@ -136,7 +144,7 @@ async fn a_profile_says_what_others_may_know() {
     world.now = 1_234_567;
     let seen = quorate_proto::rpc::RecordSeen { user_ids: vec![ana] };
     accepted(&world.act(0, Action::RecordSeen(seen)));
-    let set = quorate_proto::rpc::SetProfile { display_name: None, status: Some("away".into()) };
+    let set = quorate_proto::rpc::SetProfile { status: Some("away".into()), ..Default::default() };
     accepted(&world.act(ana, Action::SetProfile(set)));
     let codes = quorate_proto::rpc::SetRecoveryCodes { code_hashes: vec![hash("a"), hash("b")] };
     accepted(&world.act(ana, Action::SetRecoveryCodes(codes)));
@@ -211,7 +219,8 @@ async fn admins_page_through_users_and_groups_by_name() {
     assert_eq!(names, (0..10).map(|number| format!("user{number:02}")).collect::<Vec<_>>());
     assert_eq!(replica.admin_users(root, "user1", "user17", 10).0, ["user18", "user19"]);
     let groups = |text: &str, after_id, limit| {
-        let query = AdminConversationsQuery { text: text.into(), after_id, limit };
+        let text = text.into();
+        let query = AdminConversationsQuery { text, after_id, limit, ..Default::default() };
         match replica.ask(root, Query::AdminConversations(query)) {
             Answer::AdminConversations(found) => found,
             other => panic!("no groups: {other:?}"),

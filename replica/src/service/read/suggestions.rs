@@ -19,7 +19,7 @@ pub(super) fn context(
     query: &rpc::SuggestionsQuery,
 ) -> Result<rpc::SuggestionsResult, Refusal> {
     let conversation_id = query.conversation_id;
-    let asked = rpc::HistoryQuery { conversation_id, limit: MESSAGES_MAX, from: None };
+    let asked = rpc::HistoryQuery { conversation_id, limit: MESSAGES_MAX, ..rpc::HistoryQuery::default() };
     let messages = history(state, user, &asked)?.messages;
     let mut authors: BTreeSet<u64> = messages.iter().flat_map(authors).collect();
     authors.insert(user);

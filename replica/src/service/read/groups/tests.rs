@@ -40,7 +40,7 @@ impl Scene {
     fn ask(&self, user_id: u64, query: Query) -> Answer {
         let session_id = session_of(user_id);
         let request = ReadRequest { user_id, session_id, query: Some(query), ..ReadRequest::default() };
-        answer(&self.store, &self.signals, request).expect("reads").result.expect("an answer")
+        answer(&self.store, &self.signals, super::super::Allowed::default(), request).expect("reads").result.expect("an answer")
     }
 
     fn refused(&self, user_id: u64, query: Query) -> String {
@@ -266,7 +266,7 @@ async fn a_resume_into_a_public_group_begins_where_she_joined() {
     assert_eq!(versions, [62, 63], "her coming, and what came after");
     let summary = &opened.conversations[0];
     assert_eq!((summary.unread, summary.sequence, summary.role), (1, 61, ROLE_MEMBER));
-    let history = rpc::HistoryQuery { conversation_id: room, limit: 100, from: None };
+    let history = rpc::HistoryQuery { conversation_id: room, limit: 100, ..Default::default() };
     let Answer::History(history) = scene.ask(bob, Query::History(history)) else { panic!("no history") };
     assert_eq!(history.messages.len(), 61, "all of it is hers to read");
 }
