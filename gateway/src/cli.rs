@@ -7,6 +7,7 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::net::{TcpListener, TcpSocket};
@@ -19,6 +20,8 @@ use crate::config::{Config, ConfigError};
 /// Connections that wait in the kernel to be accepted. Beyond it the kernel forgets that it said yes: a caller believes to be
 /// connected and waits for seconds. The usual 128 is less than what comes back at once when another gateway dies.
 const BACKLOG: u32 = 4_096;
+/// How long what still runs beside may take to let go once everything has stopped.
+const LET_GO_WAIT: Duration = Duration::from_secs(1);
 /// Exit code of a user's mistake.
 const EXIT_USAGE: u8 = 2;
 
@@ -149,7 +152,10 @@ pub fn main() -> ExitCode {
             ));
         }
     };
-    match serve(&runtime, config, listener) {
+    let served = serve(&runtime, config, listener);
+    // Nobody waits for a name that is being looked up, or a password that is being hashed for somebody who is gone.
+    runtime.shutdown_timeout(LET_GO_WAIT);
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("gateway failed: {error:#}");

@@ -2,7 +2,7 @@
 //!
 //! Owns every setting with its default and the sentence that a wrong one earns. Must not know the command line.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use quorate_proto::limits::{
@@ -12,6 +12,7 @@ use quorate_tls::{Credentials, EdgeCertificate, Files, Role};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::network::Network;
 use crate::{hooks, suggest};
 
 /// Default of [`Config::sockets_max`]: at some 20 KiB a session this is about 400 MiB.
@@ -71,10 +72,11 @@ pub struct Config {
     /// limit. An office behind one address signs in by and by, and what is signed in does not count.
     pub strangers_per_address_max: usize,
     /// Sign-ups, sign-ins, refreshes and changes of a password from one address in a minute, all at once if need be; 0 for no
-    /// limit. What comes from a trusted balancer's own machine is not limited.
+    /// limit. What comes from a trusted balancer's own machine or network is not limited.
     pub account_calls_per_minute: u32,
-    /// Balancers whose `X-Forwarded-For` is believed. A connection from one of them that names nobody is not limited.
-    pub trusted_balancers: Vec<IpAddr>,
+    /// Balancers whose `X-Forwarded-For` is believed: addresses, or networks such as `10.0.0.0/8` where a balancer's address is not
+    /// known beforehand. A connection from one of them that names nobody is not limited.
+    pub trusted_balancers: Vec<Network>,
     /// One line in the log for each HTTP answer: method, route, status, ms, bytes, user id. Probes are left out.
     pub access_log: bool,
     /// This gateway's certificate (PEM, intermediate ones after it); with it the gateway speaks TLS and nothing else.
@@ -124,7 +126,7 @@ impl Default for Config {
             sockets_per_user_max: SOCKETS_PER_USER_MAX,
             strangers_per_address_max: STRANGERS_PER_ADDRESS_MAX,
             account_calls_per_minute: ACCOUNT_CALLS_PER_MINUTE,
-            trusted_balancers: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
+            trusted_balancers: Network::LOOPBACK.to_vec(),
             access_log: true,
             tls_certificate_file: None,
             tls_key_file: None,
@@ -264,6 +266,12 @@ impl Config {
         }
         for origin in &self.origins {
             check_origin(origin).map_err(ConfigError::Setting)?;
+        }
+        // Everybody would write the address that is counted, and nobody would be.
+        if let Some(network) = self.trusted_balancers.iter().find(|network| network.is_everything()) {
+            return fail(format!(
+                "trusted_balancers holds {network}, which is every address: name the network of the balancers alone"
+            ));
         }
         if let Some(dir) = &self.page_dir
             && !dir.is_dir()
@@ -448,6 +456,26 @@ mod tests {
     fn what_is_printed_reads_back_the_same() {
         let config = Config { origins: vec!["https://chat.example.org".into()], ..good() };
         assert_eq!(Config::parse(&config.to_toml()), Ok(config));
+    }
+
+    #[test]
+    fn balancers_are_named_by_address_or_by_network() {
+        let printed = r#"trusted_balancers = ["10.0.0.0/8", "192.0.2.7", "fd00::/8"]"#;
+        let config = Config::parse(printed).unwrap();
+        assert!(config.to_toml().lines().any(|line| line == printed), "{}", config.to_toml());
+        assert_eq!(Config::parse(&config.to_toml()), Ok(config));
+        let default = r#"trusted_balancers = ["127.0.0.1", "::1"]"#;
+        assert!(good().to_toml().lines().any(|line| line == default), "{}", good().to_toml());
+        for bad in ["10.0.0.0/33", "fd00::/129", "10.0.0.0/", "balancer", ""] {
+            let error = Config::parse(&format!("name = \"a\"\ntrusted_balancers = [\"{bad}\"]")).unwrap_err();
+            let is_clear = error.contains(&format!("{bad:?} is no network")) && error.contains("10.0.0.0/8");
+            assert!(is_clear && error.contains("line 2") && !error.contains('\n'), "{error}");
+        }
+        for everybody in ["0.0.0.0/0", "::/0"] {
+            let trusted = vec![Network::parse(everybody).unwrap()];
+            let error = line(|c| c.trusted_balancers = trusted);
+            assert!(error.contains("trusted_balancers") && error.contains(everybody), "{error}");
+        }
     }
 
     #[test]

@@ -33,7 +33,13 @@ pub fn user(user: Option<rpc::UserRef>) -> User {
         display_name: user.display_name,
         deleted: user.deleted,
         bot: user.bot,
+        avatar: avatar(&user.avatar),
     }
+}
+
+/// A picture, by its file's id; none when it is no id.
+pub fn avatar(file_id: &[u8]) -> Option<Uuid> {
+    Uuid::from_slice(file_id).ok()
 }
 
 /// A refusal; a word from a newer replica reads as `internal`.

@@ -21,6 +21,7 @@ mod hooks;
 mod hub;
 mod leader;
 mod metrics;
+mod network;
 mod reads;
 mod replicas;
 mod rest;

@@ -1,8 +1,9 @@
 //! The actions of a `do`: user names become ids here, for the machine knows only ids, and codes become hashes.
 
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use quorate_proto::error::{ErrorCode, WireError};
-use quorate_proto::frame::{Action, DoCommand, PreferencesChange};
+use quorate_proto::frame::{Action, DoCommand, NewAvatar, PreferencesChange};
 use quorate_proto::limits::CREATE_GROUP_MEMBERS_MAX;
 use quorate_proto::rpc::{self, Command, command, read_request, read_response};
 use quorate_proto::text::{self, TextError};
@@ -100,7 +101,15 @@ async fn named(
 /// Actions that name nobody.
 fn unnamed(asked: &Action) -> Result<command::Action, WireError> {
     Ok(match asked {
-        Action::ChangeConversation { conversation, title, topic, public, announcement, retention_ms } => {
+        Action::ChangeConversation {
+            conversation,
+            title,
+            topic,
+            public,
+            announcement,
+            retention_ms,
+            avatar,
+        } => {
             let change = rpc::ChangeConversation {
                 conversation_id: *conversation,
                 title: title.as_deref().map(text::canonical_title).map(canonical).transpose()?,
@@ -108,6 +117,7 @@ fn unnamed(asked: &Action) -> Result<command::Action, WireError> {
                 public: *public,
                 announcement: *announcement,
                 retention_ms: *retention_ms,
+                avatar: avatar.map(file),
             };
             let empty = rpc::ChangeConversation { conversation_id: *conversation, ..Default::default() };
             if change == empty {
@@ -184,8 +194,8 @@ fn unnamed(asked: &Action) -> Result<command::Action, WireError> {
         Action::CancelScheduled { scheduled } => {
             command::Action::CancelScheduled(rpc::CancelScheduled { id: *scheduled })
         }
-        Action::SetProfile { display_name, status } => {
-            if display_name.is_none() && status.is_none() {
+        Action::SetProfile { display_name, status, avatar } => {
+            if display_name.is_none() && status.is_none() && avatar.is_none() {
                 return Err(invalid("say what is to change"));
             }
             command::Action::SetProfile(rpc::SetProfile {
@@ -195,6 +205,7 @@ fn unnamed(asked: &Action) -> Result<command::Action, WireError> {
                     .map(canonical)
                     .transpose()?,
                 status: status.as_deref().map(text::canonical_status).map(canonical).transpose()?,
+                avatar: avatar.map(file),
             })
         }
         Action::Report { conversation, sequence, reason } => command::Action::Report(rpc::Report {
@@ -210,6 +221,11 @@ fn unnamed(asked: &Action) -> Result<command::Action, WireError> {
         | Action::Ban { .. }
         | Action::Block { .. } => return Err(WireError::new(ErrorCode::Internal, "an action was left out")),
     })
+}
+
+/// A picture between processes: a file's id, or nothing.
+fn file(avatar: NewAvatar) -> Bytes {
+    avatar.to_bytes().into()
 }
 
 fn canonical(text: Result<String, TextError>) -> Result<String, WireError> {

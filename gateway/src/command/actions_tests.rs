@@ -118,7 +118,7 @@ async fn who_is_no_longer_listed_can_still_be_removed_and_not_invited() {
 async fn every_action_becomes_its_command() {
     let reader = people_tier().await;
     let code = "abcdefghijklmnopqrstuv";
-    let hash = bytes::Bytes::copy_from_slice(&blake3::hash(code.as_bytes()).as_bytes()[..16]);
+    let hash = Bytes::copy_from_slice(&blake3::hash(code.as_bytes()).as_bytes()[..16]);
     let listed = Uuid::from_slice(&hash).unwrap().simple().to_string();
     for (json, wanted) in [
         (
@@ -205,6 +205,22 @@ async fn every_action_becomes_its_command() {
             command::Action::SetProfile(rpc::SetProfile {
                 display_name: Some("Bob".into()),
                 status: Some(String::new()),
+                avatar: None,
+            }),
+        ),
+        (
+            r#"{"action":"set_profile","avatar":"00000000-0000-0000-0000-000000000006"}"#.to_owned(),
+            command::Action::SetProfile(rpc::SetProfile {
+                avatar: Some(Uuid::from_u128(6).as_bytes().to_vec().into()),
+                ..Default::default()
+            }),
+        ),
+        (
+            r#"{"action":"change_conversation","conversation":3,"avatar":""}"#.to_owned(),
+            command::Action::ChangeConversation(rpc::ChangeConversation {
+                conversation_id: 3,
+                avatar: Some(Bytes::new()),
+                ..Default::default()
             }),
         ),
         (

@@ -8,7 +8,7 @@ use quorate_proto::ids::ClientMessageId;
 use quorate_proto::rpc::{self, event, me_scheduled};
 use uuid::Uuid;
 
-use super::{attachment, preferences, role, session, some, user};
+use super::{attachment, avatar, preferences, role, session, some, user};
 
 /// A conversation's event; `None` for a kind that this version does not know or that belongs to `me`.
 pub fn conversation_event(event: rpc::Event) -> Option<frame::Event> {
@@ -27,6 +27,7 @@ pub fn conversation_event(event: rpc::Event) -> Option<frame::Event> {
             public: changed.public,
             announcement: changed.announcement,
             retention_ms: changed.retention_ms,
+            avatar: avatar(&changed.avatar),
         },
         event::Kind::Member(member) => EventKind::Member {
             user: user(member.user),
@@ -276,9 +277,15 @@ mod tests {
             announcement: true,
             retention_ms: 7,
             by: by(),
+            avatar: vec![6; 16].into(),
         };
-        let fields = json!({"topic": "food", "public": true, "announcement": true, "retention_ms": 7});
+        let avatar = Uuid::from_bytes([6; 16]);
+        let fields = json!({"topic": "food", "public": true, "announcement": true, "retention_ms": 7,
+                            "avatar": avatar});
         has(&told(event::Kind::Conversation(changed)), fields);
+        let bob = rpc::UserRef { id: 2, avatar: vec![6; 16].into(), ..rpc::UserRef::default() };
+        let pin = rpc::PinChanged { sequence: 4, on: true, by: Some(bob) };
+        assert_eq!(told(event::Kind::Pin(pin))["by"]["avatar"], json!(avatar));
         let nobody = rpc::UserRef { id: 2, deleted: true, ..rpc::UserRef::default() };
         let pin = rpc::PinChanged { sequence: 4, on: true, by: Some(nobody) };
         assert_eq!(

@@ -10,7 +10,7 @@ use quorate_proto::rpc;
 use uuid::Uuid;
 
 use super::event::scheduled_item;
-use super::{conversation_event, role, some, user};
+use super::{avatar, conversation_event, role, some, user};
 
 /// Texts of a message.
 pub fn revisions(found: rpc::RevisionsResult, as_of_index: u64) -> Revisions {
@@ -84,6 +84,7 @@ pub fn channel(found: rpc::ChannelInfo) -> Channel {
         joined: found.joined,
         created: some(found.created_ms),
         sequence: found.sequence,
+        avatar: avatar(&found.avatar),
     }
 }
 

@@ -3,7 +3,7 @@
 use quorate_proto::frame::{ConversationKind, ConversationSummary, Preferences, SequenceRange};
 use quorate_proto::rpc;
 
-use super::{conversation_event, role, some, user};
+use super::{avatar, conversation_event, role, some, user};
 
 /// A conversation's summary.
 pub fn summary(summary: rpc::ConversationSummary) -> ConversationSummary {
@@ -38,6 +38,7 @@ pub fn summary(summary: rpc::ConversationSummary) -> ConversationSummary {
         draft_reply_to: some(draft.reply_to),
         pin_count: summary.pin_count,
         blocked: summary.blocked,
+        avatar: avatar(&summary.avatar),
     }
 }
 
@@ -75,6 +76,7 @@ mod tests {
             draft: Some(draft),
             pin_count: 5,
             blocked: true,
+            avatar: vec![6; 16].into(),
             ..rpc::ConversationSummary::default()
         });
         assert_eq!((told.kind, told.role), (ConversationKind::Group, MemberRole::Admin));
@@ -83,9 +85,11 @@ mod tests {
         assert_eq!((told.draft.as_str(), told.draft_reply_to), ("hal", Some(2)));
         assert_eq!(told.hidden, [SequenceRange { first: 1, last: 2 }]);
         assert!(told.preferences.archived && told.preferences.unread_from == 4);
+        assert_eq!(told.avatar, Some(uuid::Uuid::from_bytes([6; 16])));
         // Of a replica of the version before.
         let plain = summary(rpc::ConversationSummary::default());
         assert_eq!(plain.role, MemberRole::Member);
         assert!(plain.preferences.is_default() && plain.draft.is_empty() && plain.draft_reply_to.is_none());
+        assert_eq!(plain.avatar, None);
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::picture::Picture;
 use super::tier::Holders;
-use super::{CHUNKS_PER_USER_MAX, Files, Known, Part, RETRY_MS, Wanted, kind};
+use super::{CHUNKS_PER_USER_MAX, Files, Known, Part, RETRY_MS, Wanted, Way, kind};
 use crate::auth::{self, Identity};
 use crate::command::{by, submit_error};
 use crate::convert;
@@ -95,7 +95,7 @@ impl Files {
         if identity.read_only {
             return Err(auth::read_only());
         }
-        match self.known(identity, wanted.id, None).await {
+        match self.known(identity, wanted.id, Way::Unsaid).await {
             // Committed before, its answer lost: an image is smaller than what was sent.
             Ok(known) if known.file.own => return Ok(known),
             Err(error) if error.code != ErrorCode::NotFound => return Err(error),
@@ -145,7 +145,7 @@ impl Files {
                         return Err(error);
                     }
                 }
-                _ => return self.known(identity, wanted.id, None).await,
+                _ => return self.known(identity, wanted.id, Way::Unsaid).await,
             }
         }
         Err(WireError::new(ErrorCode::Unavailable, "too few replicas have every chunk").retry_after(RETRY_MS))

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_proto::error::{ErrorCode, WireError};
-use quorate_proto::ids::{ClientMessageId, UserId};
-use quorate_proto::rpc::{self, command, outcome, read_request, read_response};
+use quorate_proto::ids::{ClientMessageId, ConversationId, Sequence, UserId};
+use quorate_proto::rpc::{self, command, get_request, outcome, read_request, read_response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -98,6 +98,51 @@ impl Drop for Place {
 }
 
 const NOT_POISONED: &str = "no holder of this lock panics";
+
+/// How somebody comes to see a file, as far as she says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Way {
+    /// It is hers, or some message that she may see shows it.
+    #[default]
+    Unsaid,
+    /// The message of this number in this conversation shows it.
+    Message(ConversationId, Sequence),
+    /// It is this user's avatar.
+    User(UserId),
+    /// It is this group's avatar.
+    Group(ConversationId),
+}
+
+impl Way {
+    /// As the replicas ask for it: conversation and sequence, user, group; 0 where it is not said.
+    fn numbers(self) -> (u64, u64, u64, u64) {
+        match self {
+            Self::Unsaid => (0, 0, 0, 0),
+            Self::Message(conversation, sequence) => (conversation, sequence, 0, 0),
+            Self::User(user) => (0, 0, user, 0),
+            Self::Group(group) => (0, 0, 0, group),
+        }
+    }
+
+    fn query(self, file_id: Bytes) -> rpc::FileQuery {
+        let (conversation_id, sequence, avatar_of_user, avatar_of_conversation) = self.numbers();
+        rpc::FileQuery { file_id, conversation_id, sequence, avatar_of_user, avatar_of_conversation }
+    }
+
+    /// A part of a file that is seen like this.
+    pub fn get(self, id: Uuid, part: get_request::Part) -> rpc::GetRequest {
+        let (conversation_id, sequence, avatar_of_user, avatar_of_conversation) = self.numbers();
+        rpc::GetRequest {
+            file_id: Bytes::copy_from_slice(id.as_bytes()),
+            conversation_id,
+            sequence,
+            avatar_of_user,
+            avatar_of_conversation,
+            part: part.into(),
+            ..rpc::GetRequest::default()
+        }
+    }
+}
 
 /// A committed file as one of those who may see it is told.
 #[derive(Debug, Clone)]
@@ -239,19 +284,12 @@ impl Files {
         Ok(on_majorities(&told, replicas))
     }
 
-    /// A committed file, if the caller may see it. `shown_by`: a message that shows it, if she knows one.
+    /// A committed file, if the caller may see it.
     ///
     /// # Errors
     /// `not_found`, or what else the client is told.
-    pub async fn known(
-        &self,
-        identity: &Identity,
-        id: Uuid,
-        shown_by: Option<(u64, u64)>,
-    ) -> Result<Known, WireError> {
-        let (conversation_id, sequence) = shown_by.unwrap_or_default();
-        let file_id = Bytes::copy_from_slice(id.as_bytes());
-        let query = read_request::Query::File(rpc::FileQuery { file_id, conversation_id, sequence });
+    pub async fn known(&self, identity: &Identity, id: Uuid, way: Way) -> Result<Known, WireError> {
+        let query = read_request::Query::File(way.query(Bytes::copy_from_slice(id.as_bytes())));
         let asked = request(self.reader.known_index(), identity.user_id, identity.session.as_bytes(), query);
         let answer = self.reader.read(asked).await.map_err(read_error)?;
         match answer.result {

@@ -1,6 +1,6 @@
 //! Outgoing webhooks: one gateway of all holds the lease and tells each bot, in order, what waits for it.
 //!
-//! Owns the lease, whose turn it is, and when what failed is tried again. Nothing is kept here that matters: what waits, and what is
+//! Owns the lease and the turns, of which `row` says whose is next. Nothing is kept here that matters: what waits, and what is
 //! settled, is in the replicas' state. Told at least once: whoever comes after a holder begins at the first that is not settled.
 //!
 //! ```text
@@ -15,13 +15,13 @@ mod lease;
 mod pace;
 mod payload;
 mod post;
+mod row;
 mod settings;
 mod sign;
 #[cfg(test)]
 mod tests;
 mod turn;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -41,16 +41,15 @@ use crate::reads::{Reader, request};
 use crate::server::DrainPhase;
 use hosts::Hosts;
 use lease::Lease;
-use pace::{Watch, retry_ms};
+use pace::Watch;
 use post::Poster;
+use row::Row;
 use turn::{End, turn};
 
 /// How often a gateway without the lease looks whether it is free, ms.
 const LOOK_INTERVAL_MS: u64 = 5_000;
 /// How often the holder looks what waits: a read at a replica, answered from a few keys.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// Bots told at the same time.
-const TURNS_MAX: usize = 16;
 /// When the gateway ends, turns get this long to finish what they tell and to settle it.
 const FINISH_WAIT: Duration = Duration::from_secs(6);
 
@@ -120,7 +119,7 @@ async fn run(tell: Arc<Tell>, hooks: Hooks, mut drain: watch::Receiver<DrainPhas
             () = ending(&mut drain) => return,
             () = sleep(pause) => {}
         }
-        let Some((found, log_time_ms)) = look(&tell, 0).await else { continue };
+        let Some((found, log_time_ms)) = look(&tell, 0, 0).await else { continue };
         let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !watch.wants(&holder, &found, log_time_ms, now_ms) {
             continue;
@@ -145,83 +144,30 @@ async fn ending(drain: &mut watch::Receiver<DrainPhase>) {
     let _ = drain.wait_for(|phase| *phase != DrainPhase::Serving).await;
 }
 
-/// What there is to be told, and the log time of that answer.
-async fn look(tell: &Tell, min_index: u64) -> Option<(HooksResult, u64)> {
+/// What there is to be told, of bots behind one of them first; and the log time of that answer.
+async fn look(tell: &Tell, min_index: u64, after_bot_id: u64) -> Option<(HooksResult, u64)> {
     let min_index = min_index.max(tell.reader.known_index());
-    let asked = request(min_index, 0, &[], read_request::Query::Hooks(HooksQuery {}));
+    let asked = request(min_index, 0, &[], read_request::Query::Hooks(HooksQuery { after_bot_id }));
     // A replica of the version before does not know the question.
     let response = tell.reader.read(asked).await.ok()?;
     let Some(read_response::Result::Hooks(found)) = response.result else { return None };
     Some((found, response.log_time_ms))
 }
 
-/// What is known of a bot whose server did not take something.
-#[derive(Debug, Clone, Copy)]
-struct Failing {
-    failures: u32,
-    again: Instant,
-}
-
-/// Whose turn it is.
-#[derive(Debug, Default)]
-struct Turns {
-    running: HashSet<u64>,
-    failing: HashMap<u64, Failing>,
-    /// The last bot that was given a turn: the next one after it has the next.
-    last: u64,
-}
-
-impl Turns {
-    /// The bots to be given a turn now, of those with something waiting, in order of their ids.
-    fn next(&mut self, waiting: &[u64], now: Instant) -> Vec<u64> {
-        // What was forgotten by the replicas is forgotten here.
-        self.failing.retain(|bot, _| waiting.binary_search(bot).is_ok());
-        let after = waiting.partition_point(|bot| *bot <= self.last);
-        let (before, behind) = waiting.split_at(after);
-        let ready = |bot: &u64| {
-            !self.running.contains(bot) && self.failing.get(bot).is_none_or(|failing| failing.again <= now)
-        };
-        let room = TURNS_MAX.saturating_sub(self.running.len());
-        let bots: Vec<u64> = behind.iter().chain(before).copied().filter(ready).take(room).collect();
-        self.running.extend(&bots);
-        self.last = bots.last().copied().unwrap_or(self.last);
-        bots
-    }
-
-    /// A turn has ended.
-    fn ended(&mut self, bot: u64, end: End, now: Instant) {
-        self.running.remove(&bot);
-        match end {
-            End::Failed { progress } => {
-                let before =
-                    self.failing.get(&bot).filter(|_| !progress).map_or(0, |failing| failing.failures);
-                let failures = before.saturating_add(1);
-                let again = now + Duration::from_millis(retry_ms(failures, chance));
-                self.failing.insert(bot, Failing { failures, again });
-            }
-            End::Empty | End::More => {
-                self.failing.remove(&bot);
-            }
-            // Nothing was learned of its server: what is known of it stays.
-            End::Later | End::Lost => {}
-        }
-    }
-}
-
 /// Tells until the lease is lost, there is no webhook any more, or the gateway ends: then `true`.
 async fn hold(tell: &Arc<Tell>, lease: &Arc<Lease>, drain: &mut watch::Receiver<DrainPhase>) -> bool {
     let renewing = tokio::spawn(Arc::clone(lease).renew());
-    let mut turns = Turns::default();
+    let mut row = Row::default();
     let mut running: JoinSet<(u64, End)> = JoinSet::new();
     let ends = loop {
         if !lease.holds() {
             break false;
         }
-        if let Some((found, _)) = look(tell, lease.index()).await {
+        if let Some((found, _)) = look(tell, lease.index(), row.after()).await {
             if found.hooks == 0 {
                 break false;
             }
-            for bot in turns.next(&found.bots_waiting, Instant::now()) {
+            for bot in row.next(&found, Instant::now()) {
                 let (tell, lease) = (Arc::clone(tell), Arc::clone(lease));
                 running.spawn(async move { (bot, turn(&tell, &lease, bot).await) });
             }
@@ -235,7 +181,7 @@ async fn hold(tell: &Arc<Tell>, lease: &Arc<Lease>, drain: &mut watch::Receiver<
                 Some(ended) = running.join_next() => {
                     // Only a defect ends a task otherwise; the bot then keeps its place until the next holder.
                     let Ok((bot, end)) = ended else { continue };
-                    turns.ended(bot, end, Instant::now());
+                    row.ended(bot, end, Instant::now(), chance);
                     // More is there: no need to wait for the next look.
                     if end == End::More {
                         break false;

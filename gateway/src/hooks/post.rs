@@ -14,11 +14,12 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use thiserror::Error;
 
-use super::addresses::{Network, may_reach};
+use super::addresses::may_reach;
 use super::payload::Payload;
 use super::settings::literal;
 use super::sign::signature;
 use crate::clock;
+use crate::network::Network;
 
 /// One try in all: looking up, connecting, sending and the answer.
 pub(super) const TRY_WAIT: Duration = Duration::from_secs(10);

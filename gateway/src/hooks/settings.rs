@@ -7,7 +7,8 @@ use quorate_proto::limits::HOOK_URL_BYTES_MAX;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-use super::addresses::{Network, may_reach};
+use super::addresses::may_reach;
+use crate::network::Network;
 
 /// The `[hooks]` of a configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

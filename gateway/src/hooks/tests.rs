@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
 
 use quorate_proto::rpc::command::Action;
 use quorate_proto::rpc::read_request::Query;
@@ -11,9 +12,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::addresses::Network;
 use super::*;
 use crate::convert::conversation_topic;
+use crate::network::Network;
 use crate::testing::{Fake, Feed, Submits, tier};
 
 const WAIT: Duration = Duration::from_secs(20);
@@ -25,6 +26,8 @@ const NOW_MS: u64 = 1_900_000_000_000;
 #[derive(Debug, Default)]
 struct Kept {
     hooks: BTreeMap<u64, (String, Vec<HookItem>)>,
+    /// Whose bots they are, where that is known.
+    owners: BTreeMap<u64, u64>,
     /// Bot, up to which number, why it was given up.
     settled: Vec<(u64, u64, String)>,
     leases: Vec<u32>,
@@ -59,9 +62,12 @@ impl Kept {
             Query::Hooks(_) => {
                 let waits =
                     |(bot, (_, items)): (&u64, &(String, Vec<HookItem>))| (!items.is_empty()).then_some(*bot);
+                let bots_waiting: Vec<u64> = self.hooks.iter().filter_map(waits).collect();
+                let owner = |bot: &u64| self.owners.get(bot).copied().unwrap_or_default();
                 read_response::Result::Hooks(HooksResult {
                     hooks: self.hooks.len() as u64,
-                    bots_waiting: self.hooks.iter().filter_map(waits).collect(),
+                    owners: bots_waiting.iter().map(owner).collect(),
+                    bots_waiting,
                     ..HooksResult::default()
                 })
             }
@@ -260,6 +266,41 @@ async fn what_failed_is_told_again_under_its_id_and_holds_nobody_else_up() {
     assert_eq!(site.settled().first(), Some(&(5, 1, String::new())).filter(|it| site.settled().contains(it)));
 }
 
+/// A server that takes its time with everything, at a host of its own; `most` is how many such were told something at a time.
+async fn slow_server(host: u8, under_way: &Arc<AtomicUsize>, most: &Arc<AtomicUsize>) -> String {
+    let listener = TcpListener::bind((std::net::Ipv4Addr::new(127, 0, 0, host), 0)).await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let (under_way, most) = (Arc::clone(under_way), Arc::clone(most));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            most.fetch_max(under_way.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            sleep(Duration::from_millis(400)).await;
+            under_way.fetch_sub(1, Ordering::Relaxed);
+            let _ = stream.write_all(b"HTTP/1.1 204 x\r\nconnection: close\r\n\r\n").await;
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn the_bots_of_one_owner_leave_places_to_others_however_many_hosts_they_have() {
+    let (under_way, most) = (Arc::default(), Arc::default());
+    let mut hooks = BTreeMap::new();
+    for bot in 1..=12_u8 {
+        let url = slow_server(10 + bot, &under_way, &most).await;
+        hooks.insert(u64::from(bot), (url, vec![item(1, NOW_MS)]));
+    }
+    let (fine, heard) = server(|_| 200).await;
+    hooks.insert(99, (fine, vec![item(1, NOW_MS)]));
+    let site = site(hooks).await;
+    site.kept.lock().unwrap().owners = (1..=12).map(|bot| (bot, 900)).chain([(99, 901)]).collect();
+    site.tell_everything().await;
+    assert_eq!(most.load(Ordering::Relaxed), row::TURNS_PER_OWNER_MAX);
+    let settled = site.settled();
+    let place = settled.iter().position(|(bot, ..)| *bot == 99).expect("settled");
+    assert!(heard.lock().unwrap().len() == 1 && place <= 4, "it did not wait for the others: {settled:?}");
+}
+
 #[tokio::test]
 async fn what_is_gone_or_too_old_is_given_up_with_its_reason_and_the_hidden_is_not_told() {
     let (url, heard) = server(|number| if number == 1 { 410 } else { 200 }).await;
@@ -340,40 +381,4 @@ async fn a_gateway_that_ends_gives_the_lease_back() {
     lease.give_back().await;
     assert_eq!(site.kept.lock().unwrap().leases, [pace::LEASE_MS, 0]);
     assert_eq!(site.fake.streams(), 1);
-}
-
-#[test]
-fn turns_go_round_and_wait_for_what_failed() {
-    let now = Instant::now();
-    let waiting: Vec<u64> = (1..=40).collect();
-    let mut turns = Turns::default();
-    let first = turns.next(&waiting, now);
-    assert_eq!(first, (1..=16).collect::<Vec<_>>());
-    assert!(turns.next(&waiting, now).is_empty(), "all places are taken");
-    turns.ended(1, End::Failed { progress: false }, now);
-    turns.ended(2, End::More, now);
-    assert_eq!(turns.next(&waiting, now), [17, 18], "the next in order, not the same again");
-    for bot in 3..=18 {
-        turns.ended(bot, End::Empty, now);
-    }
-    let rest: Vec<u64> = (19..=34).collect();
-    assert_eq!(turns.next(&waiting, now), rest);
-    for bot in rest {
-        turns.ended(bot, End::Empty, now);
-    }
-    let last = turns.next(&waiting, now);
-    assert_eq!(last, (35..=40).chain(2..=11).collect::<Vec<_>>(), "without 1, which waits");
-    for bot in last {
-        turns.ended(bot, End::Empty, now);
-    }
-    let later = now + Duration::from_millis(1_300);
-    assert_eq!(turns.next(&[1, 2], later), [1, 2]);
-    turns.ended(1, End::Failed { progress: false }, later);
-    assert_eq!(turns.failing[&1].failures, 2);
-    turns.ended(1, End::Later, later);
-    assert_eq!(turns.failing[&1].failures, 2, "nothing was learned of its server");
-    turns.ended(1, End::Failed { progress: true }, later);
-    assert_eq!(turns.failing[&1].failures, 1, "something was taken meanwhile");
-    turns.next(&[2], later);
-    assert!(turns.failing.is_empty(), "nothing waits for it any more");
 }

@@ -221,7 +221,7 @@ async fn create(call: Call) -> Answer {
     let create = rpc::CreateBot { name: name.clone(), display_name: display_name.clone() };
     let outcome = submit(&call, &identity, key, command::Action::CreateBot(create)).await?;
     let Some(outcome::Result::User(made)) = outcome.result else { return Err(something_else()) };
-    let user = User { id: made.user_id, name, display_name, deleted: false, bot: true };
+    let user = User { id: made.user_id, name, display_name, bot: true, ..User::default() };
     Ok(json(StatusCode::CREATED, &MadeBot { user, index: outcome.index }))
 }
 
@@ -247,7 +247,7 @@ async fn make_token(call: Call) -> Answer {
     make(&call, &identity, key, identity.user_id, call.json()?).await
 }
 
-/// A token of the caller's or of a bot of hers. Asked again under the same key it is refused: nobody knows the first one's secret.
+/// A token of the caller's or of a bot of hers. Asked again under the same key it is refused: nobody can show the first one's secret.
 async fn make(
     call: &Call,
     identity: &Identity,
@@ -282,10 +282,21 @@ async fn make(
         lasts_ms: u64::from(days.unwrap_or(0)) * DAY_MS,
         conversation_id: conversation.unwrap_or(0),
     };
-    let outcome = submit(call, identity, key, command::Action::MakeToken(make)).await?;
+    let outcome =
+        submit(call, identity, key, command::Action::MakeToken(make)).await.map_err(shown_before)?;
     let token = token.text();
     let hook = conversation.map(|_| format!("{HOOKS}{token}"));
     Ok(json(StatusCode::CREATED, &MadeToken { token, hook, id: session.to_string(), index: outcome.index }))
+}
+
+/// The key has made something already, most likely the token that is asked for again.
+fn shown_before(refused: Failure) -> Failure {
+    if refused.code() != ErrorCode::IdConflict {
+        return refused;
+    }
+    let message = "something was made under this Idempotency-Key before. If it was a token, its secret cannot be shown again: find it in \
+                   the list of tokens, end it, and make another under another key";
+    WireError::new(ErrorCode::IdConflict, message).into()
 }
 
 async fn end_bot_token(call: Call) -> Answer {

@@ -1,9 +1,10 @@
-//! Everything of a conversation, or of the caller's account, in one answer: read page by page while it is sent.
+//! Everything of a conversation, of the caller's account, or for an admin, in one answer: read page by page while it is sent.
 //!
 //! Owns how many are made at a time and at whose pace. A page waits until the one before was taken, so that an export
 //! holds a few pages however long it is, and whoever takes nothing is let go. That it ends early is seen by the reader: the
 //! transfer breaks off, and the last line is missing.
 
+mod admin;
 mod html;
 mod lines;
 
@@ -47,19 +48,21 @@ const PAGE_MESSAGES: u32 = 100;
 /// Who takes nothing for this long is let go.
 const STALLED_WAIT: Duration = Duration::from_secs(60);
 
+/// What an export may be refused with.
+const EXPORT: &[ErrorCode] = &[
+    ErrorCode::Invalid,
+    ErrorCode::Forbidden,
+    ErrorCode::NotFound,
+    ErrorCode::RateLimited,
+    ErrorCode::Overloaded,
+    ErrorCode::Unavailable,
+    ErrorCode::Internal,
+];
+
 /// Rows of the table.
 pub(super) fn rows() -> Vec<Route> {
-    const EXPORT: &[ErrorCode] = &[
-        ErrorCode::Invalid,
-        ErrorCode::Forbidden,
-        ErrorCode::NotFound,
-        ErrorCode::RateLimited,
-        ErrorCode::Overloaded,
-        ErrorCode::Unavailable,
-        ErrorCode::Internal,
-    ];
     debug_assert!(READ.iter().all(|code| EXPORT.contains(code)), "an export is a read");
-    vec![
+    let mut rows = vec![
         Route::new(
             Method::GET,
             "/api/v1/conversations/{id}/export",
@@ -81,7 +84,9 @@ pub(super) fn rows() -> Vec<Route> {
             .query::<FreshnessQuery>()
             .gives_text(lines::MEDIA, "One object a line")
             .errors(EXPORT),
-    ]
+    ];
+    rows.extend(admin::rows());
+    rows
 }
 
 /// The form of an export.
@@ -113,13 +118,13 @@ pub struct Exports {
 
 /// A place among them; dropping it frees the place.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     users: Arc<Mutex<HashSet<UserId>>>,
     user: UserId,
 }
 
 impl Exports {
-    fn enter(&self, user: UserId) -> Result<Place, WireError> {
+    pub(super) fn enter(&self, user: UserId) -> Result<Place, WireError> {
         let mut users = self.users.lock().expect("no holder of this lock panics");
         if users.contains(&user) {
             let message = "an export of yours is under way: let it end first";
@@ -179,7 +184,7 @@ impl Export {
     /// The messages of a conversation after one of them, and whether more follow.
     async fn page(&self, conversation_id: u64, after: u64) -> Result<(Vec<Event>, bool), Broken> {
         let from = Some(history_query::From::After(after));
-        let asked = rpc::HistoryQuery { conversation_id, limit: PAGE_MESSAGES, from };
+        let asked = rpc::HistoryQuery { conversation_id, limit: PAGE_MESSAGES, from, as_admin: false };
         match self.read(read_request::Query::History(asked)).await?.result {
             Some(read_response::Result::History(found)) => {
                 let messages = found.messages.into_iter().filter_map(convert::conversation_event).collect();
@@ -237,13 +242,28 @@ fn stream<W>(
     call: &Call,
     identity: Identity,
     min_index: u64,
-    (media, name): (&'static str, &str),
+    form: (&'static str, &str),
     work: impl FnOnce(Export) -> W,
 ) -> Answer
 where
     W: Future<Output = Result<(), Broken>> + Send + 'static,
 {
     let place = call.gateway.exports.enter(identity.user_id)?;
+    stream_at(place, call, identity, min_index, form, work)
+}
+
+/// The same at a place that was taken before.
+fn stream_at<W>(
+    place: Place,
+    call: &Call,
+    identity: Identity,
+    min_index: u64,
+    form: (&'static str, &str),
+    work: impl FnOnce(Export) -> W,
+) -> Answer
+where
+    W: Future<Output = Result<(), Broken>> + Send + 'static,
+{
     let (chunks, sent) = mpsc::channel(PAGES_WAITING_MAX);
     let user = identity.user_id;
     let export = Export { gateway: Arc::clone(&call.gateway), identity, min_index, chunks: chunks.clone() };
@@ -257,7 +277,11 @@ where
             let _ = timeout(STALLED_WAIT, chunks.send(Err(broken))).await;
         }
     });
-    let mut response: Response = warp::reply::stream(ReceiverStream::new(sent)).into_response();
+    Ok(described(warp::reply::stream(ReceiverStream::new(sent)).into_response(), form))
+}
+
+/// What every export says of itself: its media type, and the name under which it is kept.
+fn described(mut response: Response, (media, name): (&'static str, &str)) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -266,7 +290,7 @@ where
         headers.insert(CONTENT_DISPOSITION, disposition);
     }
     *response.status_mut() = StatusCode::OK;
-    Ok(response)
+    response
 }
 
 async fn conversation(call: Call) -> Answer {
@@ -309,7 +333,7 @@ async fn account(call: Call) -> Answer {
     })
 }
 
-/// What admins can list, of the whole site; what is said in conversations is their members'.
+/// What admins can list, of the whole site; what is said in conversations they are given by calls of their own, which are recorded.
 async fn site(call: Call) -> Answer {
     let identity = call.identity().await?;
     let FreshnessQuery { min_index } = call.query()?;

@@ -31,7 +31,7 @@ use super::{Answer, Call, Streamed, json};
 use crate::auth::{self, Identity};
 use crate::clock;
 use crate::convert;
-use crate::files::{CHUNKS_AHEAD, Known, Stored, Wanted};
+use crate::files::{CHUNKS_AHEAD, Known, Stored, Wanted, Way};
 
 /// What a file may do in a browser that shows it after all: nothing.
 const SANDBOX: &str = "default-src 'none'; sandbox";
@@ -44,6 +44,10 @@ pub(super) struct PlaceQuery {
     conversation: Option<u64>,
     /// That message.
     sequence: Option<u64>,
+    /// The file is this user's avatar: then without `conversation` and `group`.
+    user: Option<u64>,
+    /// The file is this group's avatar: then without `conversation` and `user`.
+    group: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -53,6 +57,10 @@ pub(super) struct ContentQuery {
     conversation: Option<u64>,
     /// As for the file itself.
     sequence: Option<u64>,
+    /// As for the file itself.
+    user: Option<u64>,
+    /// As for the file itself.
+    group: Option<u64>,
     /// An image is to be saved, not shown.
     #[serde(default)]
     download: bool,
@@ -96,11 +104,20 @@ impl Call {
     }
 }
 
-fn place(conversation: Option<u64>, sequence: Option<u64>) -> Result<Option<(u64, u64)>, Failure> {
-    match (conversation, sequence) {
-        (None, None) => Ok(None),
-        (Some(conversation), Some(sequence)) => Ok(Some((conversation, sequence))),
-        _ => Err(invalid("give both conversation and sequence, or neither")),
+impl PlaceQuery {
+    /// The one way in which the caller says that she sees the file.
+    fn way(self) -> Result<Way, Failure> {
+        let Self { conversation, sequence, user, group } = self;
+        if [conversation, sequence, user, group].contains(&Some(0)) {
+            return Err(invalid("conversations, messages, users and groups are counted from 1"));
+        }
+        match (conversation, sequence, user, group) {
+            (None, None, None, None) => Ok(Way::Unsaid),
+            (Some(conversation), Some(sequence), None, None) => Ok(Way::Message(conversation, sequence)),
+            (None, None, Some(user), None) => Ok(Way::User(user)),
+            (None, None, None, Some(group)) => Ok(Way::Group(group)),
+            _ => Err(invalid("give both conversation and sequence, or user, or group, or none of them")),
+        }
     }
 }
 
@@ -143,8 +160,8 @@ pub(super) async fn state(call: Call) -> Answer {
     let identity = call.identity().await?;
     identity.check(TokenScope::Read)?;
     let id = call.file_id()?;
-    let PlaceQuery { conversation, sequence } = call.query()?;
-    let not_found = match call.gateway.files.known(&identity, id, place(conversation, sequence)?).await {
+    let way = call.query::<PlaceQuery>()?.way()?;
+    let not_found = match call.gateway.files.known(&identity, id, way).await {
         Ok(known) => return Ok(json(StatusCode::OK, &committed(&known))),
         Err(error) if error.code == ErrorCode::NotFound => error,
         Err(error) => return Err(error.into()),
@@ -235,7 +252,7 @@ pub(super) async fn put_whole(call: Call) -> Answer {
     let (body, declared) = call.streamed().await?;
     call.check_size(declared.unwrap_or(0))?;
     let place = call.gateway.files.admit_upload(&identity, CHUNKS_AHEAD).await?;
-    match call.gateway.files.known(&identity, id, None).await {
+    match call.gateway.files.known(&identity, id, Way::Unsaid).await {
         Ok(known) => return repeated(&known, &body).await,
         Err(error) if error.code == ErrorCode::NotFound => {}
         Err(error) => return Err(error.into()),
@@ -317,9 +334,9 @@ pub(super) async fn content(call: Call) -> Answer {
     let identity = call.identity().await?;
     identity.check(TokenScope::Read)?;
     let id = call.file_id()?;
-    let ContentQuery { conversation, sequence, download } = call.query()?;
-    let place = place(conversation, sequence)?;
-    let known = call.gateway.files.known(&identity, id, place).await?;
+    let ContentQuery { conversation, sequence, user, group, download } = call.query()?;
+    let way = PlaceQuery { conversation, sequence, user, group }.way()?;
+    let known = call.gateway.files.known(&identity, id, way).await?;
     let file = known.file.file.clone().unwrap_or_default();
     let etag = etag(&known.file.hash, "content");
     let shown = disposition(&file.name, &file.media_type, download);
@@ -339,7 +356,12 @@ pub(super) async fn content(call: Call) -> Answer {
         None => None,
     };
     let (begin, end) = wanted.unwrap_or((0, file.size));
-    let asked = get_request(&known, id, place, get_request::Part::Content, begin, end - begin);
+    let asked = rpc::GetRequest {
+        min_index: known.index,
+        offset: begin,
+        length: end - begin,
+        ..way.get(id, get_request::Part::Content)
+    };
     let mut response = stream_of(&call, &identity, asked).await?;
     if wanted.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -353,9 +375,8 @@ pub(super) async fn thumbnail(call: Call) -> Answer {
     let identity = call.identity().await?;
     identity.check(TokenScope::Read)?;
     let id = call.file_id()?;
-    let PlaceQuery { conversation, sequence } = call.query()?;
-    let place = place(conversation, sequence)?;
-    let known = call.gateway.files.known(&identity, id, place).await?;
+    let way = call.query::<PlaceQuery>()?.way()?;
+    let known = call.gateway.files.known(&identity, id, way).await?;
     let size = u64::from(known.file.thumbnail_size);
     if size == 0 {
         return Err(WireError::new(ErrorCode::NotFound, "this file has no thumbnail").into());
@@ -366,7 +387,8 @@ pub(super) async fn thumbnail(call: Call) -> Answer {
     if call.header(IF_NONE_MATCH).is_some_and(|tags| lists(tags, &etag)) {
         return Ok(described(empty(StatusCode::NOT_MODIFIED), kind, &shown, &etag));
     }
-    let asked = get_request(&known, id, place, get_request::Part::Thumbnail, 0, size);
+    let asked =
+        rpc::GetRequest { min_index: known.index, length: size, ..way.get(id, get_request::Part::Thumbnail) };
     let mut range = call.gateway.files.range(&identity, asked);
     let mut bytes = Vec::new();
     while let Some(piece) = range.next().await? {
@@ -377,27 +399,6 @@ pub(super) async fn thumbnail(call: Call) -> Answer {
     let mut response = Response::new(bytes.into());
     response.extensions_mut().insert(Streamed);
     Ok(described(response, kind, &shown, &etag))
-}
-
-fn get_request(
-    known: &Known,
-    id: Uuid,
-    place: Option<(u64, u64)>,
-    part: get_request::Part,
-    offset: u64,
-    length: u64,
-) -> rpc::GetRequest {
-    let (conversation_id, sequence) = place.unwrap_or_default();
-    rpc::GetRequest {
-        min_index: known.index,
-        file_id: Bytes::copy_from_slice(id.as_bytes()),
-        conversation_id,
-        sequence,
-        part: part.into(),
-        offset,
-        length,
-        ..rpc::GetRequest::default()
-    }
 }
 
 /// A range as a body: read from the tier as the reader takes it. Its first piece is waited for, so that what cannot be had is an
@@ -457,6 +458,39 @@ fn described(mut response: Response, media_type: &str, shown: &str, etag: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_seen_in_one_way_or_in_none_that_is_said() {
+        let way = |conversation, sequence, user, group| {
+            PlaceQuery { conversation, sequence, user, group }.way().map_err(|refused| refused.code())
+        };
+        assert_eq!(way(None, None, None, None), Ok(Way::Unsaid));
+        assert_eq!(way(Some(3), Some(4), None, None), Ok(Way::Message(3, 4)));
+        assert_eq!(way(None, None, Some(7), None), Ok(Way::User(7)));
+        assert_eq!(way(None, None, None, Some(3)), Ok(Way::Group(3)));
+        // Every other choice among the four, and what has no number.
+        let some = |at: u32, bits: u32| (bits & 1 << at != 0).then_some(5);
+        for bits in 1..16_u32 {
+            if ![0b0011, 0b0100, 0b1000].contains(&bits) {
+                let refused = way(some(0, bits), some(1, bits), some(2, bits), some(3, bits));
+                assert_eq!(refused, Err(ErrorCode::Invalid), "{bits:b}");
+            }
+        }
+        for zero in [way(Some(0), Some(4), None, None), way(None, None, Some(0), None)] {
+            assert_eq!(zero, Err(ErrorCode::Invalid));
+        }
+    }
+
+    #[test]
+    fn bytes_are_asked_for_in_the_way_in_which_the_file_was_found() {
+        let get = |way: Way| {
+            let asked = way.get(Uuid::from_u128(8), get_request::Part::Thumbnail);
+            (asked.conversation_id, asked.sequence, asked.avatar_of_user, asked.avatar_of_conversation)
+        };
+        assert_eq!(get(Way::Unsaid), (0, 0, 0, 0));
+        assert_eq!(get(Way::Message(3, 4)), (3, 4, 0, 0));
+        assert_eq!((get(Way::User(7)), get(Way::Group(3))), ((0, 0, 7, 0), (0, 0, 0, 3)));
+    }
 
     #[test]
     fn a_tag_is_found_in_a_list() {

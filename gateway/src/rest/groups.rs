@@ -108,9 +108,17 @@ fn of(limit: Option<u32>, max: u32) -> u32 {
 
 async fn change(call: Call) -> Answer {
     act(&call, StatusCode::OK, || {
-        let ConversationChange { title, topic, public, announcement, retention_ms } = call.json()?;
+        let ConversationChange { title, topic, public, announcement, retention_ms, avatar } = call.json()?;
         let conversation = call.number(0)?;
-        Ok(Action::ChangeConversation { conversation, title, topic, public, announcement, retention_ms })
+        Ok(Action::ChangeConversation {
+            conversation,
+            title,
+            topic,
+            public,
+            announcement,
+            retention_ms,
+            avatar,
+        })
     })
     .await
 }
@@ -220,7 +228,7 @@ pub(super) async fn all_groups(call: Call) -> Answer {
     let identity = call.identity().await?;
     let ChannelsQuery { text, after, limit, min_index } = call.query()?;
     let (after_id, limit) = (after.unwrap_or(0), of(limit, CHANNELS_MAX));
-    let asked = rpc::AdminConversationsQuery { text, after_id, limit };
+    let asked = rpc::AdminConversationsQuery { text, after_id, limit, direct: false };
     let asked = read_request::Query::AdminConversations(asked);
     let response = ask(&call, &identity, min_index, asked).await?;
     let Some(read_response::Result::AdminConversations(found)) = response.result else {

@@ -396,10 +396,24 @@ impl Api {
         let fewest = at_path.iter().map(|(_, places)| places.len()).min().unwrap_or(0);
         at_path.retain(|(_, places)| places.len() == fewest);
         let mut allowed: Vec<&str> = Vec::new();
-        let wanted = if method == Method::HEAD { &Method::GET } else { &method };
+        let is_head = method == Method::HEAD;
+        let wanted = if is_head { &Method::GET } else { &method };
         for (route, places) in at_path {
             if route.method == *wanted {
-                return self.serve(route, places, query, headers, body, sent).await;
+                let Sent { client, stream } = sent;
+                let call = Call {
+                    gateway: Arc::clone(&self.gateway),
+                    origins: Arc::clone(&self.origins),
+                    headers,
+                    body,
+                    stream,
+                    query,
+                    places,
+                    caller: Arc::new(AtomicU64::new(0)),
+                    client,
+                    is_head,
+                };
+                return serve(route, call).await;
             }
             allowed.push(route.method.as_str());
         }
@@ -419,38 +433,18 @@ impl Api {
         };
         noted(response, Served { route, user_id: 0, is_probe: false })
     }
+}
 
-    async fn serve(
-        &self,
-        route: &Route,
-        places: Vec<String>,
-        query: String,
-        headers: HeaderMap,
-        body: Bytes,
-        sent: Sent,
-    ) -> Response {
-        let Sent { client, stream } = sent;
-        let caller = Arc::new(AtomicU64::new(0));
-        let call = Call {
-            gateway: Arc::clone(&self.gateway),
-            origins: Arc::clone(&self.origins),
-            headers,
-            body,
-            stream,
-            query,
-            places,
-            caller: Arc::clone(&caller),
-            client,
-        };
-        let response = (route.handler)(call).await.unwrap_or_else(Failure::into_response);
-        let status = response.status().as_u16();
-        if !route.statuses().contains(&status) {
-            // The document would be wrong: a defect, looked for by the tests.
-            tracing::error!(method = %route.method, route = route.path, status, "an undocumented status");
-        }
-        let user_id = caller.load(Ordering::Relaxed);
-        noted(response, Served { route: route.path, user_id, is_probe: route.is_probe })
+async fn serve(route: &Route, call: Call) -> Response {
+    let caller = Arc::clone(&call.caller);
+    let response = (route.handler)(call).await.unwrap_or_else(Failure::into_response);
+    let status = response.status().as_u16();
+    if !route.statuses().contains(&status) {
+        // The document would be wrong: a defect, looked for by the tests.
+        tracing::error!(method = %route.method, route = route.path, status, "an undocumented status");
     }
+    let user_id = caller.load(Ordering::Relaxed);
+    noted(response, Served { route: route.path, user_id, is_probe: route.is_probe })
 }
 
 fn noted(mut response: Response, served: Served) -> Response {

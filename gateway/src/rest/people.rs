@@ -87,8 +87,8 @@ async fn profile(call: Call) -> Answer {
 
 async fn change(call: Call) -> Answer {
     act(&call, StatusCode::OK, || {
-        let ProfileChange { display_name, status } = call.json()?;
-        Ok(Action::SetProfile { display_name, status })
+        let ProfileChange { display_name, status, avatar } = call.json()?;
+        Ok(Action::SetProfile { display_name, status, avatar })
     })
     .await
 }

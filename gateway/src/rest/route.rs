@@ -132,6 +132,8 @@ pub(super) struct Call {
     pub(super) caller: Arc<AtomicU64>,
     /// Where it comes from.
     pub(super) client: Client,
+    /// Only what stands before the answer's body is asked for.
+    pub(super) is_head: bool,
 }
 
 pub(super) type Answer = Result<Response, Failure>;

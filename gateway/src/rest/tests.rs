@@ -1,6 +1,8 @@
 //! The rows against a replica that says what a test tells it to: over HTTP, with a token.
 
 mod bots;
+mod exports;
+mod files;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -315,6 +317,27 @@ async fn every_write_becomes_its_command_under_its_key() {
             200,
             Action::SetProfile(rpc::SetProfile { status: Some("away".into()), ..Default::default() }),
         ),
+        (
+            &patch,
+            "/api/v1/me".into(),
+            Some(json!({"avatar": uuid::Uuid::from_u128(6).to_string()})),
+            200,
+            Action::SetProfile(rpc::SetProfile {
+                avatar: Some(uuid::Uuid::from_u128(6).as_bytes().to_vec().into()),
+                ..Default::default()
+            }),
+        ),
+        (
+            &patch,
+            c.into(),
+            Some(json!({"avatar": ""})),
+            200,
+            Action::ChangeConversation(rpc::ChangeConversation {
+                conversation_id: 3,
+                avatar: Some(Bytes::new()),
+                ..Default::default()
+            }),
+        ),
         (&put, "/api/v1/blocked/bob".into(), None, 200, block(true)),
         (&delete, "/api/v1/blocked/bob".into(), None, 200, block(false)),
         (
@@ -489,7 +512,8 @@ fn everything(asked: &ReadRequest) -> Option<Found> {
             let Some(rpc::history_query::From::After(after)) = query.from else { return None };
             let last = (after + u64::from(query.limit)).min(250);
             let messages = (after + 1..=last).map(message).collect();
-            Found::History(rpc::HistoryResult { messages, more_before: after > 0, more_after: last < 250 })
+            let (more_before, more_after) = (after > 0, last < 250);
+            Found::History(rpc::HistoryResult { messages, more_before, more_after, ..Default::default() })
         }
         _ => return None,
     })

@@ -1,13 +1,15 @@
 //! How many connections one address may hold before any of them said who it is.
 //!
 //! A connection counts from its first packet until it ends or its socket's `hello` is accepted. Behind a balancer the
-//! balancer's word on the address counts, and only a balancer's that the configuration names.
+//! balancer's word on the address counts, and only of a balancer that the configuration names, by its address or its network.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use hyper::header::HeaderMap;
+
+use crate::network::Network;
 
 /// Header in which a balancer names the address it took the connection from.
 const FORWARDED: &str = "x-forwarded-for";
@@ -18,7 +20,7 @@ pub struct Strangers {
     counts: Mutex<HashMap<IpAddr, usize>>,
     /// 0 for no limit.
     per_address_max: usize,
-    trusted: Vec<IpAddr>,
+    trusted: Vec<Network>,
 }
 
 /// A stranger's place; dropping it frees it.
@@ -36,9 +38,8 @@ const NOT_POISONED: &str = "no holder of this lock panics";
 
 impl Strangers {
     /// Nobody yet.
-    pub fn new(per_address_max: usize, trusted: &[IpAddr]) -> Arc<Self> {
-        let trusted = trusted.iter().map(IpAddr::to_canonical).collect();
-        Arc::new(Self { counts: Mutex::default(), per_address_max, trusted })
+    pub fn new(per_address_max: usize, trusted: &[Network]) -> Arc<Self> {
+        Arc::new(Self { counts: Mutex::default(), per_address_max, trusted: trusted.to_vec() })
     }
 
     /// A place for a connection from this address; none is needed by a balancer, which stands for many.
@@ -49,7 +50,7 @@ impl Strangers {
         if self.trusts(peer) { Ok(None) } else { self.enter(peer).map(Some) }
     }
 
-    /// A place for whoever a balancer forwards; `None` when it names nobody or is no balancer.
+    /// A place for whoever a balancer forwards; `None` when it names nobody or another balancer, or is none itself.
     ///
     /// # Errors
     /// [`TooMany`].
@@ -59,7 +60,7 @@ impl Strangers {
         headers: &HeaderMap,
     ) -> Result<Option<Stranger>, TooMany> {
         match self.client(peer, headers) {
-            client if client == peer => Ok(None),
+            client if client == peer || self.trusts(client) => Ok(None),
             client => self.enter(client).map(Some),
         }
     }
@@ -74,18 +75,18 @@ impl Strangers {
         named.and_then(|value| address(value.rsplit(',').next()?.trim())).unwrap_or(peer)
     }
 
-    /// The address by which such a request is counted; `None` for what comes from a balancer's own machine.
+    /// The address by which such a request is counted; `None` for what comes from a balancer itself, or from within its network.
     pub fn counted(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
         let client = self.client(peer, headers);
-        (!self.trusts(client)).then(|| network(client))
+        (!self.trusts(client)).then(|| household(client))
     }
 
     fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted.contains(&peer.to_canonical())
+        self.trusted.iter().any(|network| network.holds(peer))
     }
 
     fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Stranger, TooMany> {
-        let address = network(address);
+        let address = household(address);
         let mut counts = self.counts.lock().expect(NOT_POISONED);
         let count = counts.entry(address).or_insert(0);
         if self.per_address_max > 0 && *count >= self.per_address_max {
@@ -114,7 +115,7 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// One household has one address of version 4, and 2^64 of version 6.
-fn network(address: IpAddr) -> IpAddr {
+fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {
@@ -140,6 +141,10 @@ mod tests {
         headers
     }
 
+    fn network(text: &str) -> Network {
+        Network::parse(text).unwrap()
+    }
+
     #[test]
     fn an_address_has_so_many_places_and_gets_them_back() {
         let strangers = Strangers::new(2, &[]);
@@ -163,7 +168,7 @@ mod tests {
 
     #[test]
     fn only_a_trusted_balancer_says_where_somebody_comes_from() {
-        let strangers = Strangers::new(1, &[ip("127.0.0.1")]);
+        let strangers = Strangers::new(1, &[network("127.0.0.1")]);
         let (balancer, other) = (ip("127.0.0.1"), ip("192.0.2.9"));
         assert!(strangers.connected(balancer).unwrap().is_none(), "a balancer stands for many");
         let headers = forwarded("198.51.100.7, 192.0.2.1");
@@ -180,5 +185,28 @@ mod tests {
         let _first = strangers.forwarded(balancer, &headers).unwrap().unwrap();
         assert_eq!(strangers.forwarded(balancer, &headers).unwrap_err(), TooMany);
         assert!(strangers.forwarded(balancer, &HeaderMap::new()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_balancer_of_which_only_the_network_is_known_is_believed() {
+        let strangers = Strangers::new(1, &[network("10.0.0.0/8"), network("fd00::/8")]);
+        let headers = forwarded("10.0.0.1, 192.0.2.1");
+        for balancer in ["10.1.2.3", "10.255.0.9", "::ffff:10.4.4.4", "fd12::7"].map(ip) {
+            assert!(strangers.connected(balancer).unwrap().is_none(), "{balancer} stands for many");
+            assert_eq!(strangers.counted(balancer, &headers), Some(ip("192.0.2.1")), "{balancer}");
+        }
+        for other in ["11.0.0.1", "fe80::1", "::ffff:192.168.0.1"].map(ip) {
+            assert_eq!(strangers.client(other, &headers), other, "anybody can write a header");
+            let _only = strangers.connected(other).unwrap().unwrap();
+            assert_eq!(strangers.connected(other).unwrap_err(), TooMany);
+        }
+        // A node of the cluster through which people come is as many people as a balancer is.
+        let (balancer, node) = (ip("10.1.2.3"), forwarded("10.9.9.9"));
+        assert_eq!(strangers.counted(balancer, &node), None);
+        for _ in 0..3 {
+            assert!(strangers.forwarded(balancer, &node).unwrap().is_none());
+        }
+        let _first = strangers.forwarded(balancer, &headers).unwrap().unwrap();
+        assert_eq!(strangers.forwarded(balancer, &headers).unwrap_err(), TooMany);
     }
 }

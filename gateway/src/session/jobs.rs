@@ -2,6 +2,7 @@
 //!
 //! Owns the calls, not the rules: each job ends in a [`Done`] that the session's task feeds back.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -117,18 +118,36 @@ pub(crate) async fn commit_action(
     settle(outcome, id)
 }
 
-/// A fresh token for the same session.
-pub(super) fn renew(gateway: Arc<Gateway>, identity: Identity, id: u64, token: String) -> Job {
-    Box::pin(async move { Done::Renewed(id, verify(&gateway, &identity, &token).await) })
+/// A fresh token for the same session. `client` is the address by which wrong tokens of programs are counted, here as at the door.
+pub(super) fn renew(
+    gateway: Arc<Gateway>,
+    identity: Identity,
+    id: u64,
+    token: String,
+    client: Option<IpAddr>,
+) -> Job {
+    Box::pin(async move {
+        let fresh = match gateway.holder(client, &token).await {
+            Ok(verified) => same_session(&identity, verified),
+            Err(limited) => Err(limited),
+        };
+        Done::Renewed(id, fresh)
+    })
 }
 
-/// A program's token once more.
+/// A program's token once more: it was good when the session began, so it is nobody's guess.
 pub(super) fn recheck(gateway: Arc<Gateway>, identity: Identity, token: String) -> Job {
-    Box::pin(async move { Done::Rechecked(verify(&gateway, &identity, &token).await) })
+    Box::pin(async move {
+        let verified = gateway.tokens.verify(&token).await;
+        Done::Rechecked(same_session(&identity, verified))
+    })
 }
 
-async fn verify(gateway: &Gateway, identity: &Identity, token: &str) -> Result<Identity, WireError> {
-    match gateway.tokens.verify(token).await {
+fn same_session(
+    identity: &Identity,
+    verified: Result<Identity, auth::TokenError>,
+) -> Result<Identity, WireError> {
+    match verified {
         Ok(fresh) if fresh.user_id == identity.user_id && fresh.session == identity.session => Ok(fresh),
         Ok(_) => Err(WireError::new(ErrorCode::Forbidden, "the token is of another session")),
         Err(auth::TokenError::Unavailable) => {
@@ -192,6 +211,7 @@ pub(crate) async fn answer(
                 conversation_id: history.conversation,
                 limit: history.limit,
                 from,
+                as_admin: false,
             });
             (asked, history.min_index.unwrap_or(0))
         }

@@ -374,7 +374,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         };
                         self.jobs.push(jobs::read(gateway, identity, seen, id, query, first));
                     }
-                    Effect::Renew { id, token } => self.jobs.push(jobs::renew(gateway, identity, id, token)),
+                    Effect::Renew { id, token } => {
+                        self.jobs.push(jobs::renew(gateway, identity, id, token, self.client));
+                    }
                     Effect::Recheck => {
                         if let Some(Held(token)) = live.token.clone() {
                             self.jobs.push(jobs::recheck(gateway, identity, token));

@@ -92,19 +92,27 @@ impl Client {
     }
 }
 
-#[tokio::test]
-async fn a_session_begun_with_a_token_that_reads_only_writes_once_it_is_given_one_that_writes() {
+/// A gateway before one replica that signs with this key, and what keeps the two alive.
+struct Scene {
+    key: SigningKey,
+    fake: Fake,
+    gateway: Arc<Gateway>,
+    _phase: watch::Sender<DrainPhase>,
+}
+
+async fn scene(change: impl FnOnce(&mut Config)) -> Scene {
     let key = SigningKey::from_bytes(&[5; 32]);
     let (fake, mut feeds) = Fake::start(1).await;
     let reader = key.clone();
     fake.set(|state| state.read = Box::new(move |asked| read(&reader, &asked)));
-    let config = Config {
+    let mut config = Config {
         cluster: "test".into(),
         name: "a".into(),
         replicas: vec![fake.address.clone()],
         ..Config::default()
     };
-    let (_phase, drain) = watch::channel(DrainPhase::Serving);
+    change(&mut config);
+    let (phase, drain) = watch::channel(DrainPhase::Serving);
     let gateway = Gateway::start(config, None, drain).unwrap();
     let mut feed = timeout(WAIT, feeds.recv()).await.expect("a feed in time").unwrap();
     tokio::spawn(async move {
@@ -117,17 +125,30 @@ async fn a_session_begun_with_a_token_that_reads_only_writes_once_it_is_given_on
                 feed.frames.send(Ok(FeedFrame { ready, progress: progress(), ..FeedFrame::default() })).await;
         }
     });
-    let (near, far) = duplex(1 << 16);
-    let server = WebSocketStream::from_raw_socket(near, Role::Server, None).await;
-    tokio::spawn(run(gateway, server, None, None));
-    let mut client = Client(WebSocketStream::from_raw_socket(far, Role::Client, None).await);
+    Scene { key, fake, gateway, _phase: phase }
+}
 
-    let welcome = client.ask(json!({"id": 1, "type": "hello", "token": token(&key, true)})).await;
+impl Scene {
+    /// A socket from this address.
+    async fn dial(&self, client: Option<IpAddr>) -> Client {
+        let (near, far) = duplex(1 << 16);
+        let server = WebSocketStream::from_raw_socket(near, Role::Server, None).await;
+        tokio::spawn(run(Arc::clone(&self.gateway), server, None, client));
+        Client(WebSocketStream::from_raw_socket(far, Role::Client, None).await)
+    }
+}
+
+#[tokio::test]
+async fn a_session_begun_with_a_token_that_reads_only_writes_once_it_is_given_one_that_writes() {
+    let scene = scene(|_| ()).await;
+    let (key, fake) = (&scene.key, &scene.fake);
+    let mut client = scene.dial(None).await;
+    let welcome = client.ask(json!({"id": 1, "type": "hello", "token": token(key, true)})).await;
     assert_eq!(welcome["type"], "welcome", "{welcome}");
     let refused = client.make_group(2).await;
     assert_eq!(refused["error"]["code"], "unavailable", "{refused}");
     assert!(fake.commands().is_empty(), "nothing is sent on");
-    let renewed = client.ask(json!({"id": 3, "type": "auth", "token": token(&key, false)})).await;
+    let renewed = client.ask(json!({"id": 3, "type": "auth", "token": token(key, false)})).await;
     assert_eq!(renewed["type"], "ok", "{renewed}");
     // Now there is a leader.
     fake.set(|state| {
@@ -138,32 +159,18 @@ async fn a_session_begun_with_a_token_that_reads_only_writes_once_it_is_given_on
     assert_eq!(made["type"], "ack", "{made}");
 }
 
+fn forged(session: u128) -> String {
+    ApiToken::new(Uuid::from_u128(session), [7; 32]).text()
+}
+
 #[tokio::test]
 async fn a_forged_token_of_a_program_is_counted_by_the_address_it_came_from() {
-    let (fake, _feeds) = Fake::start(1).await;
-    let key = SigningKey::from_bytes(&[5; 32]);
-    fake.set(|state| {
-        state.read = Box::new(move |asked| read(&key, &asked));
-        state.token = Box::new(|_| Err(Status::unauthenticated("no such session")));
-    });
-    let config = Config {
-        cluster: "test".into(),
-        name: "a".into(),
-        replicas: vec![fake.address.clone()],
-        account_calls_per_minute: 1,
-        ..Config::default()
-    };
-    let (_phase, drain) = watch::channel(DrainPhase::Serving);
-    let gateway = Gateway::start(config, None, drain).unwrap();
+    let scene = scene(|config| config.account_calls_per_minute = 1).await;
     let bye = async |session: u128, address: [u8; 4]| {
-        let (near, far) = duplex(1 << 16);
-        let server = WebSocketStream::from_raw_socket(near, Role::Server, None).await;
-        tokio::spawn(run(Arc::clone(&gateway), server, None, Some(address.into())));
-        let mut client = Client(WebSocketStream::from_raw_socket(far, Role::Client, None).await);
-        let token = ApiToken::new(Uuid::from_u128(session), [7; 32]).text();
+        let mut client = scene.dial(Some(address.into())).await;
         client
             .0
-            .send(Message::text(json!({"id": 1, "type": "hello", "token": token}).to_string()))
+            .send(Message::text(json!({"id": 1, "type": "hello", "token": forged(session)}).to_string()))
             .await
             .unwrap();
         match timeout(WAIT, client.0.next()).await.expect("an answer in time") {
@@ -176,4 +183,24 @@ async fn a_forged_token_of_a_program_is_counted_by_the_address_it_came_from() {
     let limited = bye(2, [192, 0, 2, 1]).await;
     assert!(limited["code"] == later && limited["retry_ms"].is_u64(), "{limited}");
     assert_eq!(bye(3, [192, 0, 2, 2]).await["code"], bad, "another address");
+}
+
+/// Such tokens were not counted: whoever had one session could try as many as she liked.
+#[tokio::test]
+async fn forged_tokens_shown_on_a_session_that_lasts_are_counted_as_at_the_door() {
+    let scene = scene(|config| config.account_calls_per_minute = 2).await;
+    let mut client = scene.dial(Some([192, 0, 2, 1].into())).await;
+    client.ask(json!({"id": 1, "type": "hello", "token": token(&scene.key, false)})).await;
+    let mut codes = Vec::new();
+    for id in 2..7_u64 {
+        let refused = client.ask(json!({"id": id, "type": "auth", "token": forged(id.into())})).await;
+        codes.push(refused["error"]["code"].as_str().unwrap_or_default().to_owned());
+    }
+    assert_eq!(codes[..2], ["unauthenticated", "unauthenticated"]);
+    assert_eq!(codes[2..], ["rate_limited", "rate_limited", "rate_limited"]);
+    let held = scene.gateway.holder(Some([192, 0, 2, 1].into()), &forged(9)).await;
+    assert_eq!(held.unwrap_err().code, ErrorCode::RateLimited, "one count for all ways in");
+    // Her own token costs no question, so nobody is held back who renews as she should.
+    let renewed = client.ask(json!({"id": 8, "type": "auth", "token": token(&scene.key, false)})).await;
+    assert_eq!(renewed["type"], "ok", "{renewed}");
 }

@@ -17,21 +17,30 @@ article{margin:1rem 0}header{color:#555;font-size:.875rem}p{margin:.25rem 0;whit
 
 /// The page of a conversation.
 pub(super) async fn conversation(export: &Export, summary: &ConversationSummary) -> Result<(), Broken> {
-    export.write(begin(summary)).await?;
-    let count = export.messages(summary.id, |event, text| text.push_str(&article(event))).await?;
-    export
-        .write(format!("<footer><p>{count} messages. End of the export.</p></footer>\n</body>\n</html>\n"))
-        .await
+    export.write(begin(&summary.title, &summary.topic, &summary.members)).await?;
+    let count = export.messages(summary.id, message).await?;
+    export.write(end(count)).await
 }
 
-fn begin(summary: &ConversationSummary) -> String {
-    let title = if summary.title.is_empty() {
-        let names: Vec<&str> = summary.members.iter().map(name).collect();
+/// A message.
+pub(super) fn message(event: &Event, text: &mut String) {
+    text.push_str(&article(event));
+}
+
+/// The page's end, with the number of messages before it.
+pub(super) fn end(messages: u64) -> String {
+    format!("<footer><p>{messages} messages. End of the export.</p></footer>\n</body>\n</html>\n")
+}
+
+/// The page's beginning. What has no title is called by who is in it.
+pub(super) fn begin(title: &str, topic: &str, members: &[User]) -> String {
+    let title = if title.is_empty() {
+        let names: Vec<&str> = members.iter().map(name).collect();
         names.join(", ")
     } else {
-        summary.title.clone()
+        title.to_owned()
     };
-    let (title, topic) = (escaped(&title), escaped(&summary.topic));
+    let (title, topic) = (escaped(&title), escaped(topic));
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
@@ -131,7 +140,7 @@ mod tests {
         let from = User { id: 1, name: "eve".into(), display_name: evil.into(), ..User::default() };
         let reaction = Reaction { emoji: evil.into(), count: 1, ..Default::default() };
         let page = [
-            begin(&ConversationSummary { title: evil.into(), topic: evil.into(), ..Default::default() }),
+            begin(evil, evil, &[]),
             article(&event(Message {
                 sequence: 8,
                 forwarded: Some(Forwarded { from: from.clone(), time: 1 }),

@@ -5,6 +5,7 @@ use quorate_proto::rest::{AdminUser, AuditEntry, Channel, ReportInfo, SessionInf
 use quorate_proto::rpc::{self, read_request, read_response};
 use serde::Serialize;
 
+use super::admin::Whole;
 use super::{Broken, Export, line, unexpected};
 use crate::convert;
 
@@ -18,7 +19,7 @@ const PAGE: u32 = 100;
 enum Line<'a> {
     Profile(&'a UserProfile),
     Session(&'a SessionInfo),
-    Conversation { conversation: &'a ConversationSummary },
+    Conversation { conversation: Head<'a> },
     Message(&'a Event),
     Saved(&'a Event),
     Mention(&'a Event),
@@ -31,6 +32,24 @@ enum Line<'a> {
     Audit(&'a AuditEntry),
 }
 
+/// What the messages that follow are of, as its member or as an admin sees it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Head<'a> {
+    Member(&'a ConversationSummary),
+    Admin(&'a Whole),
+}
+
+/// The line before a conversation's messages, for an admin.
+pub(super) fn head(whole: &Whole) -> String {
+    line(&Line::Conversation { conversation: Head::Admin(whole) })
+}
+
+/// A message.
+pub(super) fn message(event: &Event, text: &mut String) {
+    text.push_str(&line(&Line::Message(event)));
+}
+
 /// The last line, with the number of messages before it.
 pub(super) fn end(messages: u64) -> String {
     line(&Line::End { messages })
@@ -38,9 +57,8 @@ pub(super) fn end(messages: u64) -> String {
 
 /// A conversation and its messages; how many.
 pub(super) async fn conversation(export: &Export, summary: &ConversationSummary) -> Result<u64, Broken> {
-    export.write(line(&Line::Conversation { conversation: summary })).await?;
-    let write = |event: &Event, text: &mut String| text.push_str(&line(&Line::Message(event)));
-    export.messages(summary.id, write).await
+    export.write(line(&Line::Conversation { conversation: Head::Member(summary) })).await?;
+    export.messages(summary.id, message).await
 }
 
 /// Everything of the caller's.
@@ -165,7 +183,7 @@ mod tests {
     #[test]
     fn a_line_says_its_type_and_holds_no_other_line() {
         let summary = ConversationSummary { title: "a\nb".into(), ..Default::default() };
-        let text = line(&Line::Conversation { conversation: &summary });
+        let text = line(&Line::Conversation { conversation: Head::Member(&summary) });
         assert_eq!(text.matches('\n').count(), 1, "{text}");
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&json["type"], &json["conversation"]["title"]), (&"conversation".into(), &"a\nb".into()));

@@ -1,6 +1,8 @@
 //! Bots, tokens and webhooks over HTTP.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
 use quorate_proto::error::ErrorCode;
@@ -164,6 +166,47 @@ async fn a_token_is_told_once_and_the_replicas_are_told_its_hash_alone() {
     assert_eq!(made["hook"], format!("/api/v1/hooks/{}", made["token"].as_str().unwrap()));
 }
 
+/// Remembers what was done under which id, as replicas do.
+fn remembering() -> impl Fn(&Command) -> Option<outcome::Result> + Send + Sync {
+    let done = Mutex::new(HashMap::new());
+    move |command| {
+        let mut done = done.lock().unwrap();
+        let before = done.entry(command.command_id.clone()).or_insert_with(|| command.action.clone());
+        if *before == command.action {
+            return makes_robin(command);
+        }
+        let message = "this client message id was used before for something else".into();
+        let conflict = rpc::Rejected { code: "id_conflict".into(), message, revision: None };
+        Some(outcome::Result::Rejected(conflict))
+    }
+}
+
+#[tokio::test]
+async fn what_is_made_again_under_its_key_is_the_same_bot_and_no_second_token() {
+    let bots = site(own).await;
+    bots.fake.set(|state| state.decides = Box::new(remembering()));
+    for _ in 0..2 {
+        let (status, answer) = bots.call(&Method::POST, "/api/v1/bots", Some(json!({"name": "robin"}))).await;
+        assert_eq!(status, 201, "{answer}");
+        assert_eq!(serde_json::from_str::<Value>(&answer).expect("JSON")["user"]["id"], BOT);
+    }
+    let tokens = site(own).await;
+    tokens.fake.set(|state| state.decides = Box::new(remembering()));
+    for (path, wanted) in
+        [("/api/v1/tokens", 201), ("/api/v1/tokens", 409), ("/api/v1/bots/robin/tokens", 409)]
+    {
+        let asked = json!({"label": "a laptop", "scopes": ["read"]});
+        let (status, answer) = tokens.call(&Method::POST, path, Some(asked)).await;
+        assert_eq!(status, wanted, "{answer}");
+        assert_eq!(status == 409, answer.contains("cannot be shown again"), "{answer}");
+        assert!(status == 201 || !answer.contains("qbt_"), "{answer}");
+    }
+    let key = Uuid::from_u128(5);
+    for command in bots.commands().iter().chain(&tokens.commands()) {
+        assert_eq!(command.command_id, key.as_bytes()[..], "the caller's key is the command's id");
+    }
+}
+
 /// An access token that a replica gives for a program's.
 fn exchanged(token: &ApiToken, scope: u32, conv: u64) -> rpc::TokenResponse {
     let now = crate::clock::wall_ms() / 1_000;
@@ -174,7 +217,7 @@ fn exchanged(token: &ApiToken, scope: u32, conv: u64) -> rpc::TokenResponse {
 }
 
 /// A site whose replica knows these tokens; the counter says how often it was asked for one.
-async fn with_tokens(tokens: Vec<(ApiToken, u32, u64)>) -> (Site, Arc<AtomicUsize>) {
+pub(super) async fn with_tokens(tokens: Vec<(ApiToken, u32, u64)>) -> (Site, Arc<AtomicUsize>) {
     let site = site(|_| None).await;
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
