@@ -72,12 +72,12 @@ async fn story(cluster: &Cluster, ana: &Window, ben: &Window, folder: &Path) -> 
     )
     .await?;
     ben.shoot("01-image").await?;
-    ben.click("[data-testid=picture]").await?;
+    ben.press("[data-testid=picture]").await?;
     let whole = "const i = document.querySelector('[data-testid=lightbox-image]');
         return i && i.complete ? [i.naturalWidth, i.naturalHeight] : null";
     ben.wait_read("the whole image", whole, &Some((800, 400))).await?;
     ben.shoot("02-light-box").await?;
-    ben.click("[data-testid=lightbox-close]").await?;
+    ben.press("[data-testid=lightbox-close]").await?;
     ben.wait_read("no light box", "return document.querySelector('[data-testid=lightbox]').open", &false)
         .await?;
     if let Some(wide) = ben.phone_overflow().await? {
@@ -98,10 +98,10 @@ async fn story(cluster: &Cluster, ana: &Window, ben: &Window, folder: &Path) -> 
     let (long, bytes) = file(folder, "long.bin", LONG_BYTES)?;
     ana.choose(&[&long, &short]).await?;
     under_way(ana).await?;
-    ana.click("[data-testid=upload-cancel]").await?;
+    ana.press("[data-testid=upload-cancel]").await?;
     let first = "return document.querySelector('[data-testid=upload]')?.dataset.name ?? ''";
     ana.wait_read("the other file alone", first, &"notes and more.bin".to_owned()).await?;
-    ana.click("[data-testid=upload-cancel]").await?;
+    ana.press("[data-testid=upload-cancel]").await?;
     ana.wait_read("no file", first, &String::new()).await?;
 
     // Her gateway dies while it is on its way: the message goes when all of it is there.
@@ -196,7 +196,7 @@ async fn under_way(window: &Window) -> anyhow::Result<()> {
 
 /// What is kept of this file is what was sent.
 async fn same_below(window: &Window, folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-    window.click(&format!("[data-testid=file][data-name=\"{name}\"] [data-testid=download]")).await?;
+    window.press(&format!("[data-testid=file][data-name=\"{name}\"] [data-testid=download]")).await?;
     let path = folder.join(name);
     wait_until(&format!("{name} to be kept"), PAGE_WAIT, || async {
         // The browser gives it this name when it is whole.

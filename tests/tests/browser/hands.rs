@@ -51,46 +51,93 @@ impl Window {
     /// Clicks that of what a selector finds which says these words.
     pub async fn press_words(&self, css: &str, words: &str) -> anyhow::Result<()> {
         let reason = format!("{} to click {words:?} among {css}", self.name);
-        wait_until(&reason, PAGE_WAIT, || async {
-            let found = self.client.find_all(Locator::Css(css)).await.map_err(|error| error.to_string())?;
-            let mut others = Vec::new();
-            for element in found {
-                let said = element.text().await.map_err(|error| error.to_string())?;
-                if said.trim() == words {
-                    return element.click().await.map_err(|error| error.to_string());
-                }
-                others.push(said);
+        wait_until(&reason, PAGE_WAIT, || self.click_words(css, words)).await?;
+        Ok(())
+    }
+
+    /// One try of that.
+    async fn click_words(&self, css: &str, words: &str) -> Result<(), String> {
+        let found = self.client.find_all(Locator::Css(css)).await.map_err(|error| error.to_string())?;
+        let mut others = Vec::new();
+        for element in found {
+            let said = element.text().await.map_err(|error| error.to_string())?;
+            if said.trim() == words {
+                return element.click().await.map_err(|error| error.to_string());
             }
-            Err(format!("there are {others:?}"))
+            others.push(said);
+        }
+        Err(format!("there are {others:?}"))
+    }
+
+    /// Puts a text into a field in place of what stood there. A field that is drawn anew meanwhile is filled again.
+    pub async fn fill(&self, css: &str, text: &str) -> anyhow::Result<()> {
+        wait_until(&format!("{} to fill {css}", self.name), PAGE_WAIT, || async {
+            let field = self.client.find(Locator::Css(css)).await.map_err(|error| error.to_string())?;
+            field.clear().await.map_err(|error| error.to_string())?;
+            field.send_keys(text).await.map_err(|error| error.to_string())?;
+            let stands = self.value(css).await.map_err(|error| format!("{error:#}"))?;
+            if stands == text { Ok(()) } else { Err(format!("there stands {stands:?}")) }
         })
         .await?;
         Ok(())
     }
 
-    /// Puts a text into a field in place of what stood there.
-    pub async fn fill(&self, css: &str, text: &str) -> anyhow::Result<()> {
-        let field = self.found(css).await?;
-        field.clear().await.with_context(|| format!("{} empties {css}", self.name))?;
-        field.send_keys(text).await.with_context(|| format!("{} fills {css}", self.name))
-    }
-
     /// The same, and Enter.
     pub async fn enter(&self, css: &str, text: &str) -> anyhow::Result<()> {
-        self.fill(css, &format!("{text}{ENTER}")).await
+        self.fill(css, text).await?;
+        self.keys(css, ENTER).await
+    }
+
+    /// Types into a field. Keys for a field that is gone were not typed: they go to the one that stands there then.
+    pub async fn keys(&self, css: &str, keys: &str) -> anyhow::Result<()> {
+        wait_until(&format!("{} to type into {css}", self.name), PAGE_WAIT, || async {
+            let field = self.client.find(Locator::Css(css)).await.map_err(|error| error.to_string())?;
+            field.send_keys(keys).await.map_err(|error| error.to_string())
+        })
+        .await?;
+        Ok(())
     }
 
     /// Chooses what a select offers under this value.
     pub async fn select(&self, css: &str, value: &str) -> anyhow::Result<()> {
-        let field = self.found(css).await?;
-        let chosen = field.select_by_value(value).await;
-        chosen.with_context(|| format!("{} chooses {value} of {css}", self.name))
+        wait_until(&format!("{} to choose {value} of {css}", self.name), PAGE_WAIT, || async {
+            let field = self.client.find(Locator::Css(css)).await.map_err(|error| error.to_string())?;
+            field.select_by_value(value).await.map_err(|error| error.to_string())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Chooses what is done to a member of the open group; it is done once [`Self::confirm_act`] says so.
+    pub async fn choose_act(&self, member: &str, value: &str) -> anyhow::Result<()> {
+        let confirm = format!("{member} [data-testid=confirm-act]");
+        wait_until(&format!("{} to choose {value} for {member}", self.name), PAGE_WAIT, || async {
+            let acts = format!("{member} [data-testid=member-acts]");
+            let field = self.client.find(Locator::Css(&acts)).await.map_err(|error| error.to_string())?;
+            field.select_by_value(value).await.map_err(|error| error.to_string())?;
+            self.client.find(Locator::Css(&confirm)).await.map(drop).map_err(|error| error.to_string())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Does it. The list is read again whenever somebody comes, goes or changes, and forgets then what was chosen in it: so it is
+    /// chosen again until the click was made.
+    pub async fn confirm_act(&self, member: &str, value: &str) -> anyhow::Result<()> {
+        let confirm = format!("{member} [data-testid=confirm-act]");
+        wait_until(&format!("{} to confirm {value} for {member}", self.name), PAGE_WAIT, || async {
+            self.choose_act(member, value).await.map_err(|error| format!("{error:#}"))?;
+            let found = self.client.find(Locator::Css(&confirm)).await.map_err(|error| error.to_string())?;
+            found.click().await.map_err(|error| error.to_string())
+        })
+        .await?;
+        Ok(())
     }
 
     /// Types without sending; a line break is Shift and Enter.
     pub async fn compose(&self, text: &str) -> anyhow::Result<()> {
         let keys = text.replace('\n', &format!("{SHIFT}{ENTER}{RELEASE}"));
-        let composer = self.found("[data-testid=composer]").await?;
-        composer.send_keys(&keys).await.with_context(|| format!("{} writes {text:?}", self.name))
+        self.keys("[data-testid=composer]", &keys).await
     }
 
     /// Says something and waits for its tick; its place in the conversation.
@@ -104,7 +151,8 @@ impl Window {
     /// Opens a conversation from the list.
     pub async fn open_row(&self, conversation: ConversationId) -> anyhow::Result<()> {
         self.press(&row(conversation)).await?;
-        self.wait_read("its address", "return location.hash", &format!("#/c/{conversation}")).await?;
+        // The address changes before what is drawn does: words must not go to the conversation before.
+        self.wait_attribute(&row(conversation), "aria-current", Some("true")).await?;
         self.wait_for("composer").await
     }
 
@@ -173,10 +221,19 @@ impl Window {
         Ok(())
     }
 
-    /// Chooses a line of a message's menu.
+    /// Chooses a line of a message's menu, which is opened again when it was closed: a timeline that scrolls takes the message from
+    /// under the pointer.
     pub async fn menu(&self, sequence: Sequence, words: &str) -> anyhow::Result<()> {
-        self.tool(sequence, "message-more").await?;
-        self.press_words(&format!("{} [role=menuitem]", message(sequence)), words).await
+        let items = format!("{} [role=menuitem]", message(sequence));
+        let reason = format!("{} to choose {words:?} for message {sequence}", self.name);
+        wait_until(&reason, PAGE_WAIT, || async {
+            if self.count(&items).await.map_err(|error| format!("{error:#}"))? == 0 {
+                self.tool(sequence, "message-more").await.map_err(|error| format!("{error:#}"))?;
+            }
+            self.click_words(&items, words).await
+        })
+        .await?;
+        Ok(())
     }
 
     /// Opens the details drawer.
@@ -205,11 +262,18 @@ impl Window {
         self.wait_count("dialog[open]", 0).await
     }
 
-    /// Waits for a toast with these words and dismisses it.
+    /// Waits for a toast with these words and dismisses it, unless it goes by itself before.
     pub async fn dismiss(&self, words: &str) -> anyhow::Result<()> {
         self.wait_text(".toast", words).await?;
-        self.press_words(".toast button", "Dismiss").await?;
-        self.wait_count(".toast", 0).await
+        wait_until(&format!("{} to be rid of the toast", self.name), PAGE_WAIT, || async {
+            if self.count(".toast").await.map_err(|error| format!("{error:#}"))? == 0 {
+                return Ok(());
+            }
+            self.click_words(".toast button", "Dismiss").await?;
+            Err("it is still there".to_owned())
+        })
+        .await?;
+        Ok(())
     }
 
     /// Chooses a moment this far ahead in the open dialog's field; a person would choose whole minutes and wait longer.

@@ -196,7 +196,7 @@ async fn the_moment_is_shown(ana: &Window, ben: &Window) -> anyhow::Result<()> {
 /// The balancer gives a new socket to the gateway with the fewest, so this is the first try's usual outcome.
 async fn on_two_gateways(ana: &Window, ben: &Window) -> anyhow::Result<()> {
     for _ in 0..RELOADS_MAX {
-        if ana.gateway().await? != ben.gateway().await? {
+        if seated(ana).await? != seated(ben).await? {
             return Ok(());
         }
         ben.reload().await?;
@@ -204,6 +204,15 @@ async fn on_two_gateways(ana: &Window, ben: &Window) -> anyhow::Result<()> {
         ben.open_conversation().await?;
     }
     bail!("both windows are on the same gateway after {RELOADS_MAX} reloads")
+}
+
+/// The gateway of a window's session, once it has one.
+async fn seated(window: &Window) -> anyhow::Result<String> {
+    Ok(wait_until(&format!("{} to be at a gateway", window.name), PAGE_WAIT, || async {
+        let gateway = window.gateway().await.map_err(|error| format!("{error:#}"))?;
+        if gateway.is_empty() { Err("at none".to_owned()) } else { Ok(gateway) }
+    })
+    .await?)
 }
 
 /// Both windows show all of it, each once, in the same order, numbered from 1 without a gap.

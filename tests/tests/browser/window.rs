@@ -131,12 +131,9 @@ impl Window {
         self.wait_for("sign-up").await?;
         let display_name: String = self.name[..1].to_uppercase() + &self.name[1..];
         for (field, text) in [("name", self.name), ("display_name", &display_name), ("password", PASSWORD)] {
-            self.element(&format!("[data-testid=sign-up] input[name={field}]"))
-                .await?
-                .send_keys(text)
-                .await?;
+            self.fill(&format!("[data-testid=sign-up] input[name={field}]"), text).await?;
         }
-        self.element("[data-testid=sign-up] button[type=submit]").await?.click().await?;
+        self.press("[data-testid=sign-up] button[type=submit]").await?;
         self.wait_for("new-conversation").await
     }
 
@@ -144,7 +141,7 @@ impl Window {
     pub async fn start_conversation(&self, with: &str) -> anyhow::Result<()> {
         self.press("[data-testid=new-conversation]").await?;
         self.wait_for("people").await?;
-        self.element("[data-testid=people]").await?.send_keys(with).await?;
+        self.fill("[data-testid=people]", with).await?;
         // What was found is drawn anew with the next answer.
         self.press(&format!("[data-testid=person][data-name={with}]")).await?;
         self.press("[data-testid=start-conversation]").await?;
@@ -159,17 +156,12 @@ impl Window {
 
     /// Types a message and presses Enter; does not wait for anything.
     pub async fn say(&self, text: &str) -> anyhow::Result<()> {
-        let composer = self.element("[data-testid=composer]").await?;
-        composer
-            .send_keys(&format!("{text}{ENTER}"))
-            .await
-            .with_context(|| format!("{} says {text}", self.name))
+        self.keys("[data-testid=composer]", &format!("{text}{ENTER}")).await
     }
 
     /// Types one letter and leaves it there.
     pub async fn type_letter(&self) -> anyhow::Result<()> {
-        let composer = self.element("[data-testid=composer]").await?;
-        composer.send_keys("a").await.with_context(|| format!("{} types", self.name))
+        self.keys("[data-testid=composer]", "a").await
     }
 
     /// Takes back what was typed.
@@ -229,13 +221,13 @@ impl Window {
     }
 
     async fn details(&self) -> anyhow::Result<(String, u64)> {
-        self.wait_for("details-toggle").await?;
-        self.element("[data-testid=details-toggle]").await?.click().await?;
+        self.press("[data-testid=details-toggle]").await?;
         self.wait_for("details").await?;
         let script = "const d = document.querySelector('[data-testid=details]').dataset;
             return [d.gateway, Number(d.sockets)]";
         let read = serde_json::from_value(self.client.execute(script, Vec::new()).await?)?;
-        self.element("[data-testid=details-toggle]").await?.click().await?;
+        self.press("[data-testid=details-toggle]").await?;
+        self.wait_count("[data-testid=details]", 0).await?;
         Ok(read)
     }
 
@@ -307,12 +299,6 @@ impl Window {
         let read: Option<(f64, f64)> =
             serde_json::from_value(self.client.execute(script, Vec::new()).await?)?;
         Ok(read.map(|(there, of)| (there as u64, of as u64)))
-    }
-
-    /// Clicks the first of what a selector finds, once it is there.
-    pub async fn click(&self, css: &str) -> anyhow::Result<()> {
-        self.wait_for_css(css, css).await?;
-        self.element(css).await?.click().await.with_context(|| format!("{} clicks {css}", self.name))
     }
 
     /// Runs a script of the page and reads what it returns.

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod agreement;
+mod avatars_exports;
 mod bad_input;
 mod bots;
 mod chat;
@@ -15,6 +16,7 @@ mod failover;
 mod files;
 mod operations;
 mod partitions;
+mod people;
 mod search;
 mod sessions;
 mod tls;

@@ -11,6 +11,8 @@ use crate::window::{PAGE_WAIT, PASSWORD, Window};
 
 /// What Ben sets in place of the password that he has lost.
 const NEW_PASSWORD: &str = "a horse that swims";
+/// What Ben says of himself.
+const STATUS: &str = "At sea until Friday";
 /// What Eva writes, and how.
 const OFFER: &str = "Cheap boats, only today!";
 const REASON: &str = "She sends this to everybody.";
@@ -29,13 +31,24 @@ async fn open_account(window: &Window) -> anyhow::Result<()> {
     window.wait_for("profile").await
 }
 
+async fn save_profile(ben: &Window, status: &str) -> anyhow::Result<()> {
+    ben.fill("[data-testid=profile] input[name=display_name]", "Benjamin Reed").await?;
+    ben.fill(status, STATUS).await?;
+    ben.press("[data-testid=profile] button[type=submit]").await?;
+    ben.wait_text("[data-testid=profile] .done", "Saved.").await
+}
+
 /// A display name and a status, which the other sees on the card.
 pub(super) async fn known(ana: &Window, ben: &Window, direct: ConversationId) -> anyhow::Result<()> {
     open_account(ben).await?;
-    ben.fill("[data-testid=profile] input[name=display_name]", "Benjamin Reed").await?;
-    ben.fill("[data-testid=profile] input[name=status]", "At sea until Friday").await?;
-    ben.press("[data-testid=profile] button[type=submit]").await?;
-    ben.wait_text("[data-testid=profile] .done", "Saved.").await?;
+    let status = "[data-testid=profile] input[name=status]";
+    wait_until("ben's profile to be saved as he wrote it", PAGE_WAIT, || async {
+        // The status of before is read when the form opens, and may come after what is typed.
+        save_profile(ben, status).await.map_err(|error| format!("{error:#}"))?;
+        let stands = ben.value(status).await.map_err(|error| format!("{error:#}"))?;
+        if stands == STATUS { Ok(()) } else { Err(format!("there stands {stands:?}")) }
+    })
+    .await?;
     ben.look("27-account").await?;
     ben.close_dialog().await?;
     ben.wait_text("[data-testid=me]", "Benjamin Reed").await?;
@@ -45,7 +58,7 @@ pub(super) async fn known(ana: &Window, ben: &Window, direct: ConversationId) ->
     ana.open_row(direct).await?;
     ana.wait_sent(&["It is me."]).await?;
     ana.press("[data-testid=message][data-author=ben] [data-testid=author]").await?;
-    ana.wait_text("[data-testid=status]", "At sea until Friday").await?;
+    ana.wait_text("[data-testid=status]", STATUS).await?;
     ana.look("28-person").await?;
     ana.close_dialog().await?;
     // Read anew, everything has the new name.
@@ -69,6 +82,8 @@ pub(super) async fn blocked(ben: &Window, eva: &Window) -> anyhow::Result<Report
     ben.dismiss("Reported.").await?;
 
     ben.press("[data-testid=message][data-author=eva] [data-testid=author]").await?;
+    // Whether she is blocked is known with the rest of what the card says.
+    ben.wait_text("dialog[open] .facts", "Here since").await?;
     ben.wait_text("[data-testid=block]", "Block").await?;
     ben.press("[data-testid=block]").await?;
     ben.wait_text("[data-testid=block]", "Unblock").await?;
@@ -166,7 +181,7 @@ pub(super) async fn exported(window: &Window, folder: &Path) -> anyhow::Result<(
         let read: serde_json::Result<serde_json::Value> = serde_json::from_str(line);
         ensure!(read.is_ok_and(|line| line.is_object()), "the export has a line {line:?}");
     }
-    for wanted in ["Good morning, Ben.", "It is me.", OFFER, "Benjamin Reed", "At sea until Friday"] {
+    for wanted in ["Good morning, Ben.", "It is me.", OFFER, "Benjamin Reed", STATUS] {
         ensure!(text.contains(wanted), "the export lacks {wanted:?}");
     }
     for foreign in ["Nobody is left to hear this.", "Why do you not answer"] {

@@ -47,6 +47,7 @@ pub(super) async fn at_work(
     ana.wait_text(".admin-body", "Nothing is reported.").await?;
 
     ana.press_words(".tabs button", "Users").await?;
+    ana.press_words(&format!("{} .acts button", user("eva")), "Disable…").await?;
     ana.press_words(&format!("{} .acts button", user("eva")), "Disable").await?;
     ana.wait_text(&user("eva"), "disabled").await?;
     ana.picture("37-disabled").await?;

@@ -25,9 +25,9 @@ pub(super) async fn entered(ana: &Window, ben: &Window, eva: &Window) -> anyhow:
     ben.open_details().await?;
     ben.wait_text("[data-testid=details]", "Boats and tides").await?;
     ensure!(ben.count("[data-testid=group-form]").await? == 0, "a member is offered to change the group");
-    ana.select(&format!("{} [data-testid=member-acts]", member("ben")), "admin").await?;
+    ana.choose_act(&member("ben"), "admin").await?;
     ana.picture("21-make-admin").await?;
-    ana.press(&format!("{} [data-testid=confirm-act]", member("ben"))).await?;
+    ana.confirm_act(&member("ben"), "admin").await?;
     ana.wait_attribute(&member("ben"), "data-role", Some("admin")).await?;
     ben.wait_for("group-form").await?;
     ana.look("22-group").await?;
@@ -58,8 +58,7 @@ pub(super) async fn entered(ana: &Window, ben: &Window, eva: &Window) -> anyhow:
         ben.count(&format!("{} [data-testid=member-acts]", member("ana"))).await? == 0,
         "an admin over the owner"
     );
-    ana.select(&format!("{} [data-testid=member-acts]", member("eva")), "ban").await?;
-    ana.press(&format!("{} [data-testid=confirm-act]", member("eva"))).await?;
+    ana.confirm_act(&member("eva"), "ban").await?;
     ana.wait_text("[data-testid=ban-line]", "@eva").await?;
     eva.wait_for("foreign").await?;
     eva.wait_count(&row(group), 0).await?;

@@ -17,8 +17,6 @@ const LINES: usize = 24;
 const AHEAD: Duration = Duration::from_secs(8);
 /// Said in the group alone.
 const ELSEWHERE: &str = "This brings it back.";
-/// What a search answers, at the latest; a message is found 2 s after its ack.
-const SEARCH_WAIT: Duration = Duration::from_secs(5);
 
 /// A phrase, and what somebody said: a hit leads to its message, however far up it is.
 pub(super) async fn found(ana: &Window, ben: &Window, told: Told) -> anyhow::Result<()> {
@@ -40,6 +38,7 @@ pub(super) async fn found(ana: &Window, ben: &Window, told: Told) -> anyhow::Res
     ensure!(ana.count("[data-testid=search-hit]").await? == 1, "ana finds more than ben's answer");
     ana.look("11-search").await?;
     search(ana, "from:ben \"line 24\"", "[data-testid=search-hit]").await?;
+    ana.wait_text("[data-testid=search-hit]", "line 24").await?;
     ana.press("[data-testid=search-hit] .found-message").await?;
     ana.wait_read("the question above the screen", &is_in_view, &false).await?;
 
@@ -70,7 +69,7 @@ async fn search(window: &Window, words: &str, hit: &str) -> anyhow::Result<()> {
         if window.count(hit).await? == 1 {
             return Ok(());
         }
-        ensure!(begun.elapsed() < SEARCH_WAIT, "{} does not find {hit} by {words}", window.name);
+        ensure!(begun.elapsed() < PAGE_WAIT, "{} does not find {hit} by {words}", window.name);
     }
 }
 
@@ -205,7 +204,7 @@ pub(super) async fn suggested(
     ana.wait_sent(&[QUESTION]).await?;
     ana.press("[data-testid=suggest]").await?;
     ana.wait_for("suggestion").await?;
-    ana.wait_text("[data-testid=suggest-consent]", "openai").await?;
+    ana.wait_text("[data-testid=suggest-consent]", "OpenAI").await?;
     ana.look("19-suggestions-before-consent").await?;
     ensure!(provider.told().is_empty(), "a provider was asked without consent: {:?}", provider.told());
 

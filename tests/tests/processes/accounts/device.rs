@@ -29,6 +29,11 @@ impl Answer {
         serde_json::from_slice(&self.body).with_context(|| format!("no problem: {self:?}"))
     }
 
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> anyhow::Result<T> {
+        serde_json::from_slice(&self.body)
+            .with_context(|| format!("{}: {}", self.status, String::from_utf8_lossy(&self.body)))
+    }
+
     pub fn code(&self) -> Option<ErrorCode> {
         self.problem().ok().map(|problem| problem.error.code)
     }

@@ -4,7 +4,7 @@
 //! `QUORATE_ACCOUNTS_TRIES` (default 60) is the number of tries of each kind when answers to unknown names and wrong passwords
 //! are timed; `QUORATE_ACCOUNTS_GUESSES` (default 200) the number of guesses at one account over three gateways.
 
-mod device;
+pub(crate) mod device;
 mod flood;
 mod guesses;
 mod keys;

@@ -5,6 +5,7 @@
 mod asker;
 mod members;
 mod registers;
+mod since_four;
 mod upgrade;
 
 use std::time::Duration;

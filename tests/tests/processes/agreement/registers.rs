@@ -92,7 +92,7 @@ impl StrictReader {
         sequence: u64,
     ) -> anyhow::Result<Option<(u64, String)>> {
         let from = Some(history_query::From::After(sequence - 1));
-        let query = HistoryQuery { conversation_id, limit: 1, from };
+        let query = HistoryQuery { conversation_id, limit: 1, from, ..HistoryQuery::default() };
         match self.read(read_request::Query::History(query)).await? {
             None => Ok(None),
             Some(read_response::Result::History(mut page)) if page.messages.len() == 1 => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use quorate_proto::error::ErrorCode;
 use quorate_proto::frame::{
     Ack, Action, Body, ConversationSummary, DoCommand, Event, EventKind, History, MeEvent, MeKind, Message,
@@ -169,6 +169,23 @@ impl Device {
     pub async fn listen(&mut self, wait: Duration) {
         let until = Instant::now() + wait;
         while let Ok(Ok(_)) = timeout(until.saturating_duration_since(Instant::now()), self.next()).await {}
+    }
+
+    /// Reads until the servers close the socket; its close code.
+    pub async fn ends(mut self) -> anyhow::Result<u16> {
+        let end = async {
+            loop {
+                match self.socket.next().await {
+                    Received::Frame(frame) => {
+                        if let Body::Ping { n, .. } = frame.body {
+                            self.socket.request(Request::Pong { n }).await?;
+                        }
+                    }
+                    Received::Closed(farewell) => return farewell.code.context("closed without a code"),
+                }
+            }
+        };
+        timeout(WAIT, end).await.with_context(|| format!("{}'s socket stays open", self.grant.user.name))?
     }
 
     /// Versions of each conversation without a gap, a repeat or a step back.

@@ -66,6 +66,7 @@ async fn roles(
             public: None,
             announcement: None,
             retention_ms: None,
+            avatar: None,
         })
     };
     let role =
@@ -87,6 +88,7 @@ async fn roles(
         public: None,
         announcement: Some(on),
         retention_ms: None,
+        avatar: None,
     };
     ann.act(announce(true)).await?;
     eve.refused(message(room, "may I?"), ErrorCode::Forbidden).await?;

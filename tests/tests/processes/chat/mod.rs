@@ -1,7 +1,7 @@
 //! What people do in a chat, through real processes, while the leader is killed: each feature from a socket of one gateway to
 //! sockets of another.
 
-mod device;
+pub(crate) mod device;
 mod groups;
 mod messages;
 mod scheduled;
@@ -14,7 +14,7 @@ use quorate_tests::harness::TestCluster;
 use quorate_tests::scene::{caught_up, leader, states_agree};
 
 /// Five replicas and two gateways; people sit at both.
-async fn cluster(name: &str) -> anyhow::Result<TestCluster> {
+pub(crate) async fn cluster(name: &str) -> anyhow::Result<TestCluster> {
     TestCluster::start_with(name, |mut spec| {
         spec.gateways = 2;
         spec.balancer = Balancer::None;
@@ -41,7 +41,7 @@ async fn without_its_leader<T>(
 }
 
 /// After everything: the states are alike, and no process has panicked.
-async fn all_is_well(test: &TestCluster) -> anyhow::Result<()> {
+pub(crate) async fn all_is_well(test: &TestCluster) -> anyhow::Result<()> {
     states_agree(test).await?;
     let replicas = test.cluster.replica_ids().into_iter().map(Member::Replica);
     let gateways = test.cluster.gateways().into_iter().map(Member::Gateway);

@@ -1,4 +1,4 @@
-//! Messages to be sent later: each once, in the hour that was chosen, whoever leads then.
+//! Messages to be sent later, and reminders: each once, in the hour that was chosen, whoever leads then.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,6 +12,8 @@ use super::{all_is_well, cluster, without_its_leader};
 
 /// Messages that are due while no leader lives, or just after.
 const MESSAGES: usize = 24;
+/// Reminders, spread over the same time.
+const REMINDERS: usize = 6;
 /// From the first of them to the last.
 const SPAN_MS: u64 = 2_400;
 /// Until the first: longer than it takes to schedule them all.
@@ -48,22 +50,32 @@ async fn scheduled(test: &TestCluster) -> anyhow::Result<()> {
     let taken_back = ids[MESSAGES / 2];
     ann.act(Action::CancelScheduled { scheduled: taken_back }).await?;
     let talk = ann.send(room, "about that").await?;
-    ann.act(Action::Remind { conversation: room, sequence: talk, at: first + SPAN_MS, note: "call".into() })
-        .await?;
+    let mut reminders = Vec::new();
+    for number in 0..REMINDERS {
+        let at = first + SPAN_MS * number as u64 / REMINDERS as u64;
+        let note = format!("call {number}");
+        let ack = ann.act(Action::Remind { conversation: room, sequence: talk, at, note }).await?;
+        reminders.push(ack.scheduled.context("its number")?);
+    }
     ensure!(now_ms() < first, "scheduling took longer than {AHEAD_MS} ms");
 
-    // The leader dies as the first come due.
+    // The leader dies as the first come due, and the next one in the middle of them.
     tokio::time::sleep(Duration::from_millis(first.saturating_sub(now_ms()))).await;
-    let sent = without_its_leader(test, all_are_sent(&mut ann)).await?;
-    ensure!(sent == MESSAGES - 1, "{sent} were sent");
-    let reminded = |device: &Device| {
-        let is = |kind: &MeKind| matches!(kind, MeKind::Scheduled { item, state: ScheduledState::Fired, .. } if item.remind_of == Some(talk));
-        device.me.iter().any(|me| is(&me.kind)).then_some(())
-    };
-    ann.hears("the reminder", reminded).await?;
+    let middle = first + SPAN_MS / 2;
+    without_its_leader(test, async {
+        tokio::time::sleep(Duration::from_millis(middle.saturating_sub(now_ms()))).await;
+        Ok(())
+    })
+    .await?;
+    without_its_leader(test, all_have_fired(&mut ann)).await?;
 
     // A while later nothing more has come, and everything came once and in the order of its time.
-    bob.listen(Duration::from_secs(2)).await;
+    tokio::join!(ann.listen(Duration::from_secs(2)), bob.listen(Duration::from_secs(2)));
+    let mut expected: Vec<u64> = ids.into_iter().filter(|id| *id != taken_back).chain(reminders).collect();
+    let mut told = fired(&ann);
+    expected.sort_unstable();
+    told.sort_unstable();
+    ensure!(told == expected, "fired were {told:?} instead of {expected:?}");
     let mut times: BTreeMap<String, u32> = BTreeMap::new();
     let mut order = Vec::new();
     for message in bob.history(room).await?.iter().filter(|message| message.text.starts_with("scheduled")) {
@@ -78,12 +90,17 @@ async fn scheduled(test: &TestCluster) -> anyhow::Result<()> {
     all_is_well(test).await
 }
 
-/// Reads until everything that was scheduled has been sent; how many that were.
-async fn all_are_sent(ann: &mut Device) -> anyhow::Result<usize> {
-    let fired = |device: &Device| {
-        let is = |kind: &MeKind| matches!(kind, MeKind::Scheduled { item, state: ScheduledState::Fired, .. } if item.remind_of.is_none());
-        device.me.iter().filter(|me| is(&me.kind)).count()
+/// Of which items she was told that their time came, once for each time that she was told.
+fn fired(ann: &Device) -> Vec<u64> {
+    let of = |kind: &MeKind| match kind {
+        MeKind::Scheduled { item, state: ScheduledState::Fired, .. } => Some(item.id),
+        _ => None,
     };
-    let all = |device: &Device| (fired(device) >= MESSAGES - 1).then(|| fired(device));
-    ann.hears("that everything was sent", all).await
+    ann.me.iter().filter_map(|me| of(&me.kind)).collect()
+}
+
+/// Reads until everything has fired that was not taken back.
+async fn all_have_fired(ann: &mut Device) -> anyhow::Result<()> {
+    let all = |device: &Device| (fired(device).len() >= MESSAGES - 1 + REMINDERS).then_some(());
+    ann.hears("that everything has fired", all).await
 }
