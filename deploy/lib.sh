@@ -98,10 +98,21 @@ END
   export QUORATE_WEB_CARGO=$base/cargo
 }
 
-# The server's binaries and the page.
-build_all() {
+# The server's binaries and the page: its compiler takes what the host's leaves of the cores.
+build_all() (
+  log=$(mktemp)
+  compile_page >"$log" 2>&1 &
+  page=$!
+  trap 'kill "$page" 2>/dev/null || true; rm -f "$log"' EXIT
   cargo build --release --locked "${host_packages[@]}"
+  wait "$page" || { cat "$log" >&2; fail "the page does not compile"; }
   build_page
+)
+
+# Of what build_page does the part that takes minutes and needs none of the binaries.
+compile_page() {
+  nice -n 10 "${QUORATE_WEB_CARGO:-cargo}" build --locked -p quorate-web --target "$wasm_target" \
+    --target-dir "$target_dir/web" --profile web
 }
 
 build_page() {

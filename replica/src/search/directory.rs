@@ -15,6 +15,9 @@ use tantivy::directory::{
     WatchCallback, WatchHandle, WritePtr,
 };
 
+/// How the names of files begin that are to replace others.
+const ASIDE: &str = "writing-";
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct UnsyncedDirectory {
@@ -25,7 +28,19 @@ pub(super) struct UnsyncedDirectory {
 impl UnsyncedDirectory {
     /// Over a folder that exists.
     pub(super) fn open(root: &Path) -> Result<Self, OpenDirectoryError> {
-        Ok(Self { root: root.to_owned(), mapped: MmapDirectory::open(root)? })
+        let opened = Self { root: root.to_owned(), mapped: MmapDirectory::open(root)? };
+        opened.remove_what_a_kill_left();
+        Ok(opened)
+    }
+
+    /// Files that were to replace others and never did. One that cannot be removed takes a little room and does no other harm.
+    fn remove_what_a_kill_left(&self) {
+        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        for entry in
+            entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes()))
+        {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -81,9 +96,11 @@ impl Directory for UnsyncedDirectory {
     }
 
     fn atomic_write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let (aside, place) = (self.root.join("writing.new"), self.root.join(path));
-        std::fs::write(&aside, content)?;
-        std::fs::rename(&aside, &place)
+        // Each under a name of its own: the library writes from its merging threads and from the one that commits, at the same time.
+        let mut aside = tempfile::Builder::new().prefix(ASIDE).tempfile_in(&self.root)?;
+        aside.write_all(content)?;
+        aside.into_temp_path().persist(self.root.join(path))?;
+        Ok(())
     }
 
     fn sync_directory(&self) -> io::Result<()> {
@@ -98,5 +115,42 @@ impl Directory for UnsyncedDirectory {
         // Readers are told of a commit by whoever made it.
         let _ = callback;
         Ok(WatchHandle::empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One fixed name for what is aside once gave one file another's bytes, and errors to whoever came second.
+    #[test]
+    fn files_that_are_replaced_at_the_same_time_keep_their_own_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = UnsyncedDirectory::open(dir.path()).unwrap();
+        std::thread::scope(|scope| {
+            for name in ["meta.json", ".managed.json"] {
+                let directory = &directory;
+                scope.spawn(move || {
+                    let path = Path::new(name);
+                    for round in 0..2_000_u32 {
+                        let content = format!("{name} {round}").repeat(50);
+                        directory.atomic_write(path, content.as_bytes()).unwrap();
+                        assert_eq!(directory.atomic_read(path).unwrap(), content.as_bytes());
+                    }
+                });
+            }
+        });
+        let left = std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(left, 2, "nothing is left aside");
+    }
+
+    #[test]
+    fn what_a_kill_left_aside_is_removed_at_the_next_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("writing-Xy12"), "half").unwrap();
+        std::fs::write(dir.path().join("meta.json"), "{}").unwrap();
+        UnsyncedDirectory::open(dir.path()).unwrap();
+        assert!(!dir.path().join("writing-Xy12").exists());
+        assert!(dir.path().join("meta.json").exists());
     }
 }

@@ -304,6 +304,12 @@ impl Opened {
         Ok(())
     }
 
+    /// Lets go of the folder, once the files that are being merged are written.
+    pub(super) fn close(self) {
+        // What fails here was written for an index that is opened again, and checked then.
+        let _ = self.writer.wait_merging_threads();
+    }
+
     /// Messages that can be found.
     pub(super) fn documents(&self) -> u64 {
         self.reader.searcher().num_docs()

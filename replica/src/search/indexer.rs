@@ -48,8 +48,23 @@ pub(super) fn run(
         shared.metrics.search_rebuilt();
     }
     let _ = opened.send(index.progress.clone());
+    let written = write(runtime, shared, &mut index, &mut batches);
+    if written.is_err() {
+        // It is opened again soon: two writers in one folder would spoil each other's files.
+        index.close();
+    }
+    written
+}
+
+/// Until nothing comes any more, or the index fails.
+fn write(
+    runtime: &Handle,
+    shared: &Arc<Shared>,
+    index: &mut Opened,
+    batches: &mut mpsc::Receiver<Batch>,
+) -> Result<(), IndexError> {
     let mut progress = index.progress.clone();
-    shared.show(&index, &progress);
+    shared.show(index, &progress);
     let mut erased: Option<Instant> = None;
     // When what was changed must be committed.
     let mut due: Option<Instant> = None;
@@ -59,7 +74,7 @@ pub(super) fn run(
         if let Ok(received) = received {
             let Some(batch) = received else {
                 if due.is_some() {
-                    commit(&mut index, &progress, shared)?;
+                    commit(index, &progress, shared)?;
                 }
                 return Ok(());
             };
@@ -83,7 +98,7 @@ pub(super) fn run(
         }
         match due {
             Some(at) if at <= Instant::now() => {
-                commit(&mut index, &progress, shared)?;
+                commit(index, &progress, shared)?;
                 due = None;
             }
             Some(_) => {}

@@ -161,10 +161,13 @@ impl<S: Source> Search<S> {
             let began = Instant::now();
             if let Ok(progress) = progress.await {
                 let (source, publisher) = (Arc::clone(&self.source), publisher.clone());
+                let written = out.clone();
                 let follower = Follower { source, publisher, progress, out };
                 ended = tokio::select! {
                     () = stop.cancelled() => Some(FollowError::Stopping),
                     error = follower.run() => Some(error),
+                    // Seen here and not with the next batch, which a quiet chat may not have for hours.
+                    () = written.closed() => Some(FollowError::Ended),
                 };
             }
             // Nothing comes any more, so the thread commits and ends.

@@ -405,6 +405,21 @@ async fn an_index_that_was_lost_or_damaged_is_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_fails_heals_although_nobody_writes_any_more() {
+    let rig = Rig::new();
+    let (ana, bob) = (rig.user("ana"), rig.user("bob"));
+    let room = rig.group(ana, "Room", &[bob]);
+    rig.say(ana, room, "first");
+    assert_eq!(rig.find(bob, "first").await, ["first"]);
+    // The next commit fails, and nothing comes after it that would tell.
+    std::fs::remove_dir_all(rig.dir.path().join("search")).unwrap();
+    rig.say(ana, room, "last");
+    assert_eq!(rig.find(bob, "last").await, ["last"]);
+    assert_eq!(rig.find(bob, "first").await, ["first"]);
+    assert_eq!(rig.search.shared.metrics.search_rebuilds(), 2, "at first, and after the loss");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_missed_is_read_from_the_state() {
     let rig = Rig::new();
     let (ana, bob) = (rig.user("ana"), rig.user("bob"));
