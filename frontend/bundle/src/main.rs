@@ -31,8 +31,8 @@ struct Flags {
     /// Fail when JavaScript and wasm together, in brotli, exceed this many kilobytes.
     #[arg(long, value_name = "KB")]
     check_size: Option<u64>,
-    /// Brotli quality, 0 to 11. 11 for a release: slower, and a few percent smaller.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=11))]
+    /// Brotli quality, 0 to 11. The page is 4 % smaller with 11 than with 10, for some seconds more; less serves while one develops.
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(0..=11))]
     brotli_quality: u32,
 }
 

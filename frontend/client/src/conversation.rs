@@ -3,7 +3,6 @@
 //! The version rule: the event after the last one is applied, one that came before is dropped, one from further ahead is
 //! held back while `since` fills the gap. So nothing is shown twice, and nothing is skipped.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorate_proto::frame::{
@@ -13,10 +12,12 @@ use quorate_proto::frame::{
 use quorate_proto::ids::{ConversationId, Index, Sequence, UserId, Version};
 use quorate_proto::limits::HIDDEN_RANGES_MAX;
 use quorate_proto::text;
+use uuid::Uuid;
 
+use crate::ordered::OrderedMap;
 use crate::signals::{Reach, RoomSignals};
 use crate::timeline::{Loading, Notice, NoticeKind, Page, Timeline};
-use crate::view::said;
+use crate::view::{Portrait, portrait_of, portrait_of_group, rooms_as_words, said};
 
 /// Events held back per conversation while a gap is filled; what exceeds it comes by `since` as well.
 pub const HELD_EVENTS_MAX: usize = 1_000;
@@ -94,6 +95,8 @@ pub struct Conversation {
     pub mentions: u64,
     /// What it is about.
     pub topic: String,
+    /// A group's picture, a file.
+    pub avatar: Option<Uuid>,
     /// Anybody can find and join it.
     pub public: bool,
     /// Only its owner and admins write.
@@ -126,7 +129,7 @@ pub struct Conversation {
     known: Version,
     /// What `welcome` promised for the end of the resume; checked by the first ping after it.
     pub promised: Version,
-    held: BTreeMap<Version, Event>,
+    held: OrderedMap<Version, Event>,
     /// The server's count of a version that has not come yet.
     count_ahead: Option<Box<ConversationSummary>>,
 }
@@ -162,7 +165,7 @@ impl Conversation {
         self.version = self.version.max(summary.version);
         self.take_counted(summary);
         self.sequence = self.sequence.max(summary.sequence);
-        self.held = self.held.split_off(&(self.version + 1));
+        self.held.retain(|version, _| *version > self.version);
         self.filling = Filling::Whole;
         self.fill_attempts = 0;
         self.take_preview(summary.last_message.as_ref());
@@ -178,7 +181,7 @@ impl Conversation {
     /// The summary after a refused `since`: everything held is let go.
     pub fn reset_to(&mut self, summary: &ConversationSummary) {
         self.timeline.forget();
-        self.held = self.held.split_off(&(summary.version + 1));
+        self.held.retain(|version, _| *version > summary.version);
         self.version = 0;
         self.known = 0;
         self.take_summary(summary);
@@ -197,6 +200,7 @@ impl Conversation {
         self.title.clone_from(&summary.title);
         self.read_confirmed = self.read_confirmed.max(summary.read);
         self.topic.clone_from(&summary.topic);
+        self.avatar = summary.avatar;
         self.public = summary.public;
         self.announcement = summary.announcement;
         self.retention_ms = summary.retention_ms;
@@ -361,6 +365,29 @@ impl Conversation {
         }
     }
 
+    /// Its picture: a group's own, or the other's.
+    pub fn portrait(&self, me: UserId) -> Option<Portrait> {
+        match self.kind {
+            ConversationKind::Group => portrait_of_group(self.id, self.avatar),
+            ConversationKind::Direct => {
+                let other = self.members.iter().find(|member| member.id != me);
+                other.or(self.members.first()).and_then(portrait_of)
+            }
+        }
+    }
+
+    /// Somebody as she is known here now: what people are called and look like may be newer than what they wrote.
+    pub fn face<'a>(&'a self, user: &'a User) -> &'a User {
+        self.members.iter().find(|member| member.id == user.id).unwrap_or(user)
+    }
+
+    /// What a member is called and looks like now, as something that came a moment ago says.
+    pub fn meet(&mut self, user: &User) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == user.id) {
+            member.clone_from(user);
+        }
+    }
+
     /// How far a message of the reader has come among the other members.
     pub fn reach(&self, sequence: Sequence) -> Reach {
         if self.member_count as usize > self.members.len() {
@@ -419,12 +446,9 @@ impl Conversation {
     }
 
     fn drain_held(&mut self) {
-        while let Some(entry) = self.held.first_entry() {
-            if *entry.key() > self.version + 1 {
-                break;
-            }
-            let event = entry.remove();
-            if event.version == self.version + 1 {
+        while self.held.first_key().is_some_and(|version| version <= self.version + 1) {
+            let Some((version, event)) = self.held.pop_first() else { break };
+            if version == self.version + 1 {
                 self.apply(&event, 0);
             }
         }
@@ -477,7 +501,7 @@ impl Conversation {
             EventKind::Member { user, joined, by, banned } => {
                 self.apply_member(event, user, *joined, by, *banned);
             }
-            EventKind::Conversation { title, by, topic, public, announcement, retention_ms } => {
+            EventKind::Conversation { title, by, topic, public, announcement, retention_ms, avatar } => {
                 let by = || by.clone();
                 if *title != self.title || (event.version == 1 && !title.is_empty()) {
                     self.title.clone_from(title);
@@ -486,6 +510,10 @@ impl Conversation {
                 if *topic != self.topic {
                     self.topic.clone_from(topic);
                     self.note(event, NoticeKind::Topic { topic: topic.clone(), by: by() });
+                }
+                if *avatar != self.avatar {
+                    self.avatar = *avatar;
+                    self.note(event, NoticeKind::Pictured { on: avatar.is_some(), by: by() });
                 }
                 if *public != self.public {
                     self.public = *public;
@@ -508,6 +536,8 @@ impl Conversation {
         self.take_preview(Some(event));
         self.timeline.insert(event, as_of);
         self.signals.wrote(message.from.id, message.sequence);
+        // Names and pictures have no event of their own: they come with what people write.
+        self.meet(&message.from);
         if message.from.id == self.reader {
             // Who answers has read: the server counts it so as well.
             if self.unread == 0 {
@@ -551,7 +581,7 @@ impl Conversation {
         if let Some(preview) =
             self.preview.as_mut().filter(|preview| preview.sequence == sequence && !preview.gone)
         {
-            text.clone_into(&mut preview.text);
+            preview.text = rooms_as_words(text);
         }
     }
 
@@ -897,13 +927,33 @@ mod tests {
             public: true,
             announcement: true,
             retention_ms: 0,
+            avatar: Some(Uuid::from_u128(7)),
         };
         group.take(event(4, kind));
         assert!(group.public && group.announcement && group.topic == "Rooms" && group.title == "Room");
         assert_eq!(group.closed_because(), None);
         group.take(event(5, EventKind::Role { user: user(ME), role: MemberRole::Member, by: user(2) }));
         assert!(group.closed_because().is_some() && !group.manages());
-        assert_eq!(group.timeline.notices().len(), 7);
+        assert_eq!(group.timeline.notices().len(), 8);
+        let shown = group.portrait(ME).map(Portrait::path);
+        assert_eq!(shown, Some(format!("/api/v1/files/{}/thumbnail?group=1", Uuid::from_u128(7))));
+    }
+
+    #[test]
+    fn what_somebody_looks_like_comes_with_what_she_writes() {
+        let mut listed = summary(1, 0, 0, 0);
+        listed.members = vec![user(ME), user(2)];
+        let mut direct = Conversation::from_summary(&listed, ME);
+        assert_eq!(direct.portrait(ME), None);
+        let mut event = message(2, 1, 2);
+        if let EventKind::Message(message) = &mut event.kind {
+            message.from.avatar = Some(Uuid::from_u128(9));
+        }
+        direct.take(event);
+        let file = |portrait: Option<Portrait>| portrait.map(|portrait| portrait.file);
+        assert_eq!(file(direct.portrait(ME)), Some(Uuid::from_u128(9)));
+        assert_eq!(direct.face(&user(2)).avatar, Some(Uuid::from_u128(9)), "older messages show it too");
+        assert_eq!(direct.face(&user(3)).id, 3);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub enum Input {
     },
     /// It is taken back.
     Detach(UploadId),
+    /// It is a file by now, and used elsewhere than in a message: see [`NOBODYS`](crate::upload::NOBODYS).
+    LetGo(UploadId),
     /// Its upload failed, and is to be tried again.
     Reattach(UploadId),
     /// The message that waits for its files is not sent yet after all.
@@ -153,6 +155,34 @@ pub enum Effect {
     SignedOut(Option<String>),
     /// Part of the model changed.
     Changed(Change),
+}
+
+/// Changes, each once, in order: a row of them, as [`crate::ordered`] says why.
+#[derive(Debug, Default)]
+pub(crate) struct Changes(Vec<Change>);
+
+impl Changes {
+    /// One more.
+    pub(crate) fn insert(&mut self, change: Change) {
+        if let Err(at) = self.0.binary_search(&change) {
+            self.0.insert(at, change);
+        }
+    }
+}
+
+impl Extend<Change> for Changes {
+    fn extend<I: IntoIterator<Item = Change>>(&mut self, changes: I) {
+        changes.into_iter().for_each(|change| self.insert(change));
+    }
+}
+
+impl IntoIterator for Changes {
+    type Item = Change;
+    type IntoIter = std::vec::IntoIter<Change>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
 }
 
 /// Parts of the model that a view shows.

@@ -35,6 +35,11 @@ impl<K: Ord + Copy, V> OrderedMap<K, V> {
         self.at(key).ok().map(|at| self.0.remove(at).1)
     }
 
+    /// The first key.
+    pub fn first_key(&self) -> Option<K> {
+        self.0.first().map(|(key, _)| *key)
+    }
+
     /// Takes the first out.
     pub fn pop_first(&mut self) -> Option<(K, V)> {
         if self.0.is_empty() { None } else { Some(self.0.remove(0)) }
@@ -101,6 +106,22 @@ impl<K: Ord + Copy, V> OrderedMap<K, V> {
         self.0.iter_mut().map(|(key, value)| (&*key, value))
     }
 
+    /// Keys in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.0.iter().map(|(key, _)| key)
+    }
+
+    /// All of them, beginning behind this key and ending with it.
+    pub fn round_from(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
+        let at = self.at(key).map_or_else(|at| at, |at| at + 1);
+        self.0[at..].iter().chain(&self.0[..at]).map(|(key, value)| (key, value))
+    }
+
+    /// Values in order of their keys, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.0.iter_mut().map(|(_, value)| value)
+    }
+
     /// Values in order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.0.iter().map(|(_, value)| value)
@@ -163,6 +184,13 @@ mod tests {
             assert!(row.iter().eq(tree.iter()) && row.len() == tree.len());
             assert_eq!((row.get(&key), row.contains_key(&key)), (tree.get(&key), tree.contains_key(&key)));
         }
+        let round: Vec<u64> = row.round_from(&7).map(|(key, _)| *key).collect();
+        let behind = tree.range(8..).chain(tree.range(..=7)).map(|(key, _)| *key);
+        assert!(
+            behind.eq(round) && row.keys().eq(tree.keys()) && row.first_key() == tree.keys().next().copied()
+        );
+        row.values_mut().for_each(|value| *value += 1);
+        tree.values_mut().for_each(|value| *value += 1);
         assert_eq!(row.into_iter().collect::<Vec<_>>(), tree.into_iter().collect::<Vec<_>>());
     }
 }

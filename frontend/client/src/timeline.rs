@@ -96,6 +96,13 @@ pub enum NoticeKind {
         /// By whom.
         by: User,
     },
+    /// It has another picture, or none any more.
+    Pictured {
+        /// Whether it has one.
+        on: bool,
+        /// By whom.
+        by: User,
+    },
     /// Anybody can join, or no longer.
     Public {
         /// Whether.

@@ -109,6 +109,13 @@ pub(crate) fn full(time: u64) -> String {
     format!("{}, {}", day(time), hours(time))
 }
 
+/// `2026-01-31 14:05`, for texts that are read elsewhere and later.
+pub(crate) fn stamp(time: u64) -> String {
+    let date = date(time);
+    let (month, day) = (date.get_month() + 1, date.get_date());
+    format!("{}-{month:02}-{day:02} {}", date.get_full_year(), hours(time))
+}
+
 const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
     "January",

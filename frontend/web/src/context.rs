@@ -2,12 +2,13 @@
 //!
 //! Owns: the signals and how they follow the rules' changes. One [`App`] is handed down by context.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use quorate_client::banner::Banner;
+use quorate_client::ordered::OrderedMap;
 use quorate_client::proto::frame::{
     Action, Attachment, ConversationKind, MemberRole, MessageRef, Preferences, PreferencesChange,
     PresenceState, User,
@@ -15,13 +16,15 @@ use quorate_client::proto::frame::{
 use quorate_client::proto::ids::{ClientMessageId, ConversationId, Revision, Sequence};
 use quorate_client::proto::limits::SCHEDULE_AHEAD_MS_MAX;
 use quorate_client::proto::rest::SessionGrant;
+use quorate_client::selection::{SELECTED_MAX, Selection};
 use quorate_client::timeline::Loading;
-use quorate_client::view::{self, ListRow, Row, UploadRow};
+use quorate_client::upload::NOBODYS;
+use quorate_client::view::{self, ListRow, MessageRow, Portrait, Row, UploadRow};
 use quorate_client::{Change, Client, Deed, Details, Draft, Effect, Input};
 use uuid::Uuid;
 
 use crate::clock::local_day;
-use crate::driver::{self, Driver, rest, store};
+use crate::driver::{self, Driver, pictures, rest, store};
 use crate::route::{self, Place};
 
 /// Where the page stands.
@@ -40,6 +43,8 @@ pub(crate) enum Stage {
 pub(crate) struct Heading {
     pub(crate) id: ConversationId,
     pub(crate) name: String,
+    /// Its picture.
+    pub(crate) portrait: Option<Portrait>,
     pub(crate) group: bool,
     /// The other is a program.
     pub(crate) bot: bool,
@@ -81,14 +86,14 @@ pub(crate) enum Panel {
 /// A dialog with one thing to decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Sheet {
-    /// Hand a message on.
-    Forward(MessageRef),
+    /// Hand messages on.
+    Forward(Vec<MessageRef>),
     /// Be reminded of it.
     Remind(MessageRef),
     /// Tell the admins of it.
     Report(MessageRef),
-    /// Take it back; whether for everybody.
-    Delete(MessageRef, bool),
+    /// Take some back, given in order; whether for everybody.
+    Delete(ConversationId, Vec<Sequence>, bool),
     /// The texts that it has had.
     Revisions(MessageRef),
     /// Send what is in the composer later.
@@ -130,6 +135,16 @@ pub(crate) struct Rows {
     pub(crate) others: Vec<Sequence>,
 }
 
+impl Rows {
+    /// Messages that can be chosen among several, in order.
+    pub(crate) fn selectable(&self) -> impl Iterator<Item = &MessageRow> {
+        self.keys.iter().filter_map(|key| match self.by_key.get(key) {
+            Some(Row::Message(row)) if row.may.touch => Some(row),
+            _ => None,
+        })
+    }
+}
+
 /// What the banner shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BannerLine {
@@ -147,6 +162,16 @@ pub(crate) struct Tray {
     pub(crate) rows: Vec<UploadRow>,
     /// The message goes when they are there.
     pub(crate) waits: bool,
+}
+
+/// A line for the person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) text: String,
+    /// It stays until it is dismissed.
+    pub(crate) stays: bool,
+    /// Where it leads, if anywhere.
+    pub(crate) leads: Option<MessageRef>,
 }
 
 /// What became of a command: the conversation it concerns, or why not.
@@ -167,9 +192,7 @@ pub(crate) struct App {
     pub(crate) rows: RwSignal<Arc<Rows>>,
     pub(crate) banner: RwSignal<Option<BannerLine>>,
     pub(crate) details: RwSignal<Details>,
-    pub(crate) toast: RwSignal<Option<String>>,
-    /// Where the toast leads, if anywhere.
-    pub(crate) toast_leads: RwSignal<Option<MessageRef>>,
+    pub(crate) toast: RwSignal<Option<Note>>,
     pub(crate) answer: RwSignal<Option<(ClientMessageId, Answer)>>,
     pub(crate) creating: RwSignal<bool>,
     pub(crate) switching: RwSignal<bool>,
@@ -187,7 +210,11 @@ pub(crate) struct App {
     pub(crate) editing: RwSignal<Option<Editing>>,
     /// The message to be brought into view.
     pub(crate) sought: RwSignal<Option<(ConversationId, Sequence)>>,
+    /// Messages that are chosen; `None`: clicks mean what they say.
+    pub(crate) selecting: RwSignal<Option<Selection>>,
     pub(crate) tray: RwSignal<Tray>,
+    /// Rises when an upload that is for no message has come further.
+    pub(crate) nobodys: RwSignal<u32>,
     /// The image that is shown as a whole.
     pub(crate) lightbox: RwSignal<Option<(Attachment, Option<ShownBy>)>>,
     /// Files that are being fetched to be kept.
@@ -195,9 +222,9 @@ pub(crate) struct App {
     /// Rises when something of the reader's own changed.
     pub(crate) own: RwSignal<u32>,
     /// Rises for a conversation when its draft is another one than was typed: what stands in its composer is old.
-    drafted: RwSignal<HashMap<ConversationId, u32>>,
+    drafted: RwSignal<OrderedMap<ConversationId, u32>>,
     /// Commands that nobody waits for: a refusal is said in a line.
-    fired: StoredValue<HashSet<ClientMessageId>>,
+    fired: StoredValue<Vec<ClientMessageId>>,
     /// The read mark when the open conversation was opened: where "new" begins.
     new_after: StoredValue<Option<Sequence>>,
 }
@@ -217,7 +244,6 @@ impl App {
             banner: RwSignal::new(None),
             details: RwSignal::new(Details::default()),
             toast: RwSignal::new(None),
-            toast_leads: RwSignal::new(None),
             answer: RwSignal::new(None),
             creating: RwSignal::new(false),
             switching: RwSignal::new(false),
@@ -231,12 +257,14 @@ impl App {
             replying: RwSignal::new(None),
             editing: RwSignal::new(None),
             sought: RwSignal::new(None),
+            selecting: RwSignal::new(None),
             tray: RwSignal::new(Tray::default()),
+            nobodys: RwSignal::new(0),
             lightbox: RwSignal::new(None),
             saving: RwSignal::new(Vec::new()),
             own: RwSignal::new(0),
-            drafted: RwSignal::new(HashMap::new()),
-            fired: StoredValue::new(HashSet::new()),
+            drafted: RwSignal::new(OrderedMap::default()),
+            fired: StoredValue::new(Vec::new()),
             new_after: StoredValue::new(None),
         }
     }
@@ -294,11 +322,13 @@ impl App {
         self.heading.set(None);
         self.detailing.set(false);
         self.sought.set(None);
-        self.drafted.update(HashMap::clear);
+        self.drafted.update(OrderedMap::clear);
         self.accounting.set(false);
         self.panel.set(None);
         self.sheet.set(None);
+        self.selecting.set(None);
         self.tray.set(Tray::default());
+        pictures::forget(self);
         self.lightbox.set(None);
         self.administering.set(false);
         self.stage.set(Stage::Door(why));
@@ -312,7 +342,7 @@ impl App {
                 && let Err(error) = rest::sign_out(&token).await
                 && !error.denied()
             {
-                self.tell("Signing out needs the server, which does not answer just now.");
+                self.warn("Signing out needs the server, which does not answer just now.");
                 return;
             }
             self.input(Input::SignOut);
@@ -337,6 +367,7 @@ impl App {
                 self.replying.set(None);
                 self.editing.set(None);
                 self.sought.set(None);
+                self.selecting.set(None);
                 if self.panel.get_untracked() == Some(Panel::Pins) {
                     self.panel.set(None);
                 }
@@ -400,7 +431,7 @@ impl App {
     pub(crate) fn fire(self, deed: Deed) {
         let id = self.driver.with_value(|driver| driver.clock.moment().client_message_id());
         self.fired.update_value(|fired| {
-            fired.insert(id);
+            fired.push(id);
         });
         self.input(Input::Ask(id, deed));
     }
@@ -417,7 +448,7 @@ impl App {
 
     /// Another draft than what was typed in the composer.
     pub(crate) fn redrafted(self, id: ConversationId) {
-        self.drafted.update(|drafted| *drafted.entry(id).or_default() += 1);
+        self.drafted.update(|drafted| *drafted.of(id) += 1);
     }
 
     /// How often that happened there.
@@ -438,21 +469,61 @@ impl App {
         self.tell(said);
     }
 
-    /// A line for the person, until it is dismissed.
+    /// A line for the person, which goes by itself.
     pub(crate) fn tell(self, text: &str) {
-        self.toast_leads.set(None);
-        self.toast.set(Some(text.to_owned()));
+        self.toast.set(Some(Note { text: text.to_owned(), stays: false, leads: None }));
     }
 
-    /// The toast of a reminder leads to its message.
-    pub(crate) fn remind(self, conversation: ConversationId, sequence: Option<Sequence>) {
-        self.toast_leads.set(sequence.map(|sequence| MessageRef { conversation, sequence }));
+    /// Something went wrong: a line that stays until it is dismissed.
+    pub(crate) fn warn(self, text: &str) {
+        self.toast.set(Some(Note { text: text.to_owned(), stays: true, leads: None }));
+    }
+
+    /// A reminder, which leads to its message and stays.
+    pub(crate) fn remind(self, text: &str, conversation: ConversationId, sequence: Option<Sequence>) {
+        let leads = sequence.map(|sequence| MessageRef { conversation, sequence });
+        self.toast.set(Some(Note { text: text.to_owned(), stays: true, leads }));
+    }
+
+    /// A message of the open conversation is chosen, or no longer; with `range` all from the one touched last.
+    pub(crate) fn select(self, sequence: Sequence, range: bool) {
+        let fits = self.selecting.try_update(|selecting| {
+            let Some(selection) = selecting else { return true };
+            if range {
+                let shown: Vec<Sequence> = self
+                    .rows
+                    .with_untracked(|rows| rows.selectable().map(|row| row.message.sequence).collect());
+                selection.extend(sequence, &shown)
+            } else {
+                selection.toggle(sequence)
+            }
+        });
+        if fits == Some(false) {
+            self.tell(&format!("At most {SELECTED_MAX} messages can be chosen at a time."));
+        }
+    }
+
+    /// What was chosen and is gone meanwhile is not chosen any more.
+    fn refresh_selection(self) {
+        let gone = self.selecting.with_untracked(|selecting| {
+            let mut kept = selecting.clone()?;
+            let shown = self.rows.get_untracked();
+            kept.keep(|sequence| shown.selectable().any(|row| row.message.sequence == sequence));
+            (Some(&kept) != selecting.as_ref()).then_some(kept)
+        });
+        if gone.is_some() {
+            self.selecting.set(gone);
+        }
     }
 
     pub(crate) fn answered(self, id: ClientMessageId, answer: Answer) {
-        let fired = self.fired.try_update_value(|fired| fired.remove(&id)).unwrap_or(false);
+        let fired = self.fired.try_update_value(|fired| {
+            let at = fired.iter().position(|other| *other == id)?;
+            Some(fired.swap_remove(at))
+        });
+        let fired = fired.flatten().is_some();
         if let (true, Err(why)) = (fired, &answer) {
-            self.tell(why);
+            self.warn(why);
         }
         self.answer.set(Some((id, answer)));
     }
@@ -490,6 +561,7 @@ impl App {
                     set_if_new(self.me, me);
                     self.own.update(|own| *own += 1);
                 }
+                Change::Uploads(NOBODYS) => self.nobodys.update(|nobodys| *nobodys = nobodys.wrapping_add(1)),
                 Change::Uploads(id) => {
                     if focused == Some(*id) {
                         self.refresh_tray();
@@ -549,6 +621,7 @@ impl App {
             Some(Heading {
                 id: conversation.id,
                 name: conversation.name(me),
+                portrait: conversation.portrait(me),
                 group: conversation.kind == ConversationKind::Group,
                 bot: conversation.is_with_bot(),
                 members: conversation.members.clone(),
@@ -608,6 +681,7 @@ impl App {
             built
         });
         self.rows.set(Arc::new(rows));
+        self.refresh_selection();
         self.refresh_heading();
     }
 }

@@ -7,6 +7,7 @@ use web_sys::{Element, HtmlElement, KeyboardEvent};
 
 use crate::context::{App, Panel, Stage};
 use crate::route;
+use crate::ui::select_bar;
 
 /// Listens until the owner is disposed.
 pub(crate) fn listen(app: App) {
@@ -37,6 +38,10 @@ fn pressed(app: App, event: &KeyboardEvent) {
         "F6" => {
             event.prevent_default();
             next_region(event.shift_key());
+        }
+        "Escape" if !dialog_open() && app.selecting.with_untracked(Option::is_some) => {
+            event.prevent_default();
+            select_bar::end(app);
         }
         "Escape" if !dialog_open() => {
             if app.detailing.get_untracked() {

@@ -9,6 +9,7 @@
 mod clock;
 mod context;
 mod driver;
+mod follow;
 mod keys;
 mod route;
 mod theme;

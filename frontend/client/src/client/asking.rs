@@ -1,7 +1,5 @@
 //! Questions: pages of history, `since` for gaps, summaries after a reset. Bounded, repeated after temporary refusals.
 
-use std::collections::BTreeMap;
-
 use quorate_proto::error::WireError;
 use quorate_proto::frame::{ConversationSummary, History, MeEvent, Request, SincePage, SincePair};
 use quorate_proto::ids::{ConversationId, Index, Sequence, TopicRef, Version};
@@ -12,6 +10,7 @@ use super::link::Asked;
 use crate::conversation::{Filling, HELD_EVENTS_MAX};
 use crate::event::Change;
 use crate::moment::Moment;
+use crate::ordered::OrderedMap;
 use crate::timeline::{Loading, Page};
 
 /// Messages of one page of history: about two screens.
@@ -28,7 +27,7 @@ pub(super) struct OwnTopic {
     known: Version,
     /// What `welcome` promised for the end of the resume.
     pub(super) promised: Version,
-    held: BTreeMap<Version, MeEvent>,
+    held: OrderedMap<Version, MeEvent>,
     filling: Filling,
     fill_attempts: u32,
 }
@@ -54,13 +53,10 @@ impl OwnTopic {
 
     fn ready(&mut self) -> Vec<MeEvent> {
         let mut ready = Vec::new();
-        while let Some(entry) = self.held.first_entry() {
-            if *entry.key() > self.version + 1 {
-                break;
-            }
-            let event = entry.remove();
-            if event.version == self.version + 1 {
-                self.version = event.version;
+        while self.held.first_key().is_some_and(|version| version <= self.version + 1) {
+            let Some((version, event)) = self.held.pop_first() else { break };
+            if version == self.version + 1 {
+                self.version = version;
                 ready.push(event);
             }
         }
@@ -153,7 +149,7 @@ impl Client {
     /// The next after the one that was asked last: one that stays doubtful does not hold the others up.
     fn doubtful(&self) -> Option<ConversationId> {
         let last = self.counted_last;
-        let mut round = self.conversations.range(last + 1..).chain(self.conversations.range(..=last));
+        let mut round = self.conversations.round_from(&last);
         round
             .find(|(_, conversation)| {
                 conversation.unread_doubtful

@@ -156,7 +156,7 @@ impl Client {
         if online {
             self.offline = false;
             self.changed.insert(Change::Connection);
-            self.wake_uploads(moment);
+            self.wake_uploads(moment, true);
         }
         if let Phase::Waiting { until_ms } = &mut self.phase {
             *until_ms = (*until_ms).min(moment.now_ms + moment.jitter_ms(NUDGE_MS_MAX));

@@ -22,8 +22,6 @@ mod sync;
 mod tests;
 mod uploading;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use quorate_proto::error::WireError;
 use quorate_proto::frame::{User, WriteState};
 use quorate_proto::ids::{ClientMessageId, ConversationId, Index, Sequence};
@@ -34,7 +32,7 @@ use crate::banner::{Banner, BannerDelay};
 use crate::command::{Commands, Deed};
 use crate::conversation::Conversation;
 use crate::drafts::{Draft, Drafts};
-use crate::event::{Change, Effect, Input, SocketId};
+use crate::event::{Change, Changes, Effect, Input, SocketId};
 use crate::moment::Moment;
 use crate::ordered::OrderedMap;
 use crate::outbox::Outbox;
@@ -113,7 +111,8 @@ pub struct Client {
     /// The index at which a resume is complete: then the summaries' versions must have been reached.
     resume_ends: Option<Index>,
     own: OwnTopic,
-    conversations: BTreeMap<ConversationId, Conversation>,
+    /// Boxed: thousands are possible, and a row of them moves when one comes in between.
+    conversations: OrderedMap<ConversationId, Box<Conversation>>,
     focused: Option<ConversationId>,
     seek_later: Option<(ConversationId, Sequence)>,
 
@@ -130,7 +129,7 @@ pub struct Client {
     telling: Telling,
 
     out: Vec<Effect>,
-    changed: BTreeSet<Change>,
+    changed: Changes,
 }
 
 impl Client {
@@ -160,7 +159,7 @@ impl Client {
             resumable: false,
             resume_ends: None,
             own: OwnTopic::default(),
-            conversations: BTreeMap::new(),
+            conversations: OrderedMap::default(),
             focused: None,
             seek_later: None,
             outbox: Outbox::default(),
@@ -174,7 +173,7 @@ impl Client {
             counted_last: 0,
             telling: Telling::default(),
             out: Vec::new(),
-            changed: BTreeSet::new(),
+            changed: Changes::default(),
         }
     }
 
@@ -206,6 +205,7 @@ impl Client {
             }
             Input::Hold(conversation) => self.hold(conversation),
             Input::Detach(upload) => self.detach(&moment, upload),
+            Input::LetGo(upload) => self.let_go(upload),
             Input::Reattach(upload) => self.reattach(&moment, upload),
             Input::Uploaded(upload, call, told) => self.uploaded(&moment, upload, call, told),
             Input::Retry(id) => self.retry(&moment, id),
@@ -341,12 +341,12 @@ impl Client {
 
     /// One conversation.
     pub fn conversation(&self, id: ConversationId) -> Option<&Conversation> {
-        self.conversations.get(&id)
+        self.conversations.get(&id).map(AsRef::as_ref)
     }
 
     /// All conversations, in order of their number. [`view::list`](crate::view::list) orders them for a person.
     pub fn conversations(&self) -> impl Iterator<Item = &Conversation> {
-        self.conversations.values()
+        self.conversations.values().map(AsRef::as_ref)
     }
 
     /// The conversation in front of the reader.
@@ -398,7 +398,7 @@ impl Client {
                 conversation.unread.max(u64::from(conversation.marked_unread()))
             }
         };
-        self.conversations.values().map(of).sum()
+        self.conversations().map(of).sum()
     }
 
     fn me_id(&self) -> u64 {

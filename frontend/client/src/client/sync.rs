@@ -112,6 +112,7 @@ impl Client {
         }
         let resumed = welcome.resumed && self.resumable && !other_cluster;
         self.cluster = Some(welcome.cluster);
+        let other_gateway = self.gateway != welcome.gateway;
         self.gateway = welcome.gateway;
         self.session = welcome.session;
         self.limits = welcome.limits;
@@ -135,7 +136,7 @@ impl Client {
         for summary in &welcome.conversations {
             match self.conversations.get_mut(&summary.id) {
                 None => {
-                    self.conversations.insert(summary.id, Conversation::from_summary(summary, me));
+                    self.conversations.insert(summary.id, Box::new(Conversation::from_summary(summary, me)));
                 }
                 Some(conversation) if resumed => {
                     conversation.describe(summary);
@@ -170,7 +171,7 @@ impl Client {
         self.outbox.requeue_in_flight();
         self.outbox.wake();
         self.commands.requeue();
-        self.wake_uploads(moment);
+        self.wake_uploads(moment, other_gateway);
         self.changed.extend([Change::Connection, Change::List]);
         self.reads_next_ms = self.reads_next_ms.min(moment.now_ms);
     }
@@ -191,12 +192,10 @@ impl Client {
 
     /// Topics of which something is missing, so that a resume brings it.
     pub(super) fn have(&self) -> BTreeMap<String, Version> {
-        let mut have: BTreeMap<String, Version> = self
-            .conversations
-            .values()
-            .filter(|conversation| conversation.incomplete())
-            .map(|conversation| (conversation.id.to_string(), conversation.version))
-            .collect();
+        let mut have = BTreeMap::new();
+        for conversation in self.conversations.values().filter(|conversation| conversation.incomplete()) {
+            have.insert(conversation.id.to_string(), conversation.version);
+        }
         if self.own.incomplete() {
             have.insert("me".to_owned(), self.own.version);
         }
@@ -219,6 +218,12 @@ impl Client {
             let reached = (newest > before && from_other).then_some(newest);
             if live && newest > before && from_other {
                 self.out.push(Effect::Arrived(id, newest));
+                // The conversation with its author shows the same name and picture.
+                let author = conversation.preview.as_ref().map(|preview| preview.from.clone());
+                let direct = |held: &&mut Box<Conversation>| held.kind == ConversationKind::Direct;
+                for held in self.conversations.values_mut().filter(direct) {
+                    author.iter().for_each(|author| held.meet(author));
+                }
             }
             self.changed.extend([Change::Timeline(id), Change::List, Change::Signals(id)]);
             if let Some(sequence) = reached {
@@ -289,7 +294,7 @@ impl Client {
                         let mut conversation = Conversation::from_summary(&summary, me);
                         // What lies between the base and the summary comes as events too; both are the same.
                         conversation.version = conversation.version.max(base_version);
-                        self.conversations.insert(id, conversation);
+                        self.conversations.insert(id, Box::new(conversation));
                     }
                 }
                 self.changed.insert(Change::Timeline(id));
@@ -351,6 +356,7 @@ impl Client {
                 }
                 self.me = Some(user);
                 self.changed.insert(Change::Own);
+                self.changed.extend(self.focused.map(Change::Timeline));
             }
             MeKind::Blocked { user, on } => {
                 for conversation in self.conversations.values_mut() {

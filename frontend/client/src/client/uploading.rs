@@ -40,6 +40,14 @@ impl Client {
         self.step(turns);
     }
 
+    /// What was uploaded is used elsewhere than in a message, or will not be used: it is let go here and stays on the server for
+    /// as long as the server keeps what nobody shows.
+    pub(super) fn let_go(&mut self, id: UploadId) {
+        let (conversation, turns) = self.uploads.let_go(id);
+        self.changed.extend(conversation.map(Change::Uploads));
+        self.step(turns);
+    }
+
     pub(super) fn reattach(&mut self, moment: &Moment, id: UploadId) {
         let (conversation, turns) = self.uploads.retry(moment.now_ms, id, moment.client_message_id());
         self.changed.extend(conversation.map(Change::Uploads));
@@ -55,9 +63,10 @@ impl Client {
         self.step(turns);
     }
 
-    /// The connection is another one, or there is one again: uploads go on at once.
-    pub(super) fn wake_uploads(&mut self, moment: &Moment) {
-        let turns = self.uploads.wake(moment.now_ms);
+    /// There is a connection again: uploads that waited or stalled go on at once. With another gateway, or on another network,
+    /// nothing that is under way is waited for.
+    pub(super) fn wake_uploads(&mut self, moment: &Moment, is_other: bool) {
+        let turns = self.uploads.wake(moment.now_ms, is_other);
         self.step(turns);
     }
 

@@ -18,7 +18,7 @@ mod tray;
 
 use quorate_proto::error::WireError;
 use quorate_proto::frame::Attachment;
-use quorate_proto::ids::ClientMessageId;
+use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rest::{ChunkStored, FileState};
 use uuid::Uuid;
 
@@ -32,6 +32,10 @@ pub type Call = u64;
 /// BLAKE3.
 pub type Hash = [u8; 32];
 
+/// In place of a conversation, for files that no message is to show: pictures of people and groups. No conversation has this number.
+pub const NOBODYS: ConversationId = 0;
+/// What has been under way for this long when the connection came back is taken for lost: 1 MiB on a line of 280 kbit/s.
+pub const STALLED_MS: u64 = 30_000;
 /// Chunks under way at a time, of all uploads together: enough to fill a line while each waits for three disks.
 pub const CHUNKS_UNDER_WAY_MAX: usize = 3;
 /// Uploads that have begun and are not done. More at a time make none of them quicker.

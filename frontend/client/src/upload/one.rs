@@ -8,8 +8,8 @@ use quorate_proto::rest::{ChunkStored, FileState};
 use uuid::Uuid;
 
 use super::{
-    CALL_WAIT_MS, CHUNK_WAIT_MS, COMMITS_MAX, Call, Hash, Phase, Step, TRIES_MAX, Told, Trouble, UploadId,
-    is_hash,
+    CALL_WAIT_MS, CHUNK_WAIT_MS, COMMITS_MAX, Call, Hash, Phase, STALLED_MS, Step, TRIES_MAX, Told, Trouble,
+    UploadId, is_hash,
 };
 use crate::backoff::bound_ms;
 use crate::moment::Moment;
@@ -300,9 +300,10 @@ impl Upload {
         }
     }
 
-    /// The connection is another one: what is under way on the old one is not waited for.
-    pub fn wake(&mut self, now_ms: u64) -> Vec<Call> {
-        let calls = self.drop_calls();
+    /// There is a connection again, so what waits for one goes on. What is under way is given up if the connection is another
+    /// one (`is_other`), or if it has been under way for so long that the break may have swallowed it.
+    pub fn wake(&mut self, now_ms: u64, is_other: bool) -> Vec<Call> {
+        let calls = if is_other || self.is_stalled(now_ms) { self.drop_calls() } else { Vec::new() };
         if matches!(self.phase, Phase::Cut { .. }) || (self.is_active() && !calls.is_empty()) {
             self.phase = Phase::Cut { until_ms: now_ms };
         }
@@ -343,6 +344,16 @@ impl Upload {
             }
         }
         calls
+    }
+
+    /// Whether something has been under way for longer than it should be.
+    fn is_stalled(&self, now_ms: u64) -> bool {
+        let chunks = self.chunks.iter().filter_map(|chunk| match chunk.state {
+            ChunkState::UnderWay { since_ms, .. } => Some(since_ms),
+            _ => None,
+        });
+        let asked = self.asked().map(|(_, since_ms)| since_ms);
+        chunks.chain(asked).any(|since_ms| now_ms >= since_ms + STALLED_MS)
     }
 
     fn asked(&self) -> Option<(Call, u64)> {

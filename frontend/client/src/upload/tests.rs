@@ -178,7 +178,7 @@ fn another_connection_gives_up_the_old_ones_calls() {
     let mut uploads = with(2_000);
     begin(&mut uploads, 2_000);
     let first = turns(&mut uploads, 0);
-    let aborts = uploads.wake(5);
+    let aborts = uploads.wake(5, true);
     assert_eq!(aborts, [(1, 0, Step::Abort(first[0].0)), (1, 0, Step::Abort(first[1].0))]);
     let (call, step) = only(&mut uploads, 5);
     assert_eq!(step, Step::Ask { file: FILE });
@@ -187,6 +187,31 @@ fn another_connection_gives_up_the_old_ones_calls() {
     assert_eq!(uploads.of(5).next().map(Upload::bytes_there), Some(0));
     uploads.told(&moment(7), 1, call, Told::There(Ok(Some(FileState::Uploading { chunks: vec![] }))));
     assert_eq!(numbers(&turns(&mut uploads, 7)), [0, 1]);
+}
+
+#[test]
+fn the_same_gateway_again_leaves_what_is_under_way_and_gives_up_what_has_stalled() {
+    let mut uploads = with(2_000);
+    begin(&mut uploads, 2_000);
+    let first = turns(&mut uploads, 0);
+    assert!(uploads.wake(STALLED_MS - 1, false).is_empty(), "its answers come by connections of their own");
+    put(&mut uploads, STALLED_MS - 1, &first[0]);
+    assert!(uploads.of(5).next().is_some_and(|upload| upload.bytes_there() > 0));
+    let aborts = uploads.wake(STALLED_MS, false);
+    assert_eq!(aborts, [(1, 0, Step::Abort(first[1].0))]);
+    let (_, step) = only(&mut uploads, STALLED_MS);
+    assert_eq!(step, Step::Ask { file: FILE });
+}
+
+#[test]
+fn a_cut_ends_when_the_connection_is_back() {
+    let mut uploads = with(1_000);
+    begin(&mut uploads, 1_000);
+    let first = turns(&mut uploads, 0);
+    lost(&mut uploads, 0, &first[0], Trouble::Cut);
+    assert!(turns(&mut uploads, 1).is_empty());
+    assert!(uploads.wake(2, false).is_empty());
+    assert_eq!(only(&mut uploads, 2).1, Step::Ask { file: FILE });
 }
 
 #[test]
@@ -406,7 +431,7 @@ fn an_upload_over_a_bad_line_ends_whole() {
                 let _ = uploads.told(&moment(now_ms), 1, call, told);
             }
             if chance(40) == 0 {
-                let _ = uploads.wake(now_ms);
+                let _ = uploads.wake(now_ms, true);
             }
         }
         assert!(matches!(uploads.ready(5), Ready::Files(_)), "seed {seed}: {:?}", phase(&uploads));

@@ -153,6 +153,15 @@ impl Uploads {
         (Some(upload.conversation), let_go(upload, Some(key)))
     }
 
+    /// A file is let go here; the server keeps what it has of it.
+    pub fn let_go(&mut self, id: UploadId) -> (Option<ConversationId>, Vec<Turn>) {
+        let Some(at) = self.uploads.iter().position(|upload| upload.id == id) else {
+            return (None, Vec::new());
+        };
+        let upload = self.uploads.remove(at);
+        (Some(upload.conversation), let_go(upload, None))
+    }
+
     /// Nobody is signed in any more.
     pub fn clear(&mut self) -> Vec<Turn> {
         self.waiting.clear();
@@ -170,15 +179,16 @@ impl Uploads {
             return (None, Vec::new());
         };
         upload.retry(key);
-        let calls = if matches!(upload.phase, Phase::Cut { .. }) { upload.wake(now_ms) } else { Vec::new() };
+        let calls =
+            if matches!(upload.phase, Phase::Cut { .. }) { upload.wake(now_ms, true) } else { Vec::new() };
         (Some(upload.conversation), aborts(id, calls).collect())
     }
 
-    /// The connection is another one, or there is one again.
-    pub fn wake(&mut self, now_ms: u64) -> Vec<Turn> {
+    /// There is a connection again; with `is_other` another one than before.
+    pub fn wake(&mut self, now_ms: u64, is_other: bool) -> Vec<Turn> {
         let mut turns = Vec::new();
         for upload in &mut self.uploads {
-            turns.extend(aborts(upload.id, upload.wake(now_ms)));
+            turns.extend(aborts(upload.id, upload.wake(now_ms, is_other)));
         }
         turns
     }

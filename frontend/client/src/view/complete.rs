@@ -1,16 +1,29 @@
-//! Completing a name after an `@`: what is being typed, who may be meant, and the text with the name in it.
+//! Completing a name after an `@`, or a group after a `#`: what is being typed, who or what may be meant, and the text with it.
 //!
 //! Places are byte offsets. Browsers count in UTF-16: [`byte_of_utf16`] and [`utf16_of_byte`] lead from one to the other.
 
 use quorate_proto::frame::User;
 
+use super::list::{ListRow, matches_query};
+
 /// Names offered at most: more are not read.
 const OFFERED_MAX: usize = 8;
+
+/// What is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// `@`: somebody.
+    Person,
+    /// `#`: a group.
+    Room,
+}
 
 /// A name that is being typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Naming {
-    /// Where its `@` stands.
+    /// What is named.
+    pub sign: Sign,
+    /// Where its `@` or `#` stands.
     pub at: usize,
     /// What is typed of it, lower case.
     pub typed: String,
@@ -19,35 +32,44 @@ pub struct Naming {
 /// The name that is being typed before the caret.
 pub fn naming(text: &str, caret: usize) -> Option<Naming> {
     let before = text.get(..caret)?;
-    let at = before.rfind('@')?;
+    let at = before.rfind(['@', '#'])?;
+    let sign = if before[at..].starts_with('@') { Sign::Person } else { Sign::Room };
     let typed = &before[at + 1..];
-    let in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let fits = typed.len() <= quorate_proto::limits::NAME_CHARS_MAX && typed.chars().all(in_name);
-    let begins = before[..at]
-        .chars()
-        .next_back()
-        .is_none_or(|c| !c.is_alphanumeric() && !matches!(c, '@' | '.' | '_' | '-'));
+    let fits = |c: char| match sign {
+        Sign::Person => c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'),
+        // Titles are in any language.
+        Sign::Room => c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '\''),
+    };
+    let chars_max = match sign {
+        Sign::Person => quorate_proto::limits::NAME_CHARS_MAX,
+        Sign::Room => quorate_proto::limits::TITLE_CHARS_MAX,
+    };
+    let fits = typed.chars().count() <= chars_max && typed.chars().all(fits);
+    let begins = before[..at].chars().next_back().is_none_or(|c| {
+        // `](#` is in the middle of what a completed group looks like, `&#` and `/#` of what is no name.
+        let within = sign == Sign::Room && matches!(c, '(' | '&' | '/');
+        !c.is_alphanumeric() && !within && !matches!(c, '@' | '#' | '.' | '_' | '-')
+    });
     let code = before[..at].matches('`').count() % 2 == 1;
-    (fits && begins && !code).then(|| Naming { at, typed: typed.to_lowercase() })
+    (fits && begins && !code).then(|| Naming { sign, at, typed: typed.to_lowercase() })
 }
 
 /// Who may be meant: names that begin so first, then other words of display names. `all` is offered with `group`.
 pub fn candidates(members: &[User], typed: &str, me: u64, group: bool) -> Vec<User> {
-    let mut found: Vec<(u8, &User)> = members
-        .iter()
-        .filter(|member| member.id != me && !member.deleted)
-        .filter_map(|member| {
-            let called = member.display_name.to_lowercase();
-            if member.name.starts_with(typed) {
-                Some((0, member))
-            } else if called.split_whitespace().any(|word| word.starts_with(typed)) {
-                Some((1, member))
-            } else {
-                None
-            }
-        })
-        .collect();
-    found.sort_by(|(a, left), (b, right)| a.cmp(b).then_with(|| left.name.cmp(&right.name)));
+    // Few: each goes to its place among those before it.
+    let mut found: Vec<(u8, &User)> = Vec::new();
+    for member in members.iter().filter(|member| member.id != me && !member.deleted) {
+        let called = member.display_name.to_lowercase();
+        let rank = if member.name.starts_with(typed) {
+            0
+        } else if called.split_whitespace().any(|word| word.starts_with(typed)) {
+            1
+        } else {
+            continue;
+        };
+        let at = found.partition_point(|(other, user)| (*other, &user.name) <= (rank, &member.name));
+        found.insert(at, (rank, member));
+    }
     let mut offered: Vec<User> = found.into_iter().map(|(_, user)| user.clone()).take(OFFERED_MAX).collect();
     if group && "all".starts_with(typed) {
         offered.truncate(OFFERED_MAX - 1);
@@ -57,13 +79,25 @@ pub fn candidates(members: &[User], typed: &str, me: u64, group: bool) -> Vec<Us
     offered
 }
 
-/// The text with the name in the place of what was typed, and where the caret is then.
+/// Groups that may be meant: those whose title begins so first, then those with it elsewhere; each as the list has them.
+pub fn rooms<'a>(list: &'a [ListRow], typed: &str) -> Vec<&'a ListRow> {
+    let (mut first, mut then) = (Vec::new(), Vec::new());
+    for row in list.iter().filter(|row| row.group && matches_query(row, typed)) {
+        let begins = row.name.to_lowercase().starts_with(typed);
+        if begins { first.push(row) } else { then.push(row) }
+    }
+    first.append(&mut then);
+    first.truncate(OFFERED_MAX);
+    first
+}
+
+/// The text with `name`, its sign included, in the place of what was typed, and where the caret is then.
 pub fn complete(text: &str, naming: &Naming, caret: usize, name: &str) -> (String, usize) {
     let (Some(head), Some(tail)) = (text.get(..naming.at), text.get(caret..)) else {
         return (text.to_owned(), caret.min(text.len()));
     };
     let space = if tail.starts_with(char::is_whitespace) { "" } else { " " };
-    let head = format!("{head}@{name}{space}");
+    let head = format!("{head}{name}{space}");
     let caret = head.len() + usize::from(space.is_empty());
     (format!("{head}{tail}"), caret)
 }
@@ -107,6 +141,49 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_named_in_any_language_and_not_in_the_middle_of_something() {
+        let typed = |text: &str| {
+            naming(text, text.len())
+                .filter(|naming| naming.sign == Sign::Room)
+                .map(|naming| (naming.at, naming.typed))
+        };
+        assert_eq!(typed("see #Öff"), Some((4, "öff".into())));
+        assert_eq!(typed("@ana #"), Some((5, String::new())));
+        for nothing in ["# head", "a#b", "##", "[#Crew](#", "https://x.y/#a", "&#39", "`#a", "#a @b"] {
+            assert_eq!(typed(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn titles_that_begin_so_come_first_and_direct_conversations_not_at_all() {
+        let row = |id, name: &str, group| ListRow {
+            id,
+            name: name.to_owned(),
+            portrait: None,
+            group,
+            bot: false,
+            member_count: 2,
+            preview: String::new(),
+            time: 0,
+            unread: 0,
+            pending: false,
+            failed: false,
+            mentions: 0,
+            marked: false,
+            muted: false,
+            favourite: false,
+            folded: false,
+            draft: false,
+            presence: None,
+        };
+        let list =
+            [row(1, "Night crew", true), row(2, "Crew", true), row(3, "Crewson", false), row(4, "X", true)];
+        let found = |typed: &str| rooms(&list, typed).into_iter().map(|row| row.id).collect::<Vec<_>>();
+        assert_eq!(found("crew"), [2, 1]);
+        assert_eq!(found(""), [1, 2, 4]);
+    }
+
+    #[test]
     fn names_come_before_words_and_oneself_not_at_all() {
         let members =
             [user(1, "bob", "Bob"), user(2, "zed", "Bo Zed"), user(3, "bo", "X"), user(4, "me", "Boss")];
@@ -122,10 +199,10 @@ mod tests {
     fn the_name_is_put_in_its_place() {
         let text = "hi @an, you";
         let naming = naming(text, 6).expect("a name");
-        assert_eq!(complete(text, &naming, 6, "ana"), ("hi @ana , you".into(), 8));
+        assert_eq!(complete(text, &naming, 6, "@ana"), ("hi @ana , you".into(), 8));
         let text = "@a b";
         let naming = super::naming(text, 2).expect("a name");
-        assert_eq!(complete(text, &naming, 2, "ana"), ("@ana b".into(), 5));
+        assert_eq!(complete(text, &naming, 2, "@ana"), ("@ana b".into(), 5));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use quorate_proto::files::SHOWN_TYPES;
 use quorate_proto::frame::{Attachment, Message};
 use quorate_proto::ids::{ConversationId, Sequence};
 
+use super::markdown::rooms_as_words;
 use super::people::sentence;
 use crate::client::Client;
 use crate::upload::{Phase, Upload, UploadId};
@@ -132,7 +133,7 @@ pub(super) fn said_of(text: &str, files: &[Attachment]) -> String {
     if text.trim().is_empty() && !files.is_empty() {
         return format!("📎 {}", files_line(files));
     }
-    text.to_owned()
+    rooms_as_words(text)
 }
 
 /// How far a file for the next message has come.

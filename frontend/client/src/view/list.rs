@@ -4,7 +4,9 @@ use quorate_proto::frame::{ConversationKind, PresenceState};
 use quorate_proto::ids::ConversationId;
 
 use super::files::said_of;
+use super::markdown::rooms_as_words;
 use super::people::{called, one_line};
+use super::portrait::Portrait;
 use crate::client::Client;
 
 /// One line of the list.
@@ -14,6 +16,8 @@ pub struct ListRow {
     pub id: ConversationId,
     /// What to call it.
     pub name: String,
+    /// Its picture.
+    pub portrait: Option<Portrait>,
     /// Whether it is a group.
     pub group: bool,
     /// The other of a direct conversation is a program.
@@ -81,7 +85,7 @@ pub fn list(client: &Client) -> Vec<ListRow> {
             let open = client.focused() == Some(conversation.id);
             let draft = client.draft(conversation.id).filter(|draft| !open && !draft.is_empty());
             let (preview, drafted) = match draft {
-                Some(draft) => (one_line(&draft.text), true),
+                Some(draft) => (one_line(&rooms_as_words(&draft.text)), true),
                 None => (preview, false),
             };
             ListRow {
@@ -94,6 +98,7 @@ pub fn list(client: &Client) -> Vec<ListRow> {
                 presence: conversation.other_presence().filter(|state| *state != PresenceState::Unknown),
                 id: conversation.id,
                 name: conversation.name(me),
+                portrait: conversation.portrait(me),
                 group,
                 bot: conversation.is_with_bot(),
                 member_count: conversation.member_count,

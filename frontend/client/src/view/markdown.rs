@@ -1,8 +1,10 @@
 //! A message's text as a tree of what may be shown: a subset of Markdown, and nothing that a browser could run.
 //!
-//! Bold, italic, strike, code, fenced code, quotes, lists, links, mentions. HTML is text like any other. The tree has no raw
+//! Bold, italic, strike, code, fenced code, quotes, lists, links, mentions, groups (`[#Crew](#/c/5)`). HTML is text like any other. The tree has no raw
 //! markup in it and every address passed [`safe_address`]: a page that shows the tree node by node cannot be made to do more.
 //! Work is bounded: linear in the text for each of a fixed number of levels.
+
+use quorate_proto::ids::ConversationId;
 
 use super::links::{link_end, next_scheme};
 
@@ -69,6 +71,50 @@ pub enum Span {
     },
     /// `@name`: the name, lower case.
     Mention(String),
+    /// `[#words](#/c/number)`: a conversation. Whoever is in it is led there under its own name; others read the words.
+    Room {
+        /// Which.
+        id: ConversationId,
+        /// What its writer calls it.
+        words: String,
+    },
+}
+
+/// Where a named conversation is, before its number: an address of the page.
+const ROOM: &str = "#/c/";
+
+/// How a text names a group. Signs of the title that would mean something in a text are left out.
+pub fn room_link(id: ConversationId, title: &str) -> String {
+    let means = |c: &char| !matches!(c, '[' | ']' | '@' | '`' | '\\' | '\n');
+    let words: String = title.chars().filter(means).collect();
+    format!("[#{}]({ROOM}{id})", words.trim())
+}
+
+/// A text with the names of groups in the place of the signs for them: for lines that are not drawn from the tree.
+pub fn rooms_as_words(text: &str) -> String {
+    let mut said = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(middle) = rest.find("](#/c/") {
+        let target = &rest[middle + 2..];
+        let end = target.find(')').filter(|end| room(&target[..*end]).is_some());
+        let Some((start, end)) = rest[..middle].rfind('[').zip(end) else {
+            said.push_str(&rest[..middle + 2]);
+            rest = target;
+            continue;
+        };
+        said.push_str(&rest[..start]);
+        said.push_str(&rest[start + 1..middle]);
+        rest = &target[end + 1..];
+    }
+    said.push_str(rest);
+    said
+}
+
+/// The conversation that an address of the page names.
+fn room(address: &str) -> Option<ConversationId> {
+    let number = address.strip_prefix(ROOM)?;
+    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+    number.parse().ok().filter(|_| is_plain)
 }
 
 /// The tree of a text.
@@ -112,6 +158,7 @@ fn plain_spans(spans: &[Span], said: &mut String) {
                 said.push('@');
                 said.push_str(name);
             }
+            Span::Room { words, .. } => said.push_str(words),
         }
     }
 }
@@ -434,6 +481,11 @@ impl<'a> Reader<'a> {
         } else {
             length
         };
+        if let Some(id) = room(&target[..length]).filter(|_| !words.trim().is_empty()) {
+            let words = words.to_owned();
+            self.push(Span::Room { id, words }, self.at + middle + 2 + length + 1);
+            return true;
+        }
         let Some(address) = safe_address(&target[..length]) else { return false };
         let misleads = words.contains("://") || words.to_lowercase().contains("www.");
         if words.trim().is_empty() || (misleads && words != address) {

@@ -11,9 +11,10 @@ mod links;
 mod list;
 mod markdown;
 mod people;
+mod portrait;
 mod rows;
 
-pub use complete::{Naming, byte_of_utf16, candidates, complete, naming, utf16_of_byte};
+pub use complete::{Naming, Sign, byte_of_utf16, candidates, complete, naming, rooms, utf16_of_byte};
 pub use emoji::{EMOJI, QUICK_EMOJI, find_emoji};
 pub use excerpt::excerpt;
 pub use files::{
@@ -22,8 +23,9 @@ pub use files::{
 };
 pub use links::{Piece, pieces};
 pub use list::{ListRow, list, matches_query};
-pub use markdown::{Block, ListItem, Span, blocks, plain, safe_address};
+pub use markdown::{Block, ListItem, Span, blocks, plain, room_link, rooms_as_words, safe_address};
 pub use people::{called, duration, hue, initials, one_line, sentence};
+pub use portrait::{Portrait, Whose, portrait_of, portrait_of_group};
 pub use rows::{
     GROUP_MS_MAX, May, MessageRow, MessageState, PendingEdit, Quote, ReactionRow, Row, may, quote, rows,
 };

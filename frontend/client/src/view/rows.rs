@@ -7,6 +7,7 @@ use quorate_proto::ids::{ConversationId, Index, Sequence, UserId};
 
 use super::files::said;
 use super::people::{called, duration, one_line, sentence};
+use super::portrait::{Portrait, portrait_of};
 use crate::client::Client;
 use crate::command::Deed;
 use crate::conversation::Conversation;
@@ -55,6 +56,8 @@ pub struct MessageRow {
     pub head: bool,
     /// The reader wrote it.
     pub own: bool,
+    /// Its author's picture, as far as is known now. Boxed: rows are many, and pictures few.
+    pub portrait: Option<Box<Portrait>>,
     /// How far it has come.
     pub state: MessageState,
     /// The message it answers to.
@@ -239,6 +242,7 @@ pub fn rows(
             _ => MessageState::Pending,
         };
         let mut row = blank(message, item.stored.created_ms, true, state);
+        row.portrait = portrait_of(&me).map(Box::new);
         row.quote = row.message.reply_to.map(|source| quote(conversation, source));
         build.message(row);
     }
@@ -253,6 +257,7 @@ fn blank(message: Arc<Message>, time: u64, own: bool, state: MessageState) -> Me
         time,
         head: false,
         own,
+        portrait: None,
         state,
         quote: None,
         reactions: Vec::new(),
@@ -269,6 +274,7 @@ fn dress(client: &Client, conversation: &Conversation, me: &User, row: &mut Mess
     let message = Arc::clone(&row.message);
     let sequence = message.sequence;
     row.may = may(conversation, &message, me.id);
+    row.portrait = portrait_of(conversation.face(&message.from)).map(Box::new);
     if message.deleted {
         return;
     }
@@ -422,6 +428,8 @@ impl Builder<'_> {
                 format!("{} removed the topic", called(by))
             }
             NoticeKind::Topic { topic, by } => format!("{} set the topic to “{topic}”", called(by)),
+            NoticeKind::Pictured { on: true, by } => format!("{} changed the picture", called(by)),
+            NoticeKind::Pictured { on: false, by } => format!("{} removed the picture", called(by)),
             NoticeKind::Public { on: true, by } => format!("{} opened this group to everybody", called(by)),
             NoticeKind::Public { on: false, by } => format!("{} closed this group to others", called(by)),
             NoticeKind::Announcement { on: true, by } => {

@@ -1,6 +1,6 @@
 //! Files of this device on their way up, and those of messages on their way down.
 //!
-//! Owns: the chosen files while the rules may ask for their bytes, the calls under way, and places for images. A download goes
+//! Owns: the chosen files while the rules may ask for their bytes, the calls and downloads under way, and places for images. A download goes
 //! by the page's token, which no address can carry: it becomes a blob, which browsers keep on disk when it is large.
 
 use std::time::Duration;
@@ -19,11 +19,13 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortController, AbortSignal, Blob, File, FileList, Url};
+use web_sys::{AbortController, AbortSignal, Blob, FileList, Url};
 
+use super::fetching::{Lost, Watch, whole};
 use super::input;
 use super::rest::{self, Answered, Ask};
 use crate::context::{App, ShownBy, sleep, unless_gone};
+use crate::follow::after;
 
 /// Images that are fetched at a time: fewer than the server allows a user, so that uploads go on beside them.
 const IMAGES_MAX: usize = 4;
@@ -38,9 +40,11 @@ const KEPT: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct Files {
     /// A few dozen at most: to look through them is quicker than to load a table's code.
-    chosen: Vec<(UploadId, File)>,
+    chosen: Vec<(UploadId, Blob)>,
     calls: Vec<(UploadId, Call, AbortController)>,
     last: UploadId,
+    /// Downloads that are to be kept.
+    saving: Vec<(Uuid, Watch)>,
     images: usize,
     /// Who waits for a place, oldest first.
     waiting: Vec<Function>,
@@ -56,23 +60,29 @@ impl Files {
 /// Files were chosen, dropped or pasted for the next message there. Returns whether there were any.
 pub(crate) fn choose(app: App, conversation: ConversationId, files: &FileList) -> bool {
     for file in (0..files.length()).filter_map(|at| files.item(at)) {
-        let (name, size) = (file.name(), file.size() as u64);
-        let Some(upload) = app.driver.try_update_value(|driver| {
-            driver.files.last += 1;
-            driver.files.chosen.push((driver.files.last, file));
-            driver.files.last
-        }) else {
-            return false;
-        };
-        app.input(Input::Attach { upload, conversation, name, size });
-        // Those of one that was refused are nobody's.
-        app.driver.update_value(|driver| {
-            if !driver.client.uploads().of(conversation).any(|taken| taken.id == upload) {
-                driver.files.chosen.retain(|(id, _)| *id != upload);
-            }
-        });
+        let name = file.name();
+        upload(app, conversation, file.into(), &name);
     }
     files.length() > 0
+}
+
+/// Begins the upload of some bytes under a name; `None` if there is no room for it.
+pub(crate) fn upload(app: App, conversation: ConversationId, bytes: Blob, name: &str) -> Option<UploadId> {
+    let (name, size) = (name.to_owned(), bytes.size() as u64);
+    let upload = app.driver.try_update_value(|driver| {
+        driver.files.last += 1;
+        driver.files.chosen.push((driver.files.last, bytes));
+        driver.files.last
+    })?;
+    app.input(Input::Attach { upload, conversation, name, size });
+    // Those of one that was refused are nobody's.
+    app.driver.try_update_value(|driver| {
+        let is_taken = driver.client.uploads().of(conversation).any(|taken| taken.id == upload);
+        if !is_taken {
+            driver.files.chosen.retain(|(id, _)| *id != upload);
+        }
+        is_taken.then_some(upload)
+    })?
 }
 
 /// Carries out a step of an upload.
@@ -126,7 +136,7 @@ struct Line {
 }
 
 impl Line {
-    async fn told(self, step: Step, chosen: Option<File>) -> Option<Told> {
+    async fn told(self, step: Step, chosen: Option<Blob>) -> Option<Told> {
         Some(match step {
             Step::Begin { name, size } => {
                 let body = Some(rest::json(&NewFile { name, size }));
@@ -189,7 +199,7 @@ fn read<T: DeserializeOwned>(answer: Result<String, Trouble>) -> Result<T, Troub
 }
 
 /// A chunk of a file, with its hash. `None`: it is not there as it was.
-async fn chunk(chosen: Option<File>, begin: u64, length: u64) -> Option<(ArrayBuffer, Hash)> {
+async fn chunk(chosen: Option<Blob>, begin: u64, length: u64) -> Option<(ArrayBuffer, Hash)> {
     let (begin, end) = (begin as f64, (begin + length) as f64);
     let slice: Blob = chosen?.slice_with_f64_and_f64(begin, end).ok()?;
     let bytes: ArrayBuffer = JsFuture::from(slice.array_buffer()).await.ok()?.dyn_into().ok()?;
@@ -201,11 +211,12 @@ async fn chunk(chosen: Option<File>, begin: u64, length: u64) -> Option<(ArrayBu
 pub(crate) async fn image(app: App, path: String) -> Option<String> {
     for attempt in 1..=IMAGE_TRIES {
         enter(app).await;
-        let found = blob(app, &path).await;
+        let (watch, token) = (Watch::new()?, app.token());
+        let found = whole(&watch, token.as_deref(), &path).await;
         leave(app);
         match found {
             Ok(blob) => return Url::create_object_url_with_blob(&blob).ok(),
-            Err(Some(400..=428 | 430..=499)) => return None,
+            Err(Lost::Refused(400..=428 | 430..=499, _) | Lost::Stopped) => return None,
             Err(_) => sleep(IMAGE_WAIT_MS * attempt).await,
         }
     }
@@ -216,18 +227,6 @@ pub(crate) async fn image(app: App, path: String) -> Option<String> {
 pub(crate) fn revoke(address: &str) {
     // Fails on no string.
     let _ = Url::revoke_object_url(address);
-}
-
-/// What stands at a path, or the status that it was refused with.
-async fn blob(app: App, path: &str) -> Result<Blob, Option<u16>> {
-    let token = app.token();
-    let ask = Ask { method: "GET", path, token: token.as_deref(), ..Ask::default() };
-    let response = ask.fetch().await.map_err(|_| None)?;
-    if !response.ok() {
-        return Err(Some(response.status()));
-    }
-    let blob = JsFuture::from(response.blob().map_err(|_| None)?).await.map_err(|_| None)?;
-    blob.dyn_into().map_err(|_| None)
 }
 
 async fn enter(app: App) {
@@ -256,25 +255,49 @@ fn leave(app: App) {
     });
 }
 
-/// Keeps a message's file on this device; in words why not.
+/// Keeps a message's file on this device; in words why not. Asked again while it is under way, it is broken off.
 pub(crate) fn save(app: App, file: Attachment, shown_by: Option<ShownBy>) {
-    if app.saving.with_untracked(|saving| saving.contains(&file.file)) {
-        return;
+    let under_way = app.driver.with_value(|driver| {
+        driver.files.saving.iter().find(|(id, _)| *id == file.file).map(|(_, watch)| watch.clone())
+    });
+    if let Some(watch) = under_way {
+        return watch.stop();
     }
+    let Some(watch) = Watch::new() else { return };
+    app.driver.update_value(|driver| driver.files.saving.push((file.file, watch.clone())));
     app.saving.update(|saving| saving.push(file.file));
     spawn_local(async move {
-        let found = blob(app, &content_path(&file, shown_by, true)).await;
+        let token = app.token();
+        let found = whole(&watch, token.as_deref(), &content_path(&file, shown_by, true)).await;
+        app.driver.update_value(|driver| driver.files.saving.retain(|(id, _)| *id != file.file));
         unless_gone(app.saving.try_update(|saving| saving.retain(|id| *id != file.file)));
-        let kept = found.and_then(|blob| {
-            let address = Url::create_object_url_with_blob(&blob).map_err(|_| None)?;
-            let kept = rest::keep(&address, &file.name).map_err(|_| None);
-            set_timeout(move || revoke(&address), KEPT);
-            kept
-        });
-        match kept {
-            Ok(()) => {}
-            Err(Some(404)) => app.tell("This file is gone, or no longer yours to see."),
-            Err(_) => app.tell("The file could not be fetched. Try again in a moment."),
+        match found.map(|blob| hand_over(&blob, &file.name)) {
+            Ok(Ok(())) | Err(Lost::Stopped) => {}
+            Err(Lost::Refused(404, _)) => app.warn("This file is gone, or no longer yours to see."),
+            Ok(Err(_)) | Err(_) => app.warn("The file could not be fetched. Try again in a moment."),
         }
     });
+}
+
+/// Keeps what stands at a path, an export of something, under this name.
+///
+/// # Errors
+/// In words why not.
+pub(crate) async fn keep(app: App, path: &str, name: &str) -> Result<(), String> {
+    let cut = || "The file could not be fetched. Try again in a moment.".to_owned();
+    let (watch, token) = (Watch::new().ok_or_else(cut)?, app.token());
+    match whole(&watch, token.as_deref(), path).await {
+        Ok(blob) => hand_over(&blob, name).map_err(|_| cut()),
+        Err(Lost::Refused(_, why)) => Err(why),
+        Err(_) => Err(cut()),
+    }
+}
+
+/// Has the browser keep these bytes as a file of this name.
+fn hand_over(blob: &Blob, name: &str) -> Result<(), JsValue> {
+    let address = Url::create_object_url_with_blob(blob)?;
+    let kept = rest::keep(&address, name);
+    // Without a timer they stay for as long as the page.
+    let _ = after(KEPT, move || revoke(&address));
+    kept
 }

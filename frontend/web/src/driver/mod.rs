@@ -2,24 +2,28 @@
 //!
 //! Owns: the [`Client`] and every resource that must be let go again. Must not know: how anything looks.
 
+mod fetching;
 pub(crate) mod files;
+pub(crate) mod pictures;
 pub(crate) mod rest;
 mod socket;
 pub(crate) mod store;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use leptos::leptos_dom::helpers::TimeoutHandle;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use quorate_client::proto::frame::User;
+use quorate_client::shelf::Shelf;
 use quorate_client::view::{one_line, sentence};
 use quorate_client::{Change, Client, Config, Effect, Input, SocketId};
 
 use crate::clock::Clock;
 use crate::context::App;
+use crate::follow::after;
 use files::Files;
+use pictures::Place;
 use socket::Socket;
 
 /// The longest a timer is set for: browsers count in 32 bits, and a tick too many does no harm.
@@ -29,8 +33,10 @@ const TIMER_MS_MAX: u64 = 60_000;
 pub(crate) struct Driver {
     pub(crate) client: Client,
     pub(crate) clock: Clock,
-    sockets: HashMap<SocketId, Socket>,
+    /// One, or two while one takes over from the other.
+    sockets: Vec<(SocketId, Socket)>,
     files: Files,
+    pictures: Shelf<Place>,
     timer: Option<TimeoutHandle>,
 }
 
@@ -38,8 +44,15 @@ impl Driver {
     pub(crate) fn new() -> Self {
         let app = format!("web {}", env!("CARGO_PKG_VERSION"));
         let config = Config { device: device_name(), app };
-        let (client, clock, sockets) = (Client::new(config), Clock::new(), HashMap::new());
-        Self { client, clock, sockets, files: Files::default(), timer: None }
+        let (client, clock, sockets) = (Client::new(config), Clock::new(), Vec::new());
+        Self { client, clock, sockets, files: Files::default(), pictures: Shelf::default(), timer: None }
+    }
+}
+
+impl Driver {
+    fn take_socket(&mut self, id: SocketId) -> Option<Socket> {
+        let at = self.sockets.iter().position(|(other, _)| *other == id)?;
+        Some(self.sockets.swap_remove(at).1)
     }
 }
 
@@ -73,7 +86,7 @@ fn carry_out(app: App, user: Option<&User>, effect: &Effect) {
             let id = *id;
             match socket::open(app, id) {
                 Ok(socket) => app.driver.update_value(|driver| {
-                    driver.sockets.insert(id, socket);
+                    driver.sockets.push((id, socket));
                 }),
                 Err(_) => spawn_local(async move {
                     input(app, Input::Closed(id, 1006));
@@ -81,12 +94,12 @@ fn carry_out(app: App, user: Option<&User>, effect: &Effect) {
             }
         }
         Effect::Transmit(id, text) => app.driver.with_value(|driver| {
-            if let Some(socket) = driver.sockets.get(id) {
+            if let Some((_, socket)) = driver.sockets.iter().find(|(other, _)| other == id) {
                 socket.send(text);
             }
         }),
         Effect::Close(id, code) => {
-            let socket = app.driver.try_update_value(|driver| driver.sockets.remove(id)).flatten();
+            let socket = app.driver.try_update_value(|driver| driver.take_socket(*id)).flatten();
             if let Some(socket) = socket {
                 socket.close(*code);
                 // Its own handler may be what is running just now.
@@ -125,11 +138,10 @@ fn carry_out(app: App, user: Option<&User>, effect: &Effect) {
         Effect::DraftChanged(id) => app.redrafted(*id),
         Effect::Reminded(item) => {
             let note = if item.text.is_empty() { String::new() } else { format!(": {}", item.text) };
-            app.tell(&format!("Reminder{note}"));
-            app.remind(item.conversation, item.remind_of);
+            app.remind(&format!("Reminder{note}"), item.conversation, item.remind_of);
         }
         Effect::ScheduleFailed(item, why) => {
-            app.tell(&format!(
+            app.warn(&format!(
                 "A message you scheduled was not sent: {} {}",
                 sentence(why),
                 one_line(&item.text)
@@ -137,7 +149,7 @@ fn carry_out(app: App, user: Option<&User>, effect: &Effect) {
         }
         Effect::Done(id, conversation) => app.answered(*id, Ok(*conversation)),
         Effect::Refused(Some(id), error) => app.answered(*id, Err(sentence(&error.message))),
-        Effect::Refused(None, error) => app.tell(&sentence(&error.message)),
+        Effect::Refused(None, error) => app.warn(&sentence(&error.message)),
         Effect::SignedOut(why) => app.signed_out(why.clone()),
         Effect::Acked(_) | Effect::Arrived(..) | Effect::Changed(_) => {}
     }
@@ -145,7 +157,7 @@ fn carry_out(app: App, user: Option<&User>, effect: &Effect) {
 
 /// A socket that reported its end is let go.
 pub(crate) fn forget_socket(app: App, id: SocketId) {
-    let socket = app.driver.try_update_value(|driver| driver.sockets.remove(&id)).flatten();
+    let socket = app.driver.try_update_value(|driver| driver.take_socket(id)).flatten();
     if let Some(socket) = socket {
         spawn_local(async move { drop(socket) });
     }
@@ -164,7 +176,7 @@ fn arm(app: App) {
         let tick = move || {
             input(app, Input::Tick);
         };
-        driver.timer = set_timeout_with_handle(tick, Duration::from_millis(wait_ms)).ok();
+        driver.timer = after(Duration::from_millis(wait_ms), tick);
     });
 }
 

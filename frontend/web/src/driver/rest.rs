@@ -10,9 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{
-    AbortSignal, Blob, HtmlAnchorElement, Request, RequestCredentials, RequestInit, Response, Url,
-};
+use web_sys::{AbortSignal, HtmlAnchorElement, Request, RequestCredentials, RequestInit, Response};
 
 /// Why a call brought nothing, in words for the person who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,25 +102,6 @@ pub(crate) async fn write<B: Serialize>(
 /// Sets another password by a secret; nobody is signed in.
 pub(crate) async fn reset_password(body: &ResetPassword) -> Result<(), CallError> {
     send("POST", "/api/v1/password/reset", None, Some(body)).await.map(|_| ())
-}
-
-/// A file to be kept: the answer becomes one under this name.
-pub(crate) async fn download(token: &str, path: &str, name: &str) -> Result<(), CallError> {
-    fetch_file(token, path, name).await.map_err(|_| CallError {
-        status: 0,
-        message: "The file could not be fetched. Try again in a moment.".to_owned(),
-    })
-}
-
-async fn fetch_file(token: &str, path: &str, name: &str) -> Result<(), JsValue> {
-    let response = Ask { method: "GET", path, token: Some(token), ..Ask::default() }.fetch().await?;
-    if !response.ok() {
-        return Err(JsValue::from_str("refused"));
-    }
-    let blob: Blob = JsFuture::from(response.blob()?).await?.dyn_into()?;
-    let address = Url::create_object_url_with_blob(&blob)?;
-    keep(&address, name)?;
-    Url::revoke_object_url(&address)
 }
 
 /// Has the browser keep what stands at an object's address as a file of this name.

@@ -10,16 +10,18 @@ use quorate_client::view::sentence;
 use super::bots::Bots;
 use super::icons::{Glyph, Icon};
 use super::profile::{Blocked, DeleteAccount, Export, Profile, RecoveryCodes};
+use super::tokens::OwnTokens;
 use crate::clock;
 use crate::context::App;
 use crate::driver::rest::{self, Answered, CallError};
+use crate::follow::follow;
 
 /// See the module. Its body is made anew each time it opens.
 #[component]
 pub(crate) fn Account() -> impl IntoView {
     let app = App::of_context();
     let dialog = NodeRef::<html::Dialog>::new();
-    Effect::new(move |_| {
+    follow(move || {
         let Some(dialog) = dialog.get() else { return };
         if app.accounting.get() && !dialog.open() {
             // Fails only when it is open already.
@@ -48,6 +50,7 @@ pub(crate) fn Account() -> impl IntoView {
                     <Password/>
                     <RecoveryCodes/>
                     <Blocked/>
+                    <OwnTokens/>
                     <Bots/>
                     <Export/>
                     // As it stands when the dialog opens: who becomes an admin here still reads so.

@@ -2,19 +2,22 @@
 
 use leptos::html;
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 use quorate_client::proto::frame::EventKind;
 use quorate_client::proto::rest::{
     AdminUser, AdminUsers, Audit, AuditEntry, Channel, Channels, NewReset, ReportInfo, Reports, Resolution,
     UserState,
 };
-use quorate_client::view::{called, said};
+use quorate_client::view::{called, portrait_of, portrait_of_group, said};
 
+use super::account::act;
 use super::avatar::Avatar;
 use super::bots::Badge;
+use super::exports::Keep;
+use super::group::exports;
 use crate::clock::{self, random_code};
 use crate::context::{App, unless_gone};
-use crate::driver::rest::{self, CallError};
+use crate::driver::rest;
+use crate::follow::follow;
 use crate::route;
 
 /// Parts of the admins' part.
@@ -69,34 +72,15 @@ fn load<A: serde::de::DeserializeOwned + 'static>(
     error: RwSignal<String>,
     done: impl FnOnce(A) + 'static,
 ) {
-    let Some(token) = app.token() else { return };
-    spawn_local(async move {
-        match rest::read::<A>(&token, &path).await {
-            Ok(page) => {
-                unless_gone(error.try_set(String::new()));
-                done(page);
-            }
-            Err(why) => unless_gone(error.try_set(why.message)),
-        }
-    });
-}
-
-/// Writes, and puts into words why not.
-fn act<F>(
-    app: App,
-    error: RwSignal<String>,
-    done: impl FnOnce() + 'static,
-    call: impl FnOnce(String) -> F + 'static,
-) where
-    F: Future<Output = Result<(), CallError>> + 'static,
-{
-    let Some(token) = app.token() else { return };
-    spawn_local(async move {
-        match call(token).await {
-            Ok(()) => done(),
-            Err(why) => unless_gone(error.try_set(why.message)),
-        }
-    });
+    act(
+        app,
+        error,
+        || {},
+        move |token| async move {
+            done(rest::read::<A>(&token, &path).await?);
+            Ok(())
+        },
+    );
 }
 
 #[component]
@@ -136,11 +120,16 @@ fn Users() -> impl IntoView {
     }
 }
 
+const DISABLE: &str = "Disable";
+const TAKE_ADMIN: &str = "Take admin away";
+const DELETE: &str = "Delete for good";
+
 #[component]
 fn UserLine(user: AdminUser, refresh: Callback<()>, error: RwSignal<String>) -> impl IntoView {
     let app = App::of_context();
     let name = StoredValue::new(user.user.name.clone());
-    let sure = RwSignal::new(false);
+    // What is asked about once more before it is done: the button's word.
+    let sure = RwSignal::new("");
     let secret = RwSignal::new(None::<String>);
     let path = move || format!("/api/v1/admin/users/{}", rest::part(&name.get_value()));
     let set = move |state: UserState| {
@@ -151,13 +140,22 @@ fn UserLine(user: AdminUser, refresh: Callback<()>, error: RwSignal<String>) -> 
             move |token| async move { rest::write(&token, "PATCH", &path(), Some(&state)).await },
         );
     };
-    let remove = move |_| {
+    let remove = move || {
         act(
             app,
             error,
             move || refresh.run(()),
             move |token| async move { rest::write(&token, "DELETE", &path(), None::<&()>).await },
         );
+    };
+    let confirmed = move |_| {
+        let wanted = sure.get_untracked();
+        sure.set("");
+        match wanted {
+            DISABLE => set(UserState { disabled: Some(true), admin: None }),
+            TAKE_ADMIN => set(UserState { disabled: None, admin: Some(false) }),
+            _ => remove(),
+        }
     };
     let reset = move |_| {
         // 256 bits; shown here alone, and the servers keep a hash.
@@ -186,17 +184,37 @@ fn UserLine(user: AdminUser, refresh: Callback<()>, error: RwSignal<String>) -> 
     }
     view! {
         <li data-testid="admin-user" data-name=user.user.name.clone()>
-            <Avatar name=called(&user.user).to_owned()/>
+            <Avatar name=called(&user.user).to_owned() portrait=portrait_of(&user.user)/>
             <span class="who"><b>{called(&user.user).to_owned()}</b>{user.user.bot.then(|| view! { <Badge/> })}<span>{format!("@{} · {}", user.user.name, facts.join(" · "))}</span></span>
             {(!user.user.deleted).then(|| view! {
                 <span class="acts">
-                    <button type="button" class="link-button" on:click=move |_| set(UserState { disabled: Some(!disabled), admin: None })>{if disabled { "Enable" } else { "Disable" }}</button>
-                    <button type="button" class="link-button" on:click=move |_| set(UserState { disabled: None, admin: Some(!admin) })>{if admin { "Take admin away" } else { "Make admin" }}</button>
-                    <button type="button" class="link-button" data-testid="reset" on:click=reset>"Reset password"</button>
-                    {move || if sure.get() {
-                        view! { <button type="button" class="link-button bad" on:click=remove>"Delete for good"</button> }.into_any()
-                    } else {
-                        view! { <button type="button" class="link-button" on:click=move |_| sure.set(true)>"Delete…"</button> }.into_any()
+                    {move || match sure.get() {
+                        "" => view! {
+                            {if disabled {
+                                view! { <button type="button" class="link-button" on:click=move |_| set(UserState { disabled: Some(false), admin: None })>"Enable"</button> }.into_any()
+                            } else {
+                                view! { <button type="button" class="link-button" on:click=move |_| sure.set(DISABLE)>"Disable…"</button> }.into_any()
+                            }}
+                            {if admin {
+                                view! { <button type="button" class="link-button" on:click=move |_| sure.set(TAKE_ADMIN)>"Take admin away…"</button> }.into_any()
+                            } else {
+                                view! { <button type="button" class="link-button" on:click=move |_| set(UserState { disabled: None, admin: Some(true) })>"Make admin"</button> }.into_any()
+                            }}
+                            <button type="button" class="link-button" data-testid="reset" on:click=reset>"Reset password"</button>
+                            <button type="button" class="link-button" on:click=move |_| sure.set(DELETE)>"Delete…"</button>
+                        }.into_any(),
+                        verb => {
+                            let words = match verb {
+                                DISABLE => "Signed out everywhere, and kept out.",
+                                TAKE_ADMIN => "No longer sees this part of the page.",
+                                _ => "The account is gone, and cannot come back.",
+                            };
+                            view! {
+                                <span role="status">{words}</span>
+                                <button type="button" class="link-button bad" data-testid="confirm" on:click=confirmed>{verb}</button>
+                                <button type="button" class="link-button" on:click=move |_| sure.set("")>"Cancel"</button>
+                            }.into_any()
+                        }
                     }}
                 </span>
             })}
@@ -212,6 +230,11 @@ fn UserLine(user: AdminUser, refresh: Callback<()>, error: RwSignal<String>) -> 
             })}
         </li>
     }
+}
+
+/// Where the messages of all conversations are.
+fn path_of_all(direct: bool) -> String {
+    format!("/api/v1/admin/export/messages?direct={direct}")
 }
 
 #[component]
@@ -237,14 +260,24 @@ fn Groups() -> impl IntoView {
         });
     };
     read(None);
+    let all = StoredValue::new(path_of_all(false));
     view! {
         <form class="search" on:submit=move |event| { event.prevent_default(); read(None); }>
             <input class="input" aria-label="Part of a title" placeholder="Part of a title" autocomplete="off" on:input=move |event| wanted.set(event_target_value(&event))/>
             <button type="submit" class="button">"Search"</button>
         </form>
+        <p class="acts" data-testid="export-all">
+            <Keep words="Export everything" label="Export the messages of all groups" path=all name="quorate-messages.jsonl" error class="button"/>
+            <label class="check">
+                <input type="checkbox" on:change=move |event| all.set_value(path_of_all(event_target_checked(&event)))/>
+                "With direct conversations, where the operators allow it"
+            </label>
+        </p>
+        <p class="hint">"Every export of messages is written into the audit log, with your name."</p>
         <div class="error" role="alert">{error}</div>
         <ul class="admin-list">
             {move || groups.get().into_iter().map(|group| {
+                let export = format!("/api/v1/admin/export/conversations/{}", group.conversation);
                 let mut facts = vec![counted(u64::from(group.member_count), "member"), counted(group.sequence, "message")];
                 if group.public {
                     facts.push("public".to_owned());
@@ -254,9 +287,10 @@ fn Groups() -> impl IntoView {
                 }
                 view! {
                     <li data-testid="admin-group" data-conversation=group.conversation.to_string()>
-                        <Avatar name=group.title.clone()/>
+                        <Avatar name=group.title.clone() portrait=portrait_of_group(group.conversation, group.avatar.filter(|_| group.public))/>
                         <span class="who"><b>{group.title.clone()}</b><span>{facts.join(" · ")}</span></span>
                         <MemberByName id=group.conversation error/>
+                        <span class="acts" data-testid="export-group">"Export: "{exports(&export, group.conversation, &group.title, error)}</span>
                     </li>
                 }
             }).collect_view()}
@@ -323,7 +357,7 @@ fn Queue() -> impl IntoView {
             }));
         });
     };
-    Effect::new(move |_| {
+    follow(move || {
         all.track();
         read(None);
     });

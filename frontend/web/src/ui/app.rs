@@ -20,6 +20,7 @@ use super::switcher::Switcher;
 use super::toast::Toast;
 use super::tray::keep_files;
 use crate::context::{App as Context, Stage};
+use crate::follow::follow;
 use crate::keys;
 
 /// The root.
@@ -31,7 +32,7 @@ pub(crate) fn App() -> impl IntoView {
     keys::listen(app);
     spawn_local(app.start());
     // What is unread shows in the window's title.
-    Effect::new(move |_| {
+    follow(move || {
         let unread = app.badge.get();
         let name = app.heading.with(|heading| heading.as_ref().map(|heading| heading.name.clone()));
         let count = if unread == 0 { String::new() } else { format!("({unread}) ") };

@@ -4,13 +4,14 @@ use leptos::prelude::*;
 use quorate_client::Input;
 
 use crate::context::App;
+use crate::follow::memo;
 
 /// The live region is always there, so that its words are announced when they come. A countdown changes every second:
 /// it is shown, and announced only as what it is.
 #[component]
 pub(crate) fn Banner() -> impl IntoView {
     let app = App::of_context();
-    let announced = Memo::new(move |_| {
+    let announced = memo(move || {
         app.banner.with(|banner| {
             banner.as_ref().map_or_else(String::new, |banner| {
                 if banner.text.starts_with("Reconnecting in") {

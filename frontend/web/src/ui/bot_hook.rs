@@ -9,6 +9,7 @@ use super::bots::{Known, change, path};
 use crate::clock;
 use crate::context::App;
 use crate::driver::rest;
+use crate::follow::memo;
 
 #[component]
 pub(super) fn Hook(bot: String, bots: Known) -> impl IntoView {
@@ -17,7 +18,7 @@ pub(super) fn Hook(bot: String, bots: Known) -> impl IntoView {
     let url = NodeRef::<html::Input>::new();
     let only = NodeRef::<html::Input>::new();
     let key = bot.clone();
-    let hook = Memo::new(move |_| {
+    let hook = memo(move || {
         bots.with(|bots| {
             bots.iter().flatten().find(|bot| bot.user.name == key).and_then(|bot| bot.hook.clone())
         })

@@ -8,9 +8,11 @@ use super::avatar::Avatar;
 use super::bots::Badge;
 use super::composer::Composer;
 use super::icons::{Glyph, Icon, Mark};
+use super::select_bar::SelectBar;
 use super::timeline::Timeline;
 use super::tray::DropZone;
 use crate::context::{App, Heading, Panel, Sheet, unless_gone};
+use crate::follow::{after, memo};
 use crate::route;
 
 /// See the module.
@@ -18,7 +20,7 @@ use crate::route;
 pub(crate) fn Chat() -> impl IntoView {
     let app = App::of_context();
     // Somebody else's link, or one that she was taken out of: there is nothing to wait for.
-    let foreign = Memo::new(move |_| app.listed.get() && app.heading.with(Option::is_none));
+    let foreign = memo(move || app.listed.get() && app.heading.with(Option::is_none));
     view! {
         <main class="chat" aria-label="Conversation">
             {move || match app.focused.get() {
@@ -27,6 +29,7 @@ pub(crate) fn Chat() -> impl IntoView {
                     <Head/>
                     <Pinned/>
                     <Timeline id/>
+                    <SelectBar/>
                     <Composer id/>
                     <DropZone id/>
                 }.into_any(),
@@ -39,13 +42,14 @@ pub(crate) fn Chat() -> impl IntoView {
 #[component]
 fn Head() -> impl IntoView {
     let app = App::of_context();
-    let name = Memo::new(move |_| {
-        app.heading.with(|heading| heading.as_ref().map(|heading| heading.name.clone()).unwrap_or_default())
+    let face = memo(move || {
+        app.heading.with(|heading| {
+            heading.as_ref().map(|heading| (heading.name.clone(), heading.portrait)).unwrap_or_default()
+        })
     });
-    let bot =
-        Memo::new(move |_| app.heading.with(|heading| heading.as_ref().is_some_and(|heading| heading.bot)));
+    let bot = memo(move || app.heading.with(|heading| heading.as_ref().is_some_and(|heading| heading.bot)));
     let about = move || app.heading.with(|heading| heading.as_ref().map(about).unwrap_or_default());
-    let presence = Memo::new(move |_| {
+    let presence = memo(move || {
         app.heading.with(|heading| heading.as_ref().and_then(|heading| heading.presence).and_then(shown))
     });
     view! {
@@ -53,9 +57,12 @@ fn Head() -> impl IntoView {
             <a class="icon-button only-phone" href=route::href(None) aria-label="Back to conversations">
                 <Glyph icon=Icon::Back/>
             </a>
-            {move || view! { <Avatar name=name.get()/> }}
+            {move || {
+                let (name, portrait) = face.get();
+                view! { <Avatar name portrait/> }
+            }}
             <div class="title">
-                <h1 data-testid="conversation-title">{name}</h1>
+                <h1 data-testid="conversation-title">{move || face.get().0}</h1>
                 <span>
                     {move || bot.get().then(|| view! { <Badge/>" " })}
                     {move || presence.get().map(|(class, word)| view! {
@@ -86,9 +93,8 @@ fn Head() -> impl IntoView {
 #[component]
 fn Pinned() -> impl IntoView {
     let app = App::of_context();
-    let count = Memo::new(move |_| {
-        app.heading.with(|heading| heading.as_ref().map_or(0, |heading| heading.pin_count))
-    });
+    let count =
+        memo(move || app.heading.with(|heading| heading.as_ref().map_or(0, |heading| heading.pin_count)));
     move || {
         (count.get() > 0).then(|| {
             let words = if count.get() == 1 {
@@ -142,9 +148,9 @@ fn Foreign() -> impl IntoView {
     let app = App::of_context();
     let waited = RwSignal::new(false);
     let say = move || unless_gone(waited.try_set(true));
-    match set_timeout_with_handle(say, WAIT) {
-        Ok(timer) => on_cleanup(move || timer.clear()),
-        Err(_) => waited.set(true),
+    match after(WAIT, say) {
+        Some(timer) => on_cleanup(move || timer.clear()),
+        None => waited.set(true),
     }
     view! {
         <div class="empty" data-testid="foreign" role="status">

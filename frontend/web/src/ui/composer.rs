@@ -5,7 +5,10 @@ use leptos::prelude::*;
 use quorate_client::proto::frame::User;
 use quorate_client::proto::ids::ConversationId;
 use quorate_client::proto::limits::TEXT_BYTES_MAX;
-use quorate_client::view::{byte_of_utf16, called, candidates, complete, naming, quote, utf16_of_byte};
+use quorate_client::view::{
+    ListRow, Portrait, Sign, byte_of_utf16, called, candidates, complete, naming, portrait_of, quote,
+    room_link, rooms, utf16_of_byte,
+};
 use quorate_client::{Deed, Input};
 use web_sys::{HtmlElement, HtmlTextAreaElement, KeyboardEvent};
 
@@ -16,9 +19,39 @@ use super::icons::{Glyph, Icon};
 use super::suggest::Suggest;
 use super::tray::{Clip, Tray, pasted};
 use crate::context::{App, Editing, Sheet};
+use crate::follow::{follow, memo};
 
 /// The counter appears when this many bytes are left.
 const COUNTER_BYTES: usize = 1_000;
+
+/// What a name that is being typed may mean.
+#[derive(Debug, Clone)]
+struct Offer {
+    name: String,
+    about: String,
+    portrait: Option<Portrait>,
+    bot: bool,
+    /// What the text gets.
+    put: String,
+}
+
+impl Offer {
+    fn person(user: &User) -> Self {
+        let put = format!("@{}", user.name);
+        let (name, portrait) = (called(user).to_owned(), portrait_of(user));
+        Self { name, about: put.clone(), portrait, bot: user.bot, put }
+    }
+
+    fn room(row: &ListRow) -> Self {
+        let about = if row.member_count == 1 {
+            "1 member".to_owned()
+        } else {
+            format!("{} members", row.member_count)
+        };
+        let put = room_link(row.id, &row.name);
+        Self { name: format!("#{}", row.name), about, portrait: row.portrait, bot: false, put }
+    }
+}
 
 /// Where the caret is, in bytes.
 fn caret(area: &HtmlTextAreaElement, text: &str) -> usize {
@@ -41,7 +74,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
     let app = App::of_context();
     let input = NodeRef::<html::Textarea>::new();
     let bytes = RwSignal::new(0_usize);
-    let offered = RwSignal::new(Vec::<User>::new());
+    let offered = RwSignal::new(Vec::<Offer>::new());
     let chosen = RwSignal::new(0_usize);
     let picking = RwSignal::new(false);
     let draft = move || app.with(|client| client.draft(id).cloned()).unwrap_or_default();
@@ -56,21 +89,25 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
         let text = area.value();
         let group =
             app.heading.with_untracked(|heading| heading.as_ref().is_some_and(|heading| heading.group));
-        let found = naming(&text, caret(area, &text)).map(|naming| {
-            app.with(|client| {
+        let found = naming(&text, caret(area, &text)).map(|naming| match naming.sign {
+            Sign::Person => app.with(|client| {
                 let members = client.conversation(id).map(|conversation| conversation.members.as_slice());
-                candidates(members.unwrap_or_default(), &naming.typed, app.my_id(), group)
-            })
+                let found = candidates(members.unwrap_or_default(), &naming.typed, app.my_id(), group);
+                found.iter().map(Offer::person).collect::<Vec<_>>()
+            }),
+            Sign::Room => app
+                .list
+                .with_untracked(|list| rooms(list, &naming.typed).into_iter().map(Offer::room).collect()),
         });
         chosen.set(0);
         offered.set(found.unwrap_or_default());
     };
-    let take = move |user: &User| {
+    let take = move |offer: &Offer| {
         let Some(area) = input.get_untracked() else { return };
         let text = area.value();
         let at = caret(&area, &text);
         if let Some(naming) = naming(&text, at) {
-            let (text, at) = complete(&text, &naming, at, &user.name);
+            let (text, at) = complete(&text, &naming, at, &offer.put);
             put(&area, &text, at);
             keep(&text);
             grow(&area);
@@ -111,7 +148,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
             keep(&area.value());
         }
     };
-    let has_files = Memo::new(move |_| app.tray.with(|tray| !tray.rows.is_empty()));
+    let has_files = memo(move || app.tray.with(|tray| !tray.rows.is_empty()));
     let send = move || {
         let Some(area) = input.get_untracked() else { return };
         let text = area.value();
@@ -122,7 +159,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
         }
         if let Some(editing) = app.editing.get_untracked() {
             if text.len() > TEXT_BYTES_MAX {
-                return app.tell("The message is too long.");
+                return app.warn("The message is too long.");
             }
             if text != editing.text
                 || app.with(|client| client.commands().refused(id, editing.sequence).is_some())
@@ -162,9 +199,9 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
             "ArrowDown" if count > 0 => chosen.update(|at| *at = (*at + 1) % count),
             "ArrowUp" if count > 0 => chosen.update(|at| *at = (*at + count - 1) % count),
             "Enter" | "Tab" if count > 0 && !event.shift_key() => {
-                let user = offered.with_untracked(|offered| offered.get(chosen.get_untracked()).cloned());
-                if let Some(user) = user {
-                    take(&user);
+                let offer = offered.with_untracked(|offered| offered.get(chosen.get_untracked()).cloned());
+                if let Some(offer) = offer {
+                    take(&offer);
                 }
             }
             "Escape" if count > 0 => offered.set(Vec::new()),
@@ -184,7 +221,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
     // With a pointer and keys at hand, one may type at once; on a phone the keyboard would cover the page.
     let fine = window().match_media("(pointer: fine)").ok().flatten().is_some_and(|query| query.matches());
     // What another device wrote comes in where nothing was typed here.
-    let drafted = Memo::new(move |_| app.times_redrafted(id));
+    let drafted = memo(move || app.times_redrafted(id));
     Effect::new(move |before: Option<u32>| {
         let drafted = drafted.get();
         if let Some(area) = input.get() {
@@ -201,7 +238,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
         }
         drafted
     });
-    Effect::new(move |_| {
+    follow(move || {
         let Some(editing) = app.editing.get() else { return };
         if let Some(area) = input.get_untracked() {
             put(&area, &editing.text, editing.text.len());
@@ -234,7 +271,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
         })
     };
     let closed =
-        Memo::new(move |_| app.heading.with(|heading| heading.as_ref().and_then(|heading| heading.closed)));
+        memo(move || app.heading.with(|heading| heading.as_ref().and_then(|heading| heading.closed)));
     let left = move || TEXT_BYTES_MAX as i64 - bytes.get() as i64;
     let later = move |_| {
         let text = input.get_untracked().map(|area| area.value()).unwrap_or_default();
@@ -253,9 +290,9 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
             {move || closed.get().is_none().then(|| view! { <Suggest id take=suggested/> })}
             <Bar id leave=Callback::new(move |()| leave_bars())/>
             {move || (!offered.with(Vec::is_empty)).then(|| view! {
-                <div class="offers" id="offers" role="listbox" aria-label="Members" data-testid="mention-offers">
-                    {offered.get().into_iter().enumerate().map(|(at, user)| {
-                        let shown = user.clone();
+                <div class="offers" id="offers" role="listbox" aria-label="Suggested names" data-testid="mention-offers">
+                    {offered.get().into_iter().enumerate().map(|(at, offer)| {
+                        let Offer { name, about, portrait, bot, .. } = offer.clone();
                         view! {
                             <button
                                 type="button"
@@ -263,10 +300,10 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
                                 role="option"
                                 id=format!("offer-{at}")
                                 aria-selected=move || (chosen.get() == at).to_string()
-                                on:pointerdown=move |event| { event.prevent_default(); take(&user); }
+                                on:pointerdown=move |event| { event.prevent_default(); take(&offer); }
                             >
-                                <Avatar name=called(&shown).to_owned() size="small"/>
-                                <span>{called(&shown).to_owned()}{shown.bot.then(|| view! { <Badge/> })}<small>{format!("@{}", shown.name)}</small></span>
+                                <Avatar name=name.trim_start_matches('#').to_owned() portrait size="small"/>
+                                <span>{name}{bot.then(|| view! { <Badge/> })}<small>{about}</small></span>
                             </button>
                         }
                     }).collect_view()}

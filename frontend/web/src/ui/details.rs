@@ -5,13 +5,14 @@ use std::time::Duration;
 use leptos::prelude::*;
 use quorate_client::Input;
 use quorate_client::proto::frame::WriteState;
-use quorate_client::view::called;
+use quorate_client::view::{called, portrait_of};
 
 use super::avatar::Avatar;
 use super::bots::Badge;
 use super::group::{About, Members, Mine};
 use super::icons::{Glyph, Icon};
 use crate::context::App;
+use crate::follow::memo;
 
 /// The round trip is measured this often while the drawer is open.
 const MEASURE: Duration = Duration::from_secs(3);
@@ -31,9 +32,8 @@ pub(crate) fn Details() -> impl IntoView {
     }
     let details = app.details;
     // By conversation: what was typed for one group must not be saved for another.
-    let of = Memo::new(move |_| {
-        app.heading.with(|heading| heading.as_ref().map(|heading| (heading.id, heading.group)))
-    });
+    let of =
+        memo(move || app.heading.with(|heading| heading.as_ref().map(|heading| (heading.id, heading.group))));
     let write = move || {
         details.with(|details| match (details.live, details.write) {
             (false, _) => ("lamp off", "Not connected"),
@@ -105,7 +105,7 @@ fn Two() -> impl IntoView {
                 <ul class="members">
                     {heading.members.iter().map(|member| view! {
                         <li>
-                            <Avatar name=called(member).to_owned() size="small"/>
+                            <Avatar name=called(member).to_owned() portrait=portrait_of(member) size="small"/>
                             {called(member).to_owned()}{member.bot.then(|| view! { <Badge/> })}
                             <small>{format!("@{}", member.name)}</small>
                         </li>

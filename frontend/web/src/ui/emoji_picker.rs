@@ -1,5 +1,6 @@
 //! Picks an emoji: a few at once, the rest by search.
 
+use crate::follow::follow;
 use leptos::html;
 use leptos::prelude::*;
 use quorate_client::view::find_emoji;
@@ -10,7 +11,7 @@ use web_sys::KeyboardEvent;
 pub(crate) fn EmojiPicker(pick: Callback<&'static str>, close: Callback<()>) -> impl IntoView {
     let query = RwSignal::new(String::new());
     let input = NodeRef::<html::Input>::new();
-    Effect::new(move |_| {
+    follow(move || {
         if let Some(input) = input.get() {
             let _ = input.focus();
         }

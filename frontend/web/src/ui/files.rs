@@ -12,12 +12,13 @@ use web_sys::{IntersectionObserver, IntersectionObserverEntry};
 use super::icons::{Glyph, Icon};
 use crate::context::{App, ShownBy, unless_gone};
 use crate::driver::files;
+use crate::follow::{follow, memo};
 
 /// See the module. Made anew only when the files are others: a tick changes nothing here.
 #[component]
 pub(crate) fn Files(row: Memo<MessageRow>) -> impl IntoView {
     let app = App::of_context();
-    let shown = Memo::new(move |_| row.with(|row| row.message.attachments.clone()));
+    let shown = memo(move || row.with(|row| row.message.attachments.clone()));
     let shown_by = Callback::new(move |()| {
         let sequence = row.with_untracked(|row| row.message.sequence);
         app.focused.get_untracked().filter(|_| sequence > 0).map(|conversation| (conversation, sequence))
@@ -57,7 +58,7 @@ fn Picture(file: Attachment, shown_by: Callback<(), Option<ShownBy>>) -> impl In
             unless_gone(failed.try_set(lost));
         });
     };
-    Effect::new(move |_| {
+    follow(move || {
         let Some(element) = frame.get() else { return };
         let seen = Closure::<dyn FnMut(js_sys::Array, IntersectionObserver)>::new(
             move |entries: js_sys::Array, observer: IntersectionObserver| {
@@ -129,24 +130,25 @@ fn Card(file: Attachment, shown_by: Callback<(), Option<ShownBy>>) -> impl IntoV
     }
 }
 
-/// Keeps a file on this device.
+/// Keeps a file on this device; while it is being fetched, breaks that off.
 #[component]
 pub(super) fn Download(file: Attachment, app: App, shown_by: Callback<(), Option<ShownBy>>) -> impl IntoView {
     let id = file.file;
-    let label = format!("Download {}", file.name);
-    let busy = Memo::new(move |_| app.saving.with(|saving| saving.contains(&id)));
+    let busy = memo(move || app.saving.with(|saving| saving.contains(&id)));
+    let name = file.name.clone();
+    let label =
+        move || if busy.get() { format!("Stop the download of {name}") } else { format!("Download {name}") };
     view! {
         <button
             type="button"
             class="icon-button"
             data-testid="download"
-            title=move || if busy.get() { "Fetching the file…" } else { "Download" }
+            title=move || if busy.get() { "Stop the download" } else { "Download" }
             aria-label=label
             aria-busy=move || busy.get().to_string()
-            aria-disabled=move || busy.get().to_string()
             on:click=move |_| files::save(app, file.clone(), shown_by.run(()))
         >
-            {move || view! { <Glyph icon=if busy.get() { Icon::Clock } else { Icon::Down } size=18/> }}
+            {move || view! { <Glyph icon=if busy.get() { Icon::Close } else { Icon::Down } size=18/> }}
         </button>
     }
 }

@@ -8,14 +8,17 @@ use quorate_client::proto::frame::{Action, MemberRole, PreferencesChange, User};
 use quorate_client::proto::ids::ConversationId;
 use quorate_client::proto::rest::{Bans, InviteInfo, Invites, MemberInfo, Members as MembersPage};
 use quorate_client::proto::text;
-use quorate_client::view::{called, duration, sentence};
+use quorate_client::view::{Whose, called, duration, portrait_of, sentence};
 
 use super::avatar::Avatar;
 use super::bots::Badge;
+use super::exports::Keep;
+use super::portrait::SetPortrait;
 use super::sheet::Asking;
 use crate::clock;
 use crate::context::{App, Heading, Sheet, unless_gone};
 use crate::driver::rest;
+use crate::follow::{follow, memo, next_frame};
 
 /// How long messages are kept, to choose from; ms.
 const KEEP: [(&str, u64); 5] = [
@@ -30,7 +33,22 @@ const SILENCE: [(&str, u64); 3] =
     [("1 hour", 3_600_000), ("8 hours", 28_800_000), ("Until I change it", 3_153_600_000_000)];
 
 fn heading(app: App) -> Memo<Heading> {
-    Memo::new(move |_| app.heading.get().unwrap_or_default())
+    memo(move || app.heading.get().unwrap_or_default())
+}
+
+/// Buttons that export a conversation in either format.
+pub(super) fn exports(
+    base: &str,
+    id: ConversationId,
+    what: &str,
+    error: RwSignal<String>,
+) -> impl IntoView + use<> {
+    let one = |format: &'static str, words: &'static str| {
+        let path = StoredValue::new(format!("{base}?format={format}"));
+        let label = format!("Export {what}, {words}");
+        view! { <Keep words label path name=format!("conversation-{id}.{format}") error/> }
+    };
+    view! { {one("html", "readable")}" · "{one("jsonl", "JSON Lines")} }
 }
 
 /// How the reader has the conversation, and what she can take with her.
@@ -38,7 +56,7 @@ fn heading(app: App) -> Memo<Heading> {
 pub(crate) fn Mine() -> impl IntoView {
     let app = App::of_context();
     let heading = heading(app);
-    let id = move || heading.with(|heading| heading.id);
+    let id = memo(move || heading.with(|heading| heading.id));
     let error = RwSignal::new(String::new());
     let change =
         move |change: PreferencesChange| app.prefer(heading.with_untracked(|heading| heading.id), change);
@@ -49,15 +67,6 @@ pub(crate) fn Mine() -> impl IntoView {
             Err(_) => return,
         };
         change(PreferencesChange { muted_until: Some(until), ..PreferencesChange::default() });
-    };
-    let export = move |format: &'static str| {
-        let (Some(token), id) = (app.token(), heading.with_untracked(|heading| heading.id)) else { return };
-        spawn_local(async move {
-            let path = format!("/api/v1/conversations/{id}/export?format={format}");
-            if let Err(why) = rest::download(&token, &path, &format!("conversation-{id}.{format}")).await {
-                unless_gone(error.try_set(why.message));
-            }
-        });
     };
     view! {
         <section>
@@ -104,11 +113,9 @@ pub(crate) fn Mine() -> impl IntoView {
                 }>"Mark as unread"</button>
                 <p class="exports">
                     "Export: "
-                    <button type="button" class="link-button" on:click=move |_| export("html")>"readable"</button>
-                    " · "
-                    <button type="button" class="link-button" on:click=move |_| export("jsonl")>"JSON Lines"</button>
+                    {move || exports(&format!("/api/v1/conversations/{}/export", id.get()), id.get(), "this conversation", error)}
                 </p>
-                <div class="error" role="alert" data-conversation=move || id().to_string()>{error}</div>
+                <div class="error" role="alert" data-conversation=move || id.get().to_string()>{error}</div>
             </div>
         </section>
     }
@@ -131,9 +138,9 @@ pub(crate) fn About() -> impl IntoView {
         chosen.set(None);
         said.set("Saved.");
     });
-    let manages = Memo::new(move |_| heading.with(|heading| heading.manages));
-    let owner = Memo::new(move |_| heading.with(|heading| heading.role == MemberRole::Owner));
-    let kept = Memo::new(move |_| heading.with(|heading| heading.retention_ms));
+    let manages = memo(move || heading.with(|heading| heading.manages));
+    let owner = memo(move || heading.with(|heading| heading.role == MemberRole::Owner));
+    let kept = memo(move || heading.with(|heading| heading.retention_ms));
     let change = move |title: Option<String>,
                        topic: Option<String>,
                        public: Option<bool>,
@@ -151,6 +158,7 @@ pub(crate) fn About() -> impl IntoView {
             public,
             announcement,
             retention_ms,
+            avatar: None,
         });
     };
     let value =
@@ -173,12 +181,19 @@ pub(crate) fn About() -> impl IntoView {
             Err(why) => asking.error.set(sentence(&why.to_string())),
         }
     };
-    view! {
+    let says =
+        memo(move || manages.get() || kept.get() > 0 || heading.with(|heading| !heading.topic.is_empty()));
+    // The drawer has this part anew for each conversation.
+    let whose = Whose::Group(heading.with_untracked(|heading| heading.id));
+    let face = memo(move || heading.with(|heading| (heading.name.clone(), heading.portrait)));
+    move || {
+        says.get().then(|| view! {
         <section>
             <h3>"Group"</h3>
             <div class="settings">
                 {move || if manages.get() {
                     view! {
+                        <SetPortrait whose face/>
                         <form class="form" on:submit=save novalidate data-testid="group-form">
                             <label class="field"><span>"Name"</span><input node_ref=title class="input" name="title" maxlength="80" autocomplete="off" prop:value=given.get_value().0/></label>
                             <label class="field"><span>"Topic"</span><input node_ref=topic class="input" name="topic" maxlength="250" autocomplete="off" prop:value=given.get_value().1/></label>
@@ -227,6 +242,7 @@ pub(crate) fn About() -> impl IntoView {
                 <div class="done" role="status">{said}</div>
             </div>
         </section>
+    })
     }
 }
 
@@ -258,11 +274,11 @@ pub(crate) fn Members() -> impl IntoView {
         });
     };
     // Read again when somebody comes, goes or changes; roles come with the reader's own role or a notice.
-    let stamp = Memo::new(move |_| {
+    let stamp = memo(move || {
         let notices = app.rows.with(|rows| rows.keys.iter().filter(|key| key.starts_with("notice")).count());
         heading.with(|heading| (heading.id, heading.member_count, heading.role, notices))
     });
-    Effect::new(move |_| {
+    follow(move || {
         let (id, ..) = stamp.get();
         if id > 0 {
             load(id, None);
@@ -279,7 +295,7 @@ pub(crate) fn Members() -> impl IntoView {
         };
         view! {
             <li data-testid="member" data-name=name data-role=role>
-                <Avatar name=called(&user).to_owned() size="small"/>
+                <Avatar name=called(&user).to_owned() portrait=portrait_of(&user) size="small"/>
                 <button type="button" class="member-name" on:click=move |_| app.sheet.set(Some(Sheet::Person(shown.clone())))>
                     {called(&user).to_owned()}{user.bot.then(|| view! { <Badge/> })}
                     <small>{format!("@{}", user.name)}{(!role.is_empty()).then(|| format!(" · {role}"))}</small>
@@ -358,7 +374,7 @@ fn MemberActs(user: User, role: MemberRole) -> impl IntoView {
         })
     };
     // Who types meanwhile must not draw the choice anew.
-    let reader = Memo::new(move |_| heading.with(|heading| heading.role));
+    let reader = memo(move || heading.with(|heading| heading.role));
     move || {
         let reader = reader.get();
         let over = !own && reader > role && reader >= MemberRole::Admin;
@@ -367,7 +383,7 @@ fn MemberActs(user: User, role: MemberRole) -> impl IntoView {
             let label = format!("Change {}", name.get_value());
             view! {
                 <select node_ref=select class="act" aria-label=label data-testid="member-acts" on:change=move |event| chosen.set(event_target_value(&event))>
-                    <option value="" selected=true>"…"</option>
+                    <option value="" selected=true>"Change…"</option>
                     {(owner && role == MemberRole::Member).then(|| view! { <option value="admin">"Make admin"</option> })}
                     {(owner && role == MemberRole::Admin).then(|| view! { <option value="member">"Make member"</option> })}
                     {owner.then(|| view! { <option value="owner">"Make owner"</option> })}
@@ -402,10 +418,10 @@ fn Ways() -> impl IntoView {
         });
     };
     // An invite is made in a dialog; a ban changes who is in.
-    let stamp = Memo::new(move |_| {
+    let stamp = memo(move || {
         (heading.with(|heading| (heading.id, heading.member_count)), app.sheet.with(Option::is_some))
     });
-    Effect::new(move |_| {
+    follow(move || {
         let ((id, _), dialog) = stamp.get();
         if id > 0 && !dialog {
             load(id);
@@ -470,7 +486,7 @@ fn Leave() -> impl IntoView {
     on_cleanup(move || {
         let asked = asking.is_waiting();
         if asked && app.heading.try_with_untracked(Option::is_none).unwrap_or(false) {
-            request_animation_frame(away);
+            next_frame(away);
         }
     });
     let leave = move |_| {

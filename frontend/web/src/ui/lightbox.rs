@@ -12,13 +12,14 @@ use super::files::Download;
 use super::icons::{Glyph, Icon};
 use crate::context::{App, ShownBy, unless_gone};
 use crate::driver::files;
+use crate::follow::follow;
 
 /// See the module. Its body is made anew for each image.
 #[component]
 pub(crate) fn Lightbox() -> impl IntoView {
     let app = App::of_context();
     let dialog = NodeRef::<html::Dialog>::new();
-    Effect::new(move |_| {
+    follow(move || {
         let Some(dialog) = dialog.get() else { return };
         let wanted = app.lightbox.with(Option::is_some);
         if wanted && !dialog.open() {

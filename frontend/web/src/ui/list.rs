@@ -10,6 +10,7 @@ use super::chat::shown;
 use super::icons::{Glyph, Icon};
 use crate::clock;
 use crate::context::App;
+use crate::follow::memo;
 use crate::route;
 
 /// See the module.
@@ -22,9 +23,9 @@ pub(crate) fn List() -> impl IntoView {
     let folded = move || {
         app.list.with(|list| list.iter().filter(|row| row.folded).map(|row| row.id).collect::<Vec<_>>())
     };
-    let folded_count = Memo::new(move |_| folded().len());
+    let folded_count = memo(move || folded().len());
     let unfolded = RwSignal::new(false);
-    let empty = Memo::new(move |_| app.list.with(Vec::is_empty));
+    let empty = memo(move || app.list.with(Vec::is_empty));
     view! {
         <div class="list">
             <ul>
@@ -53,15 +54,16 @@ pub(crate) fn List() -> impl IntoView {
 #[component]
 fn Line(id: ConversationId) -> impl IntoView {
     let app = App::of_context();
-    let row = Memo::new(move |_| app.list.with(|list| list.iter().find(|row| row.id == id).cloned()));
+    let row = memo(move || app.list.with(|list| list.iter().find(|row| row.id == id).cloned()));
     let field = move |get: fn(&ListRow) -> String| row.with(|row| row.as_ref().map(get).unwrap_or_default());
     let unread = move || row.with(|row| row.as_ref().map_or(0, |row| row.unread));
     let marked = move || row.with(|row| row.as_ref().is_some_and(|row| row.marked));
     let muted = move || row.with(|row| row.as_ref().is_some_and(|row| row.muted));
-    let presence =
-        Memo::new(move |_| row.with(|row| row.as_ref().and_then(|row| row.presence).and_then(shown)));
+    let presence = memo(move || row.with(|row| row.as_ref().and_then(|row| row.presence).and_then(shown)));
     let current = move || app.focused.get() == Some(id);
-    let name = Memo::new(move |_| field(|row| row.name.clone()));
+    let face = memo(move || {
+        row.with(|row| row.as_ref().map(|row| (row.name.clone(), row.portrait)).unwrap_or_default())
+    });
     view! {
         <li>
             <a
@@ -77,10 +79,13 @@ fn Line(id: ConversationId) -> impl IntoView {
                 data-muted=move || muted().then_some("true")
                 aria-current=move || current().then_some("true")
             >
-                {move || view! { <Avatar name=name.get()/> }}
+                {move || {
+                    let (name, portrait) = face.get();
+                    view! { <Avatar name portrait/> }
+                }}
                 <span class="row-name">
                     {move || presence.get().map(|(class, word)| view! { <span class=class title=word></span> })}
-                    {name}
+                    {move || face.get().0}
                     {move || row.with(|row| row.as_ref().is_some_and(|row| row.bot)).then(|| view! { <Badge/> })}
                     {move || row.with(|row| row.as_ref().is_some_and(|row| row.favourite)).then(|| view! { <span class="sign" title="Favourite"><Glyph icon=Icon::Star size=13/></span> })}
                     {move || muted().then(|| view! { <span class="sign" title="Muted"><Glyph icon=Icon::Mute size=13/></span> })}

@@ -15,24 +15,29 @@ use super::files::Files;
 use super::icons::{Glyph, Icon};
 use super::message_menu::{MessageMenu, Open, edit, reply};
 use super::rich::Rich;
+use super::select_bar;
 use crate::clock;
 use crate::context::{App, Sheet};
+use crate::follow::memo;
 
 /// The row watches itself: a pending message becomes a sent one in place, and an edited one gets its new text.
 #[component]
 pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl IntoView {
     let app = App::of_context();
     let base = row.get_untracked().unwrap_or_else(|| first.clone());
-    let row = Memo::new(move |_| row.get().unwrap_or_else(|| first.clone()));
+    let row = memo(move || row.get().unwrap_or_else(|| first.clone()));
     let writer = base.message.from.clone();
     let author = called(&writer).to_owned();
     let own = base.own;
     let is_bot = base.message.from.bot;
-    let head = Memo::new(move |_| row.with(|row| row.head));
-    let time = Memo::new(move |_| row.with(|row| row.time));
-    let state = Memo::new(move |_| row.with(|row| row.state.clone()));
-    let deleted = Memo::new(move |_| row.with(|row| row.message.deleted));
-    let sent = Memo::new(move |_| matches!(state.get(), MessageState::Sent { .. }));
+    let head = memo(move || row.with(|row| row.head));
+    let time = memo(move || row.with(|row| row.time));
+    let state = memo(move || row.with(|row| row.state.clone()));
+    let face = memo(move || {
+        row.with(|row| (called(&row.message.from).to_owned(), row.portrait.as_deref().copied()))
+    });
+    let deleted = memo(move || row.with(|row| row.message.deleted));
+    let sent = memo(move || matches!(state.get(), MessageState::Sent { .. }));
     let word = move || match state.get() {
         MessageState::Pending => "pending",
         MessageState::Sent { .. } => "sent",
@@ -42,6 +47,14 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
         MessageState::Sent { sequence, .. } => Some(sequence.to_string()),
         _ => None,
     };
+    // While several are chosen, a click or Space says whether this one is among them.
+    let choosing = memo(move || app.selecting.with(Option::is_some) && row.with(|row| row.may.touch));
+    let chosen = memo(move || {
+        choosing.get()
+            && app.selecting.with(|selecting| {
+                selecting.as_ref().is_some_and(|it| it.has(row.with(|row| row.message.sequence)))
+            })
+    });
     let spoken = {
         let author = author.clone();
         move || {
@@ -55,7 +68,8 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
                 (_, 0) => said(&row.message),
                 _ => format!("{}, edited", said(&row.message)),
             });
-            format!("{author}, {}: {text}{state}", clock::full(time.get()))
+            let chosen = if chosen.get() { ", chosen" } else { "" };
+            format!("{author}, {}: {text}{state}{chosen}", clock::full(time.get()))
         }
     };
     let id = base.message.client_message_id;
@@ -71,8 +85,14 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
             open.set(None);
         }
     };
+    let choose = move |range: bool| app.select(row.with_untracked(|row| row.message.sequence), range);
     let pressed = move |event: KeyboardEvent| {
-        if event.ctrl_key() || event.meta_key() || event.alt_key() || keys_belong_elsewhere(&event) {
+        if event.key() == " " && choosing.get_untracked() && !keys_belong_elsewhere(&event) {
+            event.prevent_default();
+            return choose(event.shift_key());
+        }
+        let modified = event.ctrl_key() || event.meta_key() || event.alt_key();
+        if modified || choosing.get_untracked() || keys_belong_elsewhere(&event) {
             return;
         }
         let may = row.with_untracked(|row| row.may);
@@ -84,7 +104,7 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
             "Delete" if may.delete => {
                 if let Some(conversation) = app.focused.get_untracked() {
                     let sequence = row.with_untracked(|row| row.message.sequence);
-                    app.sheet.set(Some(Sheet::Delete(MessageRef { conversation, sequence }, true)));
+                    app.sheet.set(Some(Sheet::Delete(conversation, vec![sequence], true)));
                 }
             }
             _ => return,
@@ -97,6 +117,7 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
             class="message"
             class:head=move || head.get()
             class:own=own
+            class:chosen=move || chosen.get()
             class:deleting=move || row.with(|row| row.deleting)
             class:named=move || row.with(|row| row.names_reader && !row.message.deleted)
             class:sought=move || sent.get() && app.sought.get().map(|(_, sequence)| sequence) == Some(row.with(|row| row.message.sequence))
@@ -122,7 +143,10 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
                 let author = author.clone();
                 let person = person.clone();
                 view! {
-                    <Avatar name=author.clone()/>
+                    {move || {
+                        let (name, portrait) = face.get();
+                        view! { <Avatar name portrait/> }
+                    }}
                     <div class="by">
                         <button type="button" class="author" data-testid="author" on:click=move |_| {
                             if !person.deleted {
@@ -154,7 +178,25 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
                 MessageState::NeedsTap => Some(view! { <Failure id text why="Written over a day ago and never sent.".to_owned() tap=true/> }),
                 _ => None,
             }}
-            {move || (open.get().is_some() && sent.get()).then(|| view! { <MessageMenu row open/> })}
+            {move || (open.get().is_some() && sent.get() && !choosing.get()).then(|| view! { <MessageMenu row open/> })}
+            {move || choosing.get().then(|| view! {
+                // Over the whole message: nothing in it does anything else now.
+                <button
+                    type="button"
+                    class="select-cover"
+                    role="checkbox"
+                    tabindex="-1"
+                    aria-label="Choose this message"
+                    aria-checked=move || chosen.get().to_string()
+                    data-testid="select-message"
+                    on:click=move |event| {
+                        choose(event.shift_key());
+                        select_bar::focus(row.with_untracked(|row| row.message.sequence));
+                    }
+                >
+                    <span>{move || chosen.get().then(|| view! { <Glyph icon=Icon::Check size=14/> })}</span>
+                </button>
+            })}
         </article>
     }
 }
@@ -188,8 +230,8 @@ fn Marks(row: Memo<MessageRow>) -> impl IntoView {
 #[component]
 fn Around(row: Memo<MessageRow>) -> impl IntoView {
     let app = App::of_context();
-    let forwarded = Memo::new(move |_| row.with(|row| row.message.forwarded.clone()));
-    let quote = Memo::new(move |_| row.with(|row| row.quote.clone()));
+    let forwarded = memo(move || row.with(|row| row.message.forwarded.clone()));
+    let quote = memo(move || row.with(|row| row.quote.clone()));
     view! {
         {move || forwarded.get().map(|from| {
             let when = if from.time > 0 { format!(", {}", clock::full(from.time)) } else { String::new() };
@@ -223,12 +265,12 @@ fn Around(row: Memo<MessageRow>) -> impl IntoView {
 fn Said(row: Memo<MessageRow>) -> impl IntoView {
     let app = App::of_context();
     let me = app.me.with_untracked(|me| me.as_ref().map(|me| me.name.clone()).unwrap_or_default());
-    let text = Memo::new(move |_| {
+    let text = memo(move || {
         row.with(|row| row.edit.as_ref().map_or_else(|| row.message.text.clone(), |edit| edit.text.clone()))
     });
-    let pending = Memo::new(move |_| row.with(|row| row.edit.clone()));
-    let edited = Memo::new(move |_| row.with(|row| (row.message.revision > 0).then_some(row.message.edited)));
-    let wordless = Memo::new(move |_| text.with(|text| text.trim().is_empty()));
+    let pending = memo(move || row.with(|row| row.edit.clone()));
+    let edited = memo(move || row.with(|row| (row.message.revision > 0).then_some(row.message.edited)));
+    let wordless = memo(move || text.with(|text| text.trim().is_empty()));
     view! {
         <div class="text" dir="auto" class:wordless=move || wordless.get() class:waiting=move || pending.with(|edit| edit.is_some())>
             {move || view! { <Rich text=text.get() me=me.clone()/> }}
@@ -284,7 +326,7 @@ fn Pending(row: Memo<MessageRow>, pending: PendingEdit) -> impl IntoView {
 #[component]
 fn Reactions(row: Memo<MessageRow>) -> impl IntoView {
     let app = App::of_context();
-    let reactions = Memo::new(move |_| row.with(|row| row.reactions.clone()));
+    let reactions = memo(move || row.with(|row| row.reactions.clone()));
     let chip = move |reaction: ReactionRow| {
         let ReactionRow { emoji, count, who, mine, pending } = reaction;
         let label = format!("{emoji} {who}");

@@ -10,7 +10,9 @@ use web_sys::{HtmlElement, KeyboardEvent};
 
 use super::emoji_picker::EmojiPicker;
 use super::icons::{Glyph, Icon};
+use super::select_bar;
 use crate::context::{App, Editing, Sheet};
+use crate::follow::{follow, memo};
 use crate::{keys, route};
 
 /// What is open beside a message.
@@ -54,10 +56,10 @@ pub(crate) fn MessageMenu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>) -
         app.react(conversation, sequence(), emoji, !mine(emoji));
     });
     let close = Callback::new(move |()| open.set(Some(Open::Buttons)));
-    let may = Memo::new(move |_| row.with(|row| row.may));
+    let may = memo(move || row.with(|row| row.may));
     let tools = NodeRef::<html::Div>::new();
     // In the lower half of the window what opens goes up.
-    let up = Memo::new(move |_| {
+    let up = memo(move || {
         let height = window().inner_height().ok().and_then(|height| height.as_f64()).unwrap_or(0.0);
         matches!(open.get(), Some(Open::Menu | Open::Emoji))
             && tools.get().is_some_and(|tools| tools.get_bounding_client_rect().top() > height / 2.0)
@@ -115,7 +117,7 @@ pub(crate) fn MessageMenu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>) -
 fn Menu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>, conversation: u64) -> impl IntoView {
     let app = App::of_context();
     let list = NodeRef::<html::Div>::new();
-    Effect::new(move |_| {
+    follow(move || {
         if let Some(list) = list.get() {
             step(&list, 0);
         }
@@ -161,7 +163,8 @@ fn Menu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>, conversation: u64) 
         <div node_ref=list class="popover menu" role="menu" aria-label="Message" data-testid="message-menu" on:keydown=pressed>
             {item(may.reply, "Reply", Box::new(move || row.with_untracked(|row| reply(app, row))))}
             {item(may.edit, "Edit", Box::new(move || row.with_untracked(|row| edit(app, row))))}
-            {item(may.touch, "Forward…", sheet(Sheet::Forward(source)))}
+            {item(may.touch, "Forward…", sheet(Sheet::Forward(vec![source])))}
+            {item(may.touch, "Select", Box::new(move || select_bar::begin(app, conversation, sequence)))}
             {item(may.touch && has_text, "Copy text", Box::new(move || app.copy(&text, "Text copied.")))}
             {item(true, "Copy link", Box::new(move || app.copy(&route::link(conversation, sequence), "Link copied.")))}
             {item(may.pin, if pinned { "Unpin" } else { "Pin" }, Box::new(move || app.fire(Deed::Pin { conversation, sequence, on: !pinned })))}
@@ -170,8 +173,8 @@ fn Menu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>, conversation: u64) 
             {item(may.touch, "Mark unread from here", Box::new(move || mark_unread(app, conversation, sequence)))}
             {item(may.touch && edited, "Earlier texts", sheet(Sheet::Revisions(source)))}
             {item(may.touch && !own, "Report…", sheet(Sheet::Report(source)))}
-            {item(!now.message.hidden, if gone { "Hide for me" } else { "Delete for me…" }, sheet(Sheet::Delete(source, false)))}
-            {item(may.delete, "Delete for everyone…", sheet(Sheet::Delete(source, true)))}
+            {item(!now.message.hidden, if gone { "Hide for me" } else { "Delete for me…" }, sheet(Sheet::Delete(conversation, vec![sequence], false)))}
+            {item(may.delete, "Delete for everyone…", sheet(Sheet::Delete(conversation, vec![sequence], true)))}
         </div>
     }
 }

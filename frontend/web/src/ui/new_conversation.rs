@@ -11,6 +11,7 @@ use quorate_client::view::sentence;
 use super::icons::{Glyph, Icon};
 use super::people_picker::PeoplePicker;
 use crate::context::{App, Sheet};
+use crate::follow::{follow, memo, next_frame};
 use crate::{keys, route};
 
 /// See the module. Its body is made anew each time it opens.
@@ -18,7 +19,7 @@ use crate::{keys, route};
 pub(crate) fn NewConversation() -> impl IntoView {
     let app = App::of_context();
     let dialog = NodeRef::<html::Dialog>::new();
-    Effect::new(move |_| {
+    follow(move || {
         let Some(dialog) = dialog.get() else { return };
         if app.creating.get() && !dialog.open() {
             // Fails only when it is open already.
@@ -56,14 +57,14 @@ fn Body() -> impl IntoView {
     let (public, announcement) = (RwSignal::new(false), RwSignal::new(false));
     let error = RwSignal::new(String::new());
     let waiting = RwSignal::new(None::<ClientMessageId>);
-    let grouped = Memo::new(move |_| group.get() || chosen.with(|chosen| chosen.len() > 1));
+    let grouped = memo(move || group.get() || chosen.with(|chosen| chosen.len() > 1));
     // Who closes the dialog no longer waits for its answer.
     on_cleanup(move || {
         if let Some(id) = waiting.try_get_untracked().flatten() {
             app.input(Input::Forget(id));
         }
     });
-    Effect::new(move |_| {
+    follow(move || {
         let Some((id, answer)) = app.answer.get() else { return };
         if waiting.get_untracked() != Some(id) {
             return;
@@ -74,7 +75,7 @@ fn Body() -> impl IntoView {
                 app.creating.set(false);
                 if conversation.is_some() {
                     route::go(conversation);
-                    request_animation_frame(keys::focus_composer);
+                    next_frame(keys::focus_composer);
                 }
             }
             Err(why) => error.set(why),

@@ -14,6 +14,7 @@ use super::search::Search;
 use crate::clock;
 use crate::context::{App, Panel as Which, unless_gone};
 use crate::driver::rest;
+use crate::follow::{follow, memo};
 
 /// See the module.
 #[component]
@@ -89,14 +90,14 @@ fn Found(which: Which) -> impl IntoView {
         });
     };
     // What was pinned, saved or written since is read again.
-    let stamp = Memo::new(move |_| match which {
+    let stamp = memo(move || match which {
         Which::Pins => {
             app.heading.with(|heading| heading.as_ref().map_or(0, |heading| u64::from(heading.pin_count)))
         }
         Which::Mentions => app.list.with(|list| list.iter().map(|row| row.mentions).sum()),
         Which::Saved | Which::Scheduled | Which::Search => 0,
     });
-    Effect::new(move |_| {
+    follow(move || {
         stamp.track();
         load(None);
     });
@@ -196,7 +197,7 @@ fn Later() -> impl IntoView {
             }
         });
     }
-    let items = Memo::new(move |_| {
+    let items = memo(move || {
         app.own.track();
         app.with(|client| client.mine().scheduled().into_iter().cloned().collect::<Vec<_>>())
     });

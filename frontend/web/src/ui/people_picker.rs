@@ -6,7 +6,7 @@ use leptos::leptos_dom::helpers::TimeoutHandle;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use quorate_client::proto::frame::User;
-use quorate_client::view::called;
+use quorate_client::view::{called, portrait_of};
 use web_sys::KeyboardEvent;
 
 use super::avatar::Avatar;
@@ -14,6 +14,7 @@ use super::bots::Badge;
 use super::icons::{Glyph, Icon};
 use crate::context::App;
 use crate::driver::rest;
+use crate::follow::{after, follow, memo};
 
 /// The directory is asked when typing pauses for this long.
 const PAUSE: Duration = Duration::from_millis(150);
@@ -51,13 +52,13 @@ pub(crate) fn PeoplePicker(chosen: RwSignal<Vec<User>>, typed: RwSignal<String>)
             }
         });
     };
-    Effect::new(move |_| {
+    follow(move || {
         typed.track();
         clear();
-        timer.set_value(set_timeout_with_handle(ask, PAUSE).ok());
+        timer.set_value(after(PAUSE, ask));
     });
     let me = move || app.me.with_untracked(|me| me.as_ref().map_or(0, |me| me.id));
-    let shown = Memo::new(move |_| {
+    let shown = memo(move || {
         let chosen = chosen.get();
         let taken = |user: &User| user.id == me() || chosen.iter().any(|other| other.id == user.id);
         found.with(|found| found.iter().filter(|user| !taken(user)).cloned().collect::<Vec<_>>())
@@ -91,7 +92,7 @@ pub(crate) fn PeoplePicker(chosen: RwSignal<Vec<User>>, typed: RwSignal<String>)
         <div class="chips">
             {move || chosen.get().into_iter().map(|user| view! {
                 <span class="chip">
-                    <Avatar name=called(&user).to_owned() size="small"/>
+                    <Avatar name=called(&user).to_owned() portrait=portrait_of(&user) size="small"/>
                     {called(&user).to_owned()}{user.bot.then(|| view! { <Badge/> })}
                     <button
                         type="button"
@@ -139,7 +140,7 @@ pub(crate) fn PeoplePicker(chosen: RwSignal<Vec<User>>, typed: RwSignal<String>)
                         data-name=user.name.clone()
                         on:click={ let user = user.clone(); move |_| choose(user.clone()) }
                     >
-                        <Avatar name=called(&user).to_owned()/>
+                        <Avatar name=called(&user).to_owned() portrait=portrait_of(&user)/>
                         <span>{called(&user).to_owned()}{user.bot.then(|| view! { <Badge/> })}<small>{format!("@{}", user.name)}</small></span>
                         <span class="end"><Glyph icon=Icon::Plus size=16/></span>
                     </button>

@@ -2,19 +2,21 @@
 
 use leptos::html;
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 use quorate_client::proto::frame::{Action, User};
 use quorate_client::proto::limits::RECOVERY_CODES_MAX;
 use quorate_client::proto::rest::{DeleteAccount as Ending, Directory, NewRecoveryCodes, UserProfile};
 use quorate_client::proto::text;
-use quorate_client::view::{called, sentence};
+use quorate_client::view::{Whose, called, portrait_of, sentence};
 use quorate_client::{Deed, Input};
 
 use super::account::{act, value};
+use super::exports::Keep;
+use super::portrait::SetPortrait;
 use super::sheet::Asking;
 use crate::clock::random_code;
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
+use crate::follow::memo;
 
 #[component]
 pub(crate) fn Profile() -> impl IntoView {
@@ -31,7 +33,10 @@ pub(crate) fn Profile() -> impl IntoView {
         || {},
         move |token| async move {
             let found = rest::read::<UserProfile>(&token, &path).await?;
-            if let Some(Some(input)) = status.try_get_untracked() {
+            // Whoever types already is not interrupted.
+            if let Some(Some(input)) = status.try_get_untracked()
+                && input.value().is_empty()
+            {
                 input.set_value(&found.status);
             }
             Ok(())
@@ -44,14 +49,23 @@ pub(crate) fn Profile() -> impl IntoView {
             .and_then(|name| text::canonical_status(&value(status)).map(|status| (name, status)));
         match checked {
             Ok((name, status)) => {
-                asking.ask(Action::SetProfile { display_name: Some(name), status: Some(status) })
+                asking.ask(Action::SetProfile {
+                    display_name: Some(name),
+                    status: Some(status),
+                    avatar: None,
+                });
             }
             Err(why) => error.set(sentence(&why.to_string())),
         }
     };
+    let whose = Whose::User(me.id);
+    let face = memo(move || {
+        app.me.with(|me| me.as_ref().map(|me| (called(me).to_owned(), portrait_of(me))).unwrap_or_default())
+    });
     view! {
         <form class="form" data-testid="profile" on:submit=submit novalidate>
             <h3>"Profile"</h3>
+            <SetPortrait whose face/>
             <label class="field"><span>"Display name"</span><input node_ref=name class="input" name="display_name" maxlength="80" autocomplete="name" value=called(&me).to_owned()/></label>
             <label class="field"><span>"Status"</span><input node_ref=status class="input" name="status" maxlength="100" autocomplete="off" placeholder="What are you up to?"/></label>
             <div class="error" role="alert">{error}</div>
@@ -126,7 +140,7 @@ pub(crate) fn Blocked() -> impl IntoView {
             Ok(())
         },
     );
-    let users = Memo::new(move |_| {
+    let users = memo(move || {
         app.own.track();
         app.with(|client| client.mine().blocked().cloned().collect::<Vec<User>>())
     });
@@ -159,22 +173,13 @@ pub(crate) fn Blocked() -> impl IntoView {
 
 #[component]
 pub(crate) fn Export() -> impl IntoView {
-    let app = App::of_context();
     let error = RwSignal::new(String::new());
-    let export = move |_| {
-        let Some(token) = app.token() else { return };
-        error.set(String::new());
-        spawn_local(async move {
-            if let Err(why) = rest::download(&token, "/api/v1/me/export", "quorate-account.jsonl").await {
-                unless_gone(error.try_set(why.message));
-            }
-        });
-    };
+    let path = StoredValue::new("/api/v1/me/export".to_owned());
     view! {
         <section>
             <h3>"Take it with you"</h3>
             <p class="hint">"Your profile, sessions, saved messages and all your conversations, as JSON Lines. Single conversations are in their details."</p>
-            <button type="button" class="button" data-testid="export-account" on:click=export>"Export my account"</button>
+            <Keep words="Export my account" label="Export my account" path name="quorate-account.jsonl" error class="button" testid="export-account"/>
             <div class="error" role="alert">{error}</div>
         </section>
     }

@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use quorate_client::view::{Block, Span, blocks};
 
 use crate::context::App;
+use crate::route;
 
 /// See the module. `me` is the reader's name, which stands out where it is mentioned.
 #[component]
@@ -53,6 +54,19 @@ fn draw_span(span: Span, me: &str) -> AnyView {
             let inner = spans(said, me);
             view! { <a href=address title=title target="_blank" rel="noopener noreferrer">{inner}</a> }
                 .into_any()
+        }
+        Span::Room { id, words } => {
+            // Whoever is in the group reads its own name, whatever the writer calls it.
+            let named = App::of_context().list.with_untracked(|list| {
+                list.iter().find(|row| row.id == id && row.group).map(|row| format!("#{}", row.name))
+            });
+            match named {
+                Some(name) => {
+                    view! { <a class="mention" data-testid="room-link" href=route::href(Some(id))>{name}</a> }
+                        .into_any()
+                }
+                None => words.into_any(),
+            }
         }
         Span::Mention(name) => {
             let own = name == me || name == "all";

@@ -12,6 +12,7 @@ use super::bots::Badge;
 use crate::clock;
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
+use crate::follow::follow;
 
 /// What was asked: the words, and in which conversation only.
 type Asked = (String, Option<u64>);
@@ -77,7 +78,7 @@ pub(crate) fn Search() -> impl IntoView {
         asked.set(Some((words, within)).filter(|(words, _)| !words.is_empty()));
         load(None);
     };
-    Effect::new(move |_| {
+    follow(move || {
         if let Some(input) = input.get() {
             let _ = input.focus();
         }
@@ -126,7 +127,9 @@ fn Hit(hit: SearchHit) -> impl IntoView {
     let place = app.with(|client| client.conversation(conversation).map(|held| held.name(app.my_id())));
     let ranges: Vec<(usize, usize)> =
         hit.highlights.iter().map(|mark| (mark.begin as usize, mark.end as usize)).collect();
-    let pieces = excerpt(&said(&message), &ranges);
+    // The marks count in the text as it was written.
+    let whole = if message.text.trim().is_empty() { said(&message) } else { message.text.clone() };
+    let pieces = excerpt(&whole, &ranges);
     view! {
         <li data-testid="search-hit" data-sequence=sequence.to_string()>
             <button type="button" class="found-message" on:click=move |_| app.go_to_message(conversation, sequence)>

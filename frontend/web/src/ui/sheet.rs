@@ -11,13 +11,14 @@ use super::sheet_groups::{AddMember, Channels, Invite, MakeInvite};
 use super::sheet_message::{Delete, Forward, Later, Remind, Report, Revisions};
 use super::sheet_person::Person;
 use crate::context::{App, Sheet};
+use crate::follow::follow;
 
 /// See the module. Its body is made anew each time it opens.
 #[component]
 pub(crate) fn Sheets() -> impl IntoView {
     let app = App::of_context();
     let dialog = NodeRef::<html::Dialog>::new();
-    Effect::new(move |_| {
+    follow(move || {
         let Some(dialog) = dialog.get() else { return };
         let wanted = app.sheet.with(Option::is_some);
         if wanted && !dialog.open() {
@@ -43,10 +44,10 @@ pub(crate) fn Sheets() -> impl IntoView {
             </div>
             <div class="dialog-body">
                 {move || app.sheet.get().map(|sheet| match sheet {
-                    Sheet::Forward(message) => view! { <Forward message/> }.into_any(),
+                    Sheet::Forward(messages) => view! { <Forward messages/> }.into_any(),
                     Sheet::Remind(message) => view! { <Remind message/> }.into_any(),
                     Sheet::Report(message) => view! { <Report message/> }.into_any(),
-                    Sheet::Delete(message, everyone) => view! { <Delete message everyone/> }.into_any(),
+                    Sheet::Delete(id, chosen, everyone) => view! { <Delete id chosen everyone/> }.into_any(),
                     Sheet::Revisions(message) => view! { <Revisions message/> }.into_any(),
                     Sheet::Later(id, text, reply_to) => view! { <Later id text reply_to/> }.into_any(),
                     Sheet::Person(user) => view! { <Person user/> }.into_any(),
@@ -65,8 +66,8 @@ fn title(sheet: &Sheet) -> &'static str {
         Sheet::Forward(_) => "Forward to",
         Sheet::Remind(_) => "Remind me",
         Sheet::Report(_) => "Report this message",
-        Sheet::Delete(_, true) => "Delete for everyone?",
-        Sheet::Delete(_, false) => "Delete for you?",
+        Sheet::Delete(_, _, true) => "Delete for everyone?",
+        Sheet::Delete(_, _, false) => "Delete for you?",
         Sheet::Revisions(_) => "Earlier texts",
         Sheet::Later(..) => "Send later",
         Sheet::Person(_) => "Profile",
@@ -95,7 +96,7 @@ impl Asking {
                 app.input(Input::Forget(id));
             }
         });
-        Effect::new(move |_| {
+        follow(move || {
             let Some((id, answer)) = app.answer.get() else { return };
             if waiting.get_untracked() != Some(id) {
                 return;

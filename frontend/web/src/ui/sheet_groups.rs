@@ -9,6 +9,7 @@ use leptos::task::spawn_local;
 use quorate_client::proto::frame::{Action, User};
 use quorate_client::proto::ids::ConversationId;
 use quorate_client::proto::rest::{Channel, Channels as Found, InvitePreview};
+use quorate_client::view::portrait_of_group;
 
 use super::avatar::Avatar;
 use super::people_picker::PeoplePicker;
@@ -16,6 +17,7 @@ use super::sheet::Asking;
 use crate::clock::random_code;
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
+use crate::follow::{after, follow, next_frame};
 use crate::{keys, route};
 
 /// The directory is asked when typing pauses for this long.
@@ -29,7 +31,7 @@ fn open(app: App, conversation: Option<ConversationId>) {
     app.sheet.set(None);
     if conversation.is_some() {
         route::go(conversation);
-        request_animation_frame(keys::focus_composer);
+        next_frame(keys::focus_composer);
     }
 }
 
@@ -74,10 +76,10 @@ pub(crate) fn Channels() -> impl IntoView {
         }
     };
     on_cleanup(clear);
-    Effect::new(move |_| {
+    follow(move || {
         query.track();
         clear();
-        timer.set_value(set_timeout_with_handle(move || load(None), PAUSE).ok());
+        timer.set_value(after(PAUSE, move || load(None)));
     });
     let line = move |channel: Channel| {
         let id = channel.conversation;
@@ -88,7 +90,7 @@ pub(crate) fn Channels() -> impl IntoView {
         };
         view! {
             <div class="pick" data-testid="channel" data-conversation=id.to_string()>
-                <Avatar name=channel.title.clone()/>
+                <Avatar name=channel.title.clone() portrait=portrait_of_group(id, channel.avatar)/>
                 <span>{channel.title.clone()}<small>{about}</small></span>
                 {if channel.joined {
                     view! { <button type="button" class="button end" on:click=move |_| open(app, Some(id))>"Open"</button> }.into_any()
@@ -149,7 +151,7 @@ pub(crate) fn Invite(code: String) -> impl IntoView {
                 let join = join.clone();
                 view! {
                     <div class="person" data-testid="invite-preview">
-                        <Avatar name=channel.title.clone() size="large"/>
+                        <Avatar name=channel.title.clone() portrait=portrait_of_group(id, channel.avatar.filter(|_| channel.public || channel.joined)) size="large"/>
                         <div>
                             <h3>{channel.title.clone()}</h3>
                             <p class="hint">{members(channel.member_count)}</p>
@@ -256,7 +258,7 @@ pub(crate) fn AddMember(id: ConversationId) -> impl IntoView {
     };
     // Several are added one after another.
     let begun = StoredValue::new(false);
-    Effect::new(move |_| {
+    follow(move || {
         if !asking.busy()
             && begun.get_value()
             && chosen.with(|chosen| !chosen.is_empty())

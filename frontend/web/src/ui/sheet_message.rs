@@ -3,12 +3,13 @@
 use leptos::html;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
+use quorate_client::Input;
 use quorate_client::proto::frame::{Action, MessageRef};
 use quorate_client::proto::ids::{ConversationId, Sequence};
 use quorate_client::proto::rest::Revisions as Texts;
 use quorate_client::proto::text;
+use quorate_client::selection::deletions;
 use quorate_client::view::{matches_query, sentence};
-use quorate_client::{Deed, Input};
 
 use super::avatar::Avatar;
 use super::rich::Rich;
@@ -16,16 +17,17 @@ use super::sheet::Asking;
 use crate::clock;
 use crate::context::{App, Panel, unless_gone};
 use crate::driver::rest;
+use crate::follow::memo;
 use crate::route;
 
 /// Conversations offered at once.
 const OFFERED_MAX: usize = 30;
 
 #[component]
-pub(crate) fn Forward(message: MessageRef) -> impl IntoView {
+pub(crate) fn Forward(messages: Vec<MessageRef>) -> impl IntoView {
     let app = App::of_context();
     let query = RwSignal::new(String::new());
-    let found = Memo::new(move |_| {
+    let found = memo(move || {
         let query = query.get();
         app.list.with(|list| {
             list.iter()
@@ -35,9 +37,14 @@ pub(crate) fn Forward(message: MessageRef) -> impl IntoView {
                 .collect::<Vec<_>>()
         })
     });
+    let messages = StoredValue::new(messages);
     let send = move |conversation| {
         app.sheet.set(None);
-        app.input(Input::Forward { conversation, message });
+        app.selecting.set(None);
+        // In their order: those of one conversation travel one after the other.
+        for message in messages.get_value() {
+            app.input(Input::Forward { conversation, message });
+        }
         route::go(Some(conversation));
     };
     view! {
@@ -45,7 +52,7 @@ pub(crate) fn Forward(message: MessageRef) -> impl IntoView {
         <div class="picks" role="group" aria-label="Conversations">
             {move || found.get().into_iter().map(|row| view! {
                 <button type="button" class="pick" data-testid="forward-to" data-conversation=row.id.to_string() on:click=move |_| send(row.id)>
-                    <Avatar name=row.name.clone()/>
+                    <Avatar name=row.name.clone() portrait=row.portrait/>
                     <span>{row.name.clone()}<small>{row.preview.clone()}</small></span>
                 </button>
             }).collect_view()}
@@ -164,22 +171,35 @@ pub(crate) fn Report(message: MessageRef) -> impl IntoView {
 }
 
 #[component]
-pub(crate) fn Delete(message: MessageRef, everyone: bool) -> impl IntoView {
+pub(crate) fn Delete(id: ConversationId, chosen: Vec<Sequence>, everyone: bool) -> impl IntoView {
     let app = App::of_context();
-    let words = if everyone {
-        "The text is gone at once for all members, and with it its files, reactions and earlier texts. It leaves the servers’ logs within 7 days. This cannot be undone."
-    } else {
-        "The message leaves your sight on all your devices. Others still see it. This cannot be undone."
+    let many = chosen.len() > 1;
+    let words = match (everyone, many) {
+        (true, false) => {
+            "The text is gone at once for all members, and with it its files, reactions and earlier texts. It leaves the servers’ logs within 7 days. This cannot be undone."
+        }
+        (true, true) => {
+            "Their texts are gone at once for all members, and with them files, reactions and earlier texts. They leave the servers’ logs within 7 days. This cannot be undone."
+        }
+        (false, false) => {
+            "The message leaves your sight on all your devices. Others still see it. This cannot be undone."
+        }
+        (false, true) => {
+            "The messages leave your sight on all your devices. Others still see them. This cannot be undone."
+        }
     };
+    let count = many.then(|| format!("{} messages. ", chosen.len()));
     let delete = move |_| {
-        let MessageRef { conversation, sequence } = message;
         app.sheet.set(None);
-        app.fire(Deed::Delete { conversation, sequence, through: None, for_me: !everyone });
+        app.selecting.set(None);
+        for deed in deletions(id, &chosen, !everyone) {
+            app.fire(deed);
+        }
     };
     view! {
-        <p>{words}</p>
+        <p>{count}{words}</p>
         <div class="dialog-foot">
-            <button type="button" class="button" on:click=move |_| app.sheet.set(None)>"Keep it"</button>
+            <button type="button" class="button" on:click=move |_| app.sheet.set(None)>{if many { "Keep them" } else { "Keep it" }}</button>
             <button type="button" class="button danger" autofocus data-testid="confirm-delete" on:click=delete>
                 {if everyone { "Delete for everyone" } else { "Delete for me" }}
             </button>

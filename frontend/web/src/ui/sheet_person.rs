@@ -4,13 +4,14 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use quorate_client::proto::frame::{Action, User};
 use quorate_client::proto::rest::UserProfile;
-use quorate_client::view::called;
+use quorate_client::view::{called, portrait_of};
 
 use super::avatar::Avatar;
 use super::bots::Badge;
 use super::sheet::Asking;
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
+use crate::follow::next_frame;
 use crate::{clock, keys, route};
 
 #[component]
@@ -33,7 +34,7 @@ pub(crate) fn Person(user: User) -> impl IntoView {
         app.sheet.set(None);
         if conversation.is_some() {
             route::go(conversation);
-            request_animation_frame(keys::focus_composer);
+            next_frame(keys::focus_composer);
         }
     });
     let blocking = Asking::new(app, move |_| {
@@ -44,17 +45,24 @@ pub(crate) fn Person(user: User) -> impl IntoView {
         });
     });
     let blocked = move || profile.with(|profile| profile.as_ref().is_some_and(|profile| profile.blocked));
+    let unknown = move || profile.with(Option::is_none);
     let message = {
         let user = user.name.clone();
         move |_| opening.ask(Action::CreateDirect { user: user.clone() })
     };
     let block = {
         let user = user.name.clone();
-        move |_| blocking.ask(Action::Block { user: user.clone(), on: !blocked() })
+        // Before it is known whether she is blocked, it is not known what the button does.
+        move |_| {
+            if unknown() {
+                return;
+            }
+            blocking.ask(Action::Block { user: user.clone(), on: !blocked() });
+        }
     };
     view! {
         <div class="person" data-testid="person-card">
-            <Avatar name=called(&user).to_owned() size="large"/>
+            <Avatar name=called(&user).to_owned() portrait=portrait_of(&user) size="large"/>
             <div>
                 <h3>{called(&user).to_owned()}{user.bot.then(|| view! { <Badge/> })}</h3>
                 <p class="hint">{format!("@{}", user.name)}</p>
@@ -71,12 +79,12 @@ pub(crate) fn Person(user: User) -> impl IntoView {
         <div class="error" role="alert">{error}{opening.error}{blocking.error}</div>
         {(!own).then(|| view! {
             <div class="dialog-foot">
-                <button type="button" class="button" data-testid="block" aria-disabled=move || blocking.busy().to_string() on:click=block>
+                <button type="button" class="button" data-testid="block" aria-disabled=move || (unknown() || blocking.busy()).to_string() on:click=block>
                     {move || if blocked() { "Unblock" } else { "Block" }}
                 </button>
                 <button type="button" class="button primary" data-testid="message-person" aria-disabled=move || opening.busy().to_string() on:click=message>"Message"</button>
             </div>
-            <p class="hint">"Who is blocked cannot write to you directly, and is not told."</p>
+            <p class="hint">"Somebody you block can no longer write to you directly. Nobody tells them that you did."</p>
         })}
     }
 }

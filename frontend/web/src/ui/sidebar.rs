@@ -1,13 +1,14 @@
 //! The left side: brand, search, conversations, oneself.
 
 use leptos::prelude::*;
-use quorate_client::view::called;
+use quorate_client::view::{called, portrait_of};
 
 use super::avatar::Avatar;
 use super::icons::{Glyph, Icon, Mark};
 use super::list::List;
 use super::theme_toggle::ThemeToggle;
 use crate::context::{App, Panel, Sheet};
+use crate::follow::memo;
 
 /// See the module.
 #[component]
@@ -53,7 +54,7 @@ pub(crate) fn Sidebar() -> impl IntoView {
             <List/>
             <div class="side-foot">
                 {move || app.me.get().map(|me| view! {
-                    <Avatar name=called(&me).to_owned()/>
+                    <Avatar name=called(&me).to_owned() portrait=portrait_of(&me)/>
                     <span class="who">
                         <b data-testid="me">{called(&me).to_owned()}</b>
                         <span>{format!("@{}", me.name)}</span>
@@ -88,7 +89,7 @@ pub(crate) fn Sidebar() -> impl IntoView {
 #[component]
 fn Way(icon: Icon, words: &'static str, which: Panel, testid: &'static str) -> impl IntoView {
     let app = App::of_context();
-    let count = Memo::new(move |_| match which {
+    let count = memo(move || match which {
         Panel::Mentions => app.list.with(|list| list.iter().map(|row| row.mentions).sum::<u64>()),
         _ => 0,
     });

@@ -8,6 +8,7 @@ use quorate_client::proto::rest::Suggestions;
 
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
+use crate::follow::memo;
 
 /// What came of asking, and after which message it was asked.
 #[derive(Clone, PartialEq)]
@@ -16,14 +17,23 @@ struct Found {
     answer: Result<Suggestions, String>,
 }
 
+/// What a provider elsewhere is called.
+fn provider_words(provider: &str) -> String {
+    match provider {
+        "openai" => "OpenAI’s interface".to_owned(),
+        "gemini" => "Gemini".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
 /// See the module. `take` gets the text that was chosen.
 #[component]
 pub(crate) fn Suggest(id: ConversationId, take: Callback<String>) -> impl IntoView {
     let app = App::of_context();
     let found = RwSignal::new(None::<Found>);
     let busy = RwSignal::new(false);
-    let last = Memo::new(move |_| app.rows.with(|rows| rows.last));
-    let agreed = Memo::new(move |_| {
+    let last = memo(move || app.rows.with(|rows| rows.last));
+    let agreed = memo(move || {
         app.heading.with(|heading| heading.as_ref().is_some_and(|heading| heading.preferences.suggestions))
     });
     let ask = move || {
@@ -39,15 +49,18 @@ pub(crate) fn Suggest(id: ConversationId, take: Callback<String>) -> impl IntoVi
         });
     };
     // Once more was written, they answer to something else.
-    let shown = Memo::new(move |_| found.get().filter(|found| found.after == last.get()));
+    let shown = memo(move || found.get().filter(|found| found.after == last.get()));
     let agree = move |on: bool| {
         app.prefer(id, PreferencesChange { suggestions: Some(on), ..PreferencesChange::default() });
     };
-    let consent = move |sends_to: String| {
+    // A provider elsewhere may be configured and not have been asked: whoever made these is said as it was.
+    let consent = move |sends_to: String, provider: String| {
+        let (sends_to, here) = (provider_words(&sends_to), provider == "embedded");
+        let made = if here { "Made on this server. ".to_owned() } else { format!("Made by {sends_to}. ") };
         if agreed.get() {
             view! {
                 <p class="suggest-note">
-                    {format!("You agreed that your messages here may be sent to {sends_to}. ")}
+                    {format!("{made}You agreed that your messages here may be sent to {sends_to}. ")}
                     <button type="button" class="link-button" data-testid="withdraw-suggestions" on:click=move |_| agree(false)>"Withdraw"</button>
                 </p>
             }
@@ -55,7 +68,7 @@ pub(crate) fn Suggest(id: ConversationId, take: Callback<String>) -> impl IntoVi
         } else {
             view! {
                 <p class="suggest-note" data-testid="suggest-consent">
-                    {format!("Suggestions are made by {sends_to}. Only messages of members who agree are sent there. ")}
+                    {format!("{made}{sends_to} is asked only if you agree, and reads only messages of members who do. ")}
                     <button type="button" class="link-button" data-testid="agree-suggestions" on:click=move |_| agree(true)>"Agree here"</button>
                 </p>
             }
@@ -80,7 +93,7 @@ pub(crate) fn Suggest(id: ConversationId, take: Callback<String>) -> impl IntoVi
         .into_any()
     };
     // An edit has its text already; where nobody has written there is nothing to answer.
-    let idle = Memo::new(move |_| app.editing.with(Option::is_some) || last.get() == 0);
+    let idle = memo(move || app.editing.with(Option::is_some) || last.get() == 0);
     move || {
         if idle.get() {
             return ().into_any();
@@ -90,7 +103,7 @@ pub(crate) fn Suggest(id: ConversationId, take: Callback<String>) -> impl IntoVi
                 {move || shown.get().map(|found| match found.answer {
                     Err(why) => view! { <p class="suggest-note" role="alert">{why}</p> }.into_any(),
                     Ok(answer) => {
-                        let asks = (!answer.sends_to.is_empty()).then(|| consent(answer.sends_to));
+                        let asks = (!answer.sends_to.is_empty()).then(|| consent(answer.sends_to, answer.provider));
                         view! { {chips(answer.suggestions)}{asks} }.into_any()
                     }
                 })}

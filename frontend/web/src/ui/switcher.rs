@@ -8,6 +8,7 @@ use web_sys::KeyboardEvent;
 use super::avatar::Avatar;
 use super::bots::Badge;
 use crate::context::App;
+use crate::follow::{follow, memo, next_frame};
 use crate::{keys, route};
 
 /// Lines shown at most.
@@ -21,13 +22,13 @@ pub(crate) fn Switcher() -> impl IntoView {
     let input = NodeRef::<html::Input>::new();
     let query = RwSignal::new(String::new());
     let at = RwSignal::new(0_usize);
-    let found = Memo::new(move |_| {
+    let found = memo(move || {
         let query = query.get();
         app.list.with(|list| {
             list.iter().filter(|row| matches_query(row, &query)).take(LINES_MAX).cloned().collect::<Vec<_>>()
         })
     });
-    Effect::new(move |_| {
+    follow(move || {
         let Some(dialog) = dialog.get() else { return };
         if app.switching.get() && !dialog.open() {
             query.set(String::new());
@@ -44,7 +45,7 @@ pub(crate) fn Switcher() -> impl IntoView {
     let go = move |id| {
         app.switching.set(false);
         route::go(Some(id));
-        request_animation_frame(keys::focus_composer);
+        next_frame(keys::focus_composer);
     };
     let pressed = move |event: KeyboardEvent| {
         let count = found.with_untracked(Vec::len);
@@ -88,7 +89,7 @@ pub(crate) fn Switcher() -> impl IntoView {
                                 aria-selected=move || (at.get() == n).to_string()
                                 on:click=move |_| go(row.id)
                             >
-                                <Avatar name=row.name.clone()/>
+                                <Avatar name=row.name.clone() portrait=row.portrait/>
                                 <span>{row.name.clone()}{row.bot.then(|| view! { <Badge/> })}<small>{row.preview.clone()}</small></span>
                             </button>
                         }).collect_view().into_any()

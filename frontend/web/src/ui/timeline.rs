@@ -19,6 +19,7 @@ use super::icons::{Glyph, Icon};
 use super::message::Message;
 use crate::clock;
 use crate::context::{App, Rows};
+use crate::follow::{after, follow, memo, next_frame};
 
 /// Within this many pixels of the bottom the reader is at the bottom.
 const STICK_PX: i32 = 100;
@@ -49,9 +50,9 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
         }
     };
     // Rows are in the document by the next frame, and nothing has been painted yet.
-    Effect::new(move |_| {
+    follow(move || {
         app.rows.track();
-        request_animation_frame(move || {
+        next_frame(move || {
             if let Some(region) = region.try_get_untracked().flatten() {
                 let rows = app.rows.get_untracked();
                 settle(&region, &rows, seen, stick);
@@ -60,10 +61,10 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
         });
     });
     // What is sought is brought into view as soon as it is in the document.
-    Effect::new(move |_| {
+    follow(move || {
         app.rows.track();
         if let Some((_, sequence)) = app.sought.get().filter(|(of, _)| *of == id) {
-            request_animation_frame(move || {
+            next_frame(move || {
                 if let Some(region) = region.try_get_untracked().flatten() {
                     show(app, &region, id, sequence, stick, seen);
                 }
@@ -71,7 +72,7 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
         }
     });
     // A banner that comes, a keyboard, a composer that grows: who is at the bottom stays there.
-    Effect::new(move |_| {
+    follow(move || {
         let Some(element) = region.get() else { return };
         let resized = Closure::<dyn FnMut()>::new(move || {
             if stick.try_get_untracked().unwrap_or(false) {
@@ -89,7 +90,7 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
         });
     });
     // A tab that comes back to the front is being read.
-    Effect::new(move |_| {
+    follow(move || {
         if app.visible.get() {
             read(app, id, &app.rows.get_untracked(), seen, stick, bottom);
         }
@@ -110,7 +111,7 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
         }
     };
     let keys = move || app.rows.with(|rows| rows.keys.clone());
-    let below = Memo::new(move |_| {
+    let below = memo(move || {
         let bottom = bottom.get();
         app.rows.with(|rows| rows.others.iter().filter(|sequence| **sequence > bottom).count())
     });
@@ -123,7 +124,11 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
                 data-region
                 role="log"
                 aria-label="Messages"
-                aria-live=move || app.rows.with(|rows| if rows.loading { "off" } else { "polite" })
+                // What comes in above, and the covers of messages that can be chosen, are no news.
+                aria-live=move || {
+                    let quiet = app.rows.with(|rows| rows.loading) || app.selecting.with(Option::is_some);
+                    if quiet { "off" } else { "polite" }
+                }
                 tabindex="0"
                 on:scroll=scrolled
                 on:keydown=move |event| {
@@ -212,7 +217,7 @@ fn show(
             }
         };
         // Without a timer it stands out until the next one.
-        let _ = set_timeout_with_handle(done, MARKED);
+        let _ = after(MARKED, done);
         return;
     }
     let over = app.with(|client| {
@@ -295,15 +300,17 @@ enum More {
 #[component]
 fn Above() -> impl IntoView {
     let app = App::of_context();
-    let state = Memo::new(move |_| {
+    let state = memo(move || {
         app.rows.with(|rows| {
             let more = if rows.full { More::NoRoom } else { More::Some };
             let more = if rows.more_before { more } else { More::None };
             (rows.loaded, more, rows.refused.clone())
         })
     });
-    let name = Memo::new(move |_| {
-        app.heading.with(|heading| heading.as_ref().map(|heading| (heading.name.clone(), heading.group)))
+    let face = memo(move || {
+        app.heading.with(|heading| {
+            heading.as_ref().map(|heading| (heading.name.clone(), heading.portrait)).unwrap_or_default()
+        })
     });
     move || match state.get() {
         (_, _, Some(why)) => view! { <div class="loading" role="alert">{why}</div> }.into_any(),
@@ -314,7 +321,10 @@ fn Above() -> impl IntoView {
                 .into_any()
         }
         (true, More::None, _) => {
-            let (name, group) = name.get().unwrap_or_default();
+            let (name, portrait) = face.get();
+            // What it is never changes.
+            let group =
+                app.heading.with_untracked(|heading| heading.as_ref().is_some_and(|heading| heading.group));
             let words = if group {
                 "This is the beginning of the group. Everything written here is seen by all its members."
             } else {
@@ -322,7 +332,7 @@ fn Above() -> impl IntoView {
             };
             view! {
                 <div class="beginning">
-                    <Avatar name=name.clone() size="large"/>
+                    <Avatar name=name.clone() portrait size="large"/>
                     <h2>{name}</h2>
                     <p>{words}</p>
                 </div>
@@ -348,7 +358,7 @@ fn Line(key: String) -> impl IntoView {
             view! { <p class="notice" title=clock::full(time)>{text}</p> }.into_any()
         }
         Some(Row::Message(first)) => {
-            let row = Memo::new(move |_| {
+            let row = memo(move || {
                 app.rows.with(|rows| match rows.by_key.get(&key) {
                     Some(Row::Message(row)) => Some(row.clone()),
                     _ => None,

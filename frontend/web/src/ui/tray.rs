@@ -12,6 +12,7 @@ use web_sys::{ClipboardEvent, DragEvent};
 use super::icons::{Glyph, Icon};
 use crate::context::App;
 use crate::driver::files;
+use crate::follow::memo;
 use crate::keys;
 
 /// The button that opens the browser's choice of files.
@@ -62,10 +63,9 @@ pub(crate) fn pasted(app: App, id: ConversationId, event: &ClipboardEvent) {
 #[component]
 pub(crate) fn Tray() -> impl IntoView {
     let app = App::of_context();
-    let waits = Memo::new(move |_| app.tray.with(|tray| tray.waits));
+    let waits = memo(move || app.tray.with(|tray| tray.waits));
     // The lines are made anew only when files come or go: each watches itself.
-    let ids =
-        Memo::new(move |_| app.tray.with(|tray| tray.rows.iter().map(|row| row.id).collect::<Vec<_>>()));
+    let ids = memo(move || app.tray.with(|tray| tray.rows.iter().map(|row| row.id).collect::<Vec<_>>()));
     view! {
         {move || (!ids.with(Vec::is_empty)).then(|| view! {
             <ul class="tray" aria-label="Files for this message" data-testid="tray">
@@ -92,9 +92,9 @@ fn Line(id: UploadId) -> impl IntoView {
     let Some(first) = first else { return ().into_any() };
     let name = first.name.clone();
     let (retry_label, remove_label) = (format!("Try {name} again"), format!("Remove {name}"));
-    let row = Memo::new(move |_| app.tray.with(|tray| find(&tray.rows, id)).unwrap_or_else(|| first.clone()));
-    let state = Memo::new(move |_| row.with(|row| row.state));
-    let retry = Memo::new(move |_| row.with(|row| row.may_retry));
+    let row = memo(move || app.tray.with(|tray| find(&tray.rows, id)).unwrap_or_else(|| first.clone()));
+    let state = memo(move || row.with(|row| row.state));
+    let retry = memo(move || row.with(|row| row.may_retry));
     let (label, title, hook) = (name.clone(), name.clone(), name.clone());
     view! {
         <li class="upload" class:bad=move || state.get() == UploadState::Failed data-testid="upload" data-name=hook data-state=move || state.get().word()>

@@ -129,6 +129,7 @@ impl World {
                 public: false,
                 announcement: false,
                 retention_ms: 0,
+                avatar: None,
             };
             world.commit(id, kind);
         }

@@ -97,7 +97,7 @@ fn addresses(blocks: &[Block]) -> Vec<(String, String)> {
                     of_spans(spans, found);
                 }
                 Span::Strong(inner) | Span::Emphasis(inner) | Span::Strike(inner) => of_spans(inner, found),
-                Span::Text(_) | Span::Break | Span::Code(_) | Span::Mention(_) => {}
+                Span::Text(_) | Span::Break | Span::Code(_) | Span::Mention(_) | Span::Room { .. } => {}
             }
         }
     }
@@ -203,5 +203,31 @@ fn hostile_texts_cost_no_more_than_others() {
         let tree = blocks(&text);
         assert!(begun.elapsed().as_millis() < 500, "{sign}: {:?}", begun.elapsed());
         drop(tree);
+    }
+}
+
+#[test]
+fn a_group_is_named_by_its_number_and_reads_as_words() {
+    let named = |id, words: &str| Span::Room { id, words: words.to_owned() };
+    assert_eq!(line("see [#Night crew](#/c/5)."), [text("see "), named(5, "#Night crew"), text(".")]);
+    assert_eq!(room_link(5, "Night [crew] @all"), "[#Night crew all](#/c/5)");
+    assert_eq!(line(&room_link(5, "a`b\\")), [named(5, "#ab")]);
+    for nothing in ["[a](#/c/)", "[a](#/c/05)", "[a](#/c/5/m/1)", "[a](#/admin)", "[ ](#/c/5)", "[a](#/c/-1)"]
+    {
+        assert_eq!(line(nothing), [text(nothing)], "{nothing}");
+    }
+    assert_eq!(plain(&blocks("**a** [#b](#/c/5)")), "a #b");
+}
+
+#[test]
+fn lines_name_groups_in_words() {
+    for (said, words) in [
+        ("to [#Crew](#/c/5) and [#B](#/c/6)!", "to #Crew and #B!"),
+        ("[a](#/c/x) [#C](#/c/7)", "[a](#/c/x) #C"),
+        ("](#/c/5)", "](#/c/5)"),
+        ("[x](https://a.b)", "[x](https://a.b)"),
+        ("", ""),
+    ] {
+        assert_eq!(rooms_as_words(said), words, "{said}");
     }
 }
