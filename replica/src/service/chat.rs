@@ -332,7 +332,8 @@ impl Chat for ChatService {
                 Some(stranger) => Ok(Response::new(stranger)),
             };
         }
-        let mut answer = read::answer(self.node.store(), self.node.signals(), self.allowed, request).map_err(failed)?;
+        let mut answer =
+            read::answer(self.node.store(), self.node.signals(), self.allowed, request).map_err(failed)?;
         if let (Some(read_response::Result::Credentials(found)), Some(name_key)) =
             (&mut answer.result, name_key)
         {

@@ -187,7 +187,10 @@ fn file(state: &Reader<'_>, user: u64, query: &FileQuery) -> Result<FileResult, 
     let id = files::id_of(&query.file_id).ok_or(NO_FILE)?;
     let place = (query.conversation_id, query.sequence);
     let seen_by = files::SeenBy::of(place, query.avatar_of_user, query.avatar_of_conversation).ok_or(
-        Refusal::Rejected(ErrorCode::Invalid, "a file is seen in a message, of a user or of a group: name one"),
+        Refusal::Rejected(
+            ErrorCode::Invalid,
+            "a file is seen in a message, of a user or of a group: name one",
+        ),
     )?;
     let found = files::visible(state, &id, user, seen_by)?.ok_or(NO_FILE)?;
     Ok(FileResult {

@@ -107,7 +107,8 @@ impl Files {
             let references = self.references.remove(id).unwrap_or(0);
             if references != file.references {
                 let said = file.references;
-                report.problem(format!("{references} messages and avatars show the file {name:?}, not {said}"));
+                report
+                    .problem(format!("{references} messages and avatars show the file {name:?}, not {said}"));
             }
             let (chunks, needed) = (self.chunks.remove(id).unwrap_or(0), chunk_count(file.size));
             if chunks != needed {

@@ -40,7 +40,10 @@ impl Scene {
     fn ask(&self, user_id: u64, query: Query) -> Answer {
         let session_id = session_of(user_id);
         let request = ReadRequest { user_id, session_id, query: Some(query), ..ReadRequest::default() };
-        answer(&self.store, &self.signals, super::super::Allowed::default(), request).expect("reads").result.expect("an answer")
+        answer(&self.store, &self.signals, super::super::Allowed::default(), request)
+            .expect("reads")
+            .result
+            .expect("an answer")
     }
 
     fn refused(&self, user_id: u64, query: Query) -> String {
