@@ -245,6 +245,25 @@ async fn behind_a_trusted_balancer_the_address_that_it_names_counts() {
 }
 
 #[tokio::test]
+async fn a_balancer_is_known_by_its_network_as_well() {
+    for (network, is_balancers) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+        let gateway = Gateway::start(|config| {
+            config.trusted_balancers = serde_json::from_value(serde_json::json!([network])).unwrap();
+            config.strangers_per_address_max = 1;
+            config.hello_wait_ms = 60_000;
+        })
+        .await;
+        let _first = gateway.dial(&[("x-forwarded-for", "192.0.2.1")]).await.unwrap();
+        let second = gateway.dial(&[("x-forwarded-for", "192.0.2.2")]).await;
+        assert_eq!(second.is_ok(), is_balancers, "{network}");
+        if is_balancers {
+            let mut third = gateway.dial(&[("x-forwarded-for", "192.0.2.1")]).await.unwrap();
+            Socket::expect_bye(third.ending().await, 4105);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_address_asks_for_accounts_and_sessions_so_often_and_is_told_when_to_come_back() {
     let gateway = Gateway::start(|config| config.account_calls_per_minute = 3).await;
     let call = async |method: &str, path: &str, from: &str| {

@@ -51,8 +51,8 @@ async fn avatars_are_shown_and_exports_are_whole_whoever_leads() -> anyhow::Resu
 
 async fn story(test: &TestCluster) -> anyhow::Result<()> {
     let stage = Stage::set(test).await?;
-    avatars::set_shown_and_removed(test, &stage).await.context("avatars")?;
-    exports::of_messages(test, &stage).await.context("exports")?;
+    let said = avatars::set_shown_and_removed(test, &stage).await.context("avatars")?;
+    exports::of_messages(test, &stage, said).await.context("exports")?;
     for gateway in test.cluster.gateways() {
         let log = read(&test.cluster.log(&Member::Gateway(gateway)))?;
         let undocumented = log.lines().find(|line| line.contains("an undocumented status"));

@@ -88,8 +88,9 @@ impl Caller<'_> {
                     continue;
                 }
             };
-            let error =
-                (answer.status >= 400).then(|| answer.problem()).transpose()?.map(|problem| problem.error);
+            // An answer to HEAD says no more than its status.
+            let is_told = answer.status >= 400 && !answer.body.is_empty();
+            let error = is_told.then(|| answer.problem()).transpose()?.map(|problem| problem.error);
             match error {
                 Some(error) if error.temporary && Instant::now() < until => {
                     sleep(Duration::from_millis(error.retry_ms.unwrap_or(RETRY_MS))).await;

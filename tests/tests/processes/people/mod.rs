@@ -34,7 +34,7 @@ use crate::chat::{all_is_well, cluster};
 const KILL_AFTER: Duration = Duration::from_millis(15);
 
 /// A call that is decided, however often it is made.
-const WAIT: Duration = Duration::from_secs(60);
+pub(crate) const WAIT: Duration = Duration::from_secs(60);
 
 /// Who is there, and where.
 struct Stage {
