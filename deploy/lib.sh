@@ -109,9 +109,10 @@ build_all() (
   build_page
 )
 
-# Of what build_page does the part that takes minutes and needs none of the binaries.
+# Of what build_page does the part that takes minutes and needs none of the binaries. For a shell of its own: it becomes `timeout`,
+# which hands on what ends it to the compiler and all that that started.
 compile_page() {
-  nice -n 10 "${QUORATE_WEB_CARGO:-cargo}" build --locked -p quorate-web --target "$wasm_target" \
+  exec timeout 2400 nice -n 10 "${QUORATE_WEB_CARGO:-cargo}" build --locked -p quorate-web --target "$wasm_target" \
     --target-dir "$target_dir/web" --profile web
 }
 

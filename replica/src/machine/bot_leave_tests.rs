@@ -64,6 +64,31 @@ fn a_bot_leaves_with_its_owner_however_she_goes() {
 }
 
 #[test]
+fn nobody_is_rid_of_a_groups_owner_by_removing_the_one_whose_bot_it_is() {
+    let ban = |conversation_id, user_id| Action::Ban(rpc::Ban { conversation_id, user_id, on: true });
+    let role = |conversation_id, user_id, role: u32| {
+        Action::SetMemberRole(rpc::SetMemberRole { conversation_id, user_id, role })
+    };
+    type Way = fn(u64, u64) -> Action;
+    for way in [remove as Way, ban] {
+        let (mut world, [ana, bob, eve], [bobs, eves], room) = scene();
+        for user in [eve, eves] {
+            accepted(&world.act(ana, role(room, user, ROLE_GROUP_ADMIN)));
+        }
+        accepted(&world.act(ana, role(room, bobs, ROLE_OWNER)));
+        accepted(&world.act(ana, way(room, bob)));
+        let record = world.state.conversation(room).expect("a map").expect("there");
+        assert_eq!(record.owner, bobs, "an admin does not become owner by it");
+        assert!(present(&world, room).contains(&bobs));
+        world.must_be_whole();
+        // Whoever goes by herself takes an admin of hers along.
+        accepted(&world.act(eve, remove(room, eve)));
+        assert_eq!(present(&world, room), [ana, bobs]);
+        world.must_be_whole();
+    }
+}
+
+#[test]
 fn a_bot_stays_where_its_owner_never_was_and_in_her_other_groups() {
     let (mut world, [ana, bob, eve], [bobs, _], room) = scene();
     let create =

@@ -213,7 +213,7 @@ impl<V: View> Step<'_, V> {
         banned: bool,
     ) -> Decision<()> {
         let mut has_gone = self.end_one(by, id, conversation, user_id, member, banned)?;
-        for (bot, member) in self.bots_that_follow(user_id, id, conversation)? {
+        for (bot, member) in self.bots_that_follow(by, user_id, id, conversation)? {
             has_gone |= self.end_one(by, id, conversation, bot, member, false)?;
         }
         if self.is_domain() {
@@ -222,10 +222,12 @@ impl<V: View> Step<'_, V> {
         Ok(())
     }
 
-    /// The bots of a user that are in a conversation which she has left: ten at most. Those whose account was deleted with hers leave by
-    /// themselves, piece by piece.
+    /// The bots of a user that are in a conversation which she has left: ten at most. One that is the group's owner or admin goes with
+    /// her when she leaves, not when somebody removes her: who removes it is asked whether he may. Those whose account was deleted
+    /// with hers leave by themselves, piece by piece.
     fn bots_that_follow(
         &self,
+        by: u64,
         owner_id: u64,
         id: u64,
         conversation: &Conversation,
@@ -238,6 +240,7 @@ impl<V: View> Step<'_, V> {
             let is_hers = |bot: &User| bot.owner_id == owner_id && !bot.is_deleted();
             if self.state.user(*bot)?.as_ref().is_some_and(is_hers)
                 && let Some(member) = self.state.member(id, *bot)?.filter(Member::is_present)
+                && (by == owner_id || ![ROLE_OWNER, ROLE_GROUP_ADMIN].contains(&member.role))
             {
                 following.push((*bot, member));
             }

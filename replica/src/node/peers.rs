@@ -56,15 +56,7 @@ impl Peers {
     }
 
     async fn round(&mut self, node: &Node) {
-        let (voters, members) = {
-            let metrics = node.raft.server_metrics();
-            let metrics = metrics.borrow_watched();
-            let config = &metrics.membership_config;
-            let voters: BTreeSet<u64> = config.voter_ids().collect();
-            let members: BTreeMap<u64, String> =
-                config.nodes().map(|(id, peer)| (*id, peer.address.clone())).collect();
-            (voters, members)
-        };
+        let (voters, members) = Self::members(node);
         let index = self.compared_index;
         let answers = self.ask(node.id, &members, index).await;
         self.compare(node, index, &answers, &voters);
@@ -81,12 +73,22 @@ impl Peers {
             let supports = supports.collect();
             // Every step in the same round: a new cluster has all that its replicas support before somebody has signed up.
             while let Some(version) = upgrade::next_version(present, &supports) {
-                if !raise(node, version).await {
+                // Who came meanwhile was not asked.
+                if Self::members(node).1 != members || !raise(node, version).await {
                     break;
                 }
                 present = version;
             }
         }
+    }
+
+    /// The voters, and all members with their addresses.
+    fn members(node: &Node) -> (BTreeSet<u64>, BTreeMap<u64, String>) {
+        let metrics = node.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let config = &metrics.membership_config;
+        let members = config.nodes().map(|(id, peer)| (*id, peer.address.clone())).collect();
+        (config.voter_ids().collect(), members)
     }
 
     async fn ask(

@@ -11,10 +11,11 @@ use crate::machine::records::Conversation;
 use crate::machine::{Tables as _, VERSION_AVATARS, join};
 use crate::store::{Reader, StoreError};
 
-/// Messages read at once.
-const CHUNK: u64 = 256;
-/// Messages looked at for one page: bounds a stretch of what was taken back. The answer says where to go on.
-const LOOKED_AT_MAX: u64 = 16_384;
+/// Messages read at once: a page of the longest ones is full after 21.
+const CHUNK: u64 = 32;
+/// Messages looked at for one page: bounds a stretch of what was taken back, and for how long apply waits. The answer says where
+/// to go on.
+const LOOKED_AT_MAX: u64 = 2_048;
 
 const NOT_ALLOWED: &str = "direct conversations are not exported here: export_direct = true in the replicas' configuration allows it";
 
