@@ -57,8 +57,8 @@ impl Selection {
         true
     }
 
-    /// Everything of `shown` (in order) between the message touched last and this one, both included. False: there is no room
-    /// for all of it; what is nearest to the one touched last is chosen.
+    /// Everything of `shown` (in order) between the message touched last and this one, both included, but not the one touched
+    /// last if that took it away. False: there is no room for all of it; what is nearest to the one touched last is chosen.
     pub fn extend(&mut self, sequence: Sequence, shown: &[Sequence]) -> bool {
         let (from, to) = (self.anchor.min(sequence), self.anchor.max(sequence));
         let mut range: Vec<Sequence> =
@@ -66,6 +66,8 @@ impl Selection {
         if self.anchor > sequence {
             range.reverse();
         }
+        let (anchor, begins_there) = (self.anchor, self.has(self.anchor) || self.anchor == sequence);
+        range.retain(|one| begins_there || *one != anchor);
         for one in range {
             if !self.has(one) && !self.toggle(one) {
                 return false;
@@ -148,6 +150,16 @@ mod tests {
         assert!(selection.extend(2, &shown));
         assert_eq!(selection.chosen(), [2, 4, 5, 8]);
         assert_eq!(selection.anchor(), 2);
+    }
+
+    #[test]
+    fn a_range_begins_beside_a_message_that_was_just_taken_away() {
+        let shown = [1, 2, 3, 4, 5];
+        for (to, chosen) in [(5, vec![4, 5]), (1, vec![1, 2]), (3, vec![3])] {
+            let mut selection = Selection::of(1, 3);
+            assert!(selection.toggle(3) && selection.extend(to, &shown));
+            assert_eq!((selection.chosen(), selection.anchor()), (chosen.as_slice(), to));
+        }
     }
 
     #[test]

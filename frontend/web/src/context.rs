@@ -22,9 +22,10 @@ use quorate_client::upload::NOBODYS;
 use quorate_client::view::{self, ListRow, MessageRow, Portrait, Row, UploadRow};
 use quorate_client::{Change, Client, Deed, Details, Draft, Effect, Input};
 use uuid::Uuid;
+use wasm_bindgen_futures::JsFuture;
 
 use crate::clock::local_day;
-use crate::driver::{self, Driver, pictures, rest, store};
+use crate::driver::{self, Driver, files, pictures, rest, store};
 use crate::route::{self, Place};
 
 /// Where the page stands.
@@ -328,6 +329,8 @@ impl App {
         self.sheet.set(None);
         self.selecting.set(None);
         self.tray.set(Tray::default());
+        self.toast.set(None);
+        files::stop(self);
         pictures::forget(self);
         self.lightbox.set(None);
         self.administering.set(false);
@@ -462,11 +465,22 @@ impl App {
         self.input(Input::Draft(conversation, Draft { text: text.to_owned(), reply_to }));
     }
 
-    /// Puts a text on the clipboard, and says so.
+    /// Puts a text on the clipboard, and says what came of it.
     pub(crate) fn copy(self, text: &str, said: &'static str) {
-        // Refused only without a gesture, and this follows one.
-        let _ = window().navigator().clipboard().write_text(text);
-        self.tell(said);
+        let clipboard = window().navigator().clipboard();
+        // Over plain HTTP from another host there is none.
+        let copied = (!clipboard.is_undefined()).then(|| clipboard.write_text(text));
+        spawn_local(async move {
+            let is_copied = match copied {
+                Some(copied) => JsFuture::from(copied).await.is_ok(),
+                None => false,
+            };
+            if is_copied {
+                self.tell(said);
+            } else {
+                self.warn("Nothing was copied: browsers allow it over HTTPS only.");
+            }
+        });
     }
 
     /// A line for the person, which goes by itself.
@@ -489,30 +503,27 @@ impl App {
     pub(crate) fn select(self, sequence: Sequence, range: bool) {
         let fits = self.selecting.try_update(|selecting| {
             let Some(selection) = selecting else { return true };
-            if range {
-                let shown: Vec<Sequence> = self
-                    .rows
-                    .with_untracked(|rows| rows.selectable().map(|row| row.message.sequence).collect());
-                selection.extend(sequence, &shown)
-            } else {
-                selection.toggle(sequence)
-            }
+            if range { selection.extend(sequence, &self.selectable()) } else { selection.toggle(sequence) }
         });
         if fits == Some(false) {
             self.tell(&format!("At most {SELECTED_MAX} messages can be chosen at a time."));
         }
     }
 
+    /// Messages that can be chosen, as they are shown.
+    fn selectable(self) -> Vec<Sequence> {
+        self.rows.with_untracked(|rows| rows.selectable().map(|row| row.message.sequence).collect())
+    }
+
     /// What was chosen and is gone meanwhile is not chosen any more.
     fn refresh_selection(self) {
-        let gone = self.selecting.with_untracked(|selecting| {
-            let mut kept = selecting.clone()?;
-            let shown = self.rows.get_untracked();
-            kept.keep(|sequence| shown.selectable().any(|row| row.message.sequence == sequence));
-            (Some(&kept) != selecting.as_ref()).then_some(kept)
-        });
-        if gone.is_some() {
-            self.selecting.set(gone);
+        let Some(had) = self.selecting.get_untracked() else { return };
+        let mut shown = self.selectable();
+        shown.sort_unstable();
+        let mut kept = had.clone();
+        kept.keep(|sequence| shown.binary_search(&sequence).is_ok());
+        if kept != had {
+            self.selecting.set(Some(kept));
         }
     }
 
@@ -603,6 +614,9 @@ impl App {
         set_if_new(self.banner, banner);
         if details.live {
             set_if_new(self.listed, true);
+            if self.details.with_untracked(|before| !before.live) {
+                pictures::again(self);
+            }
         }
         set_if_new(self.details, details);
     }
@@ -701,5 +715,5 @@ pub(crate) async fn sleep(ms: i32) {
         // `setTimeout` fails in no window; were it to, the wait would not end, and nothing with it.
         let _ = window().set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, ms);
     });
-    let _ = wasm_bindgen_futures::JsFuture::from(promise).await;
+    let _ = JsFuture::from(promise).await;
 }

@@ -87,7 +87,7 @@ pub(crate) fn focus_composer() {
     }
 }
 
-fn focus(element: &Element) {
+pub(crate) fn focus(element: &Element) {
     if let Some(element) = element.dyn_ref::<HtmlElement>() {
         let _ = element.focus();
     }

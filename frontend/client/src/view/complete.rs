@@ -4,7 +4,7 @@
 
 use quorate_proto::frame::User;
 
-use super::list::{ListRow, matches_query};
+use super::list::ListRow;
 
 /// Names offered at most: more are not read.
 const OFFERED_MAX: usize = 8;
@@ -79,12 +79,17 @@ pub fn candidates(members: &[User], typed: &str, me: u64, group: bool) -> Vec<Us
     offered
 }
 
-/// Groups that may be meant: those whose title begins so first, then those with it elsewhere; each as the list has them.
+/// Groups that may be meant: those whose title begins so first, then those with another word that does; each as the list has
+/// them.
 pub fn rooms<'a>(list: &'a [ListRow], typed: &str) -> Vec<&'a ListRow> {
     let (mut first, mut then) = (Vec::new(), Vec::new());
-    for row in list.iter().filter(|row| row.group && matches_query(row, typed)) {
-        let begins = row.name.to_lowercase().starts_with(typed);
-        if begins { first.push(row) } else { then.push(row) }
+    for row in list.iter().filter(|row| row.group) {
+        let name = row.name.to_lowercase();
+        if name.starts_with(typed) {
+            first.push(row);
+        } else if name.split_whitespace().any(|word| word.starts_with(typed)) {
+            then.push(row);
+        }
     }
     first.append(&mut then);
     first.truncate(OFFERED_MAX);
@@ -180,6 +185,7 @@ mod tests {
             [row(1, "Night crew", true), row(2, "Crew", true), row(3, "Crewson", false), row(4, "X", true)];
         let found = |typed: &str| rooms(&list, typed).into_iter().map(|row| row.id).collect::<Vec<_>>();
         assert_eq!(found("crew"), [2, 1]);
+        assert_eq!(found("ght"), [0_u64; 0], "in the middle of a word");
         assert_eq!(found(""), [1, 2, 4]);
     }
 

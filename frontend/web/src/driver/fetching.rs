@@ -23,8 +23,8 @@ const FOLD_BYTES: u32 = 4 * 1024 * 1024;
 /// Why nothing came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// The server's no: its status, and why in words.
-    Refused(u16, String),
+    /// The server's no: its status, why in words, and how long it wants to be left alone, ms.
+    Refused(u16, String, i32),
     /// No answer, or none to the end.
     Cut,
     /// Whoever asked broke it off.
@@ -103,11 +103,15 @@ async fn refused(response: &Response) -> Lost {
         Ok(text) => JsFuture::from(text).await.ok().and_then(|text| text.as_string()).unwrap_or_default(),
         Err(_) => String::new(),
     };
-    let words = rest::parse::<Problem>(&text).map(|problem| sentence(&problem.detail));
-    let status = response.status();
+    let (status, problem) = (response.status(), rest::parse::<Problem>(&text));
+    let retry_ms = problem.as_ref().and_then(|problem| problem.error.retry_ms);
     Lost::Refused(
         status,
-        words.unwrap_or_else(|| format!("The server answered {status}. Try again in a moment.")),
+        problem.map_or_else(
+            || format!("The server answered {status}. Try again in a moment."),
+            |problem| sentence(&problem.detail),
+        ),
+        retry_ms.and_then(|ms| i32::try_from(ms).ok()).unwrap_or(0),
     )
 }
 

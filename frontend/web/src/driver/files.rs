@@ -33,6 +33,8 @@ const IMAGES_MAX: usize = 4;
 const IMAGE_TRIES: i32 = 4;
 /// The first wait between them; each is as much longer. ms.
 const IMAGE_WAIT_MS: i32 = 700;
+/// The longest wait between them that a server can ask for, ms.
+const IMAGE_WAIT_MS_MAX: i32 = 10_000;
 /// How long the bytes of a download stay after the browser was told to keep them: some begin to read late.
 const KEPT: Duration = Duration::from_secs(60);
 
@@ -43,8 +45,8 @@ pub(crate) struct Files {
     chosen: Vec<(UploadId, Blob)>,
     calls: Vec<(UploadId, Call, AbortController)>,
     last: UploadId,
-    /// Downloads that are to be kept.
-    saving: Vec<(Uuid, Watch)>,
+    /// What is to be kept on this device and is under way: by a file's number, or an export's path.
+    keeping: Vec<(String, Watch)>,
     images: usize,
     /// Who waits for a place, oldest first.
     waiting: Vec<Function>,
@@ -210,15 +212,20 @@ async fn chunk(chosen: Option<Blob>, begin: u64, length: u64) -> Option<(ArrayBu
 /// The address of an image's bytes in this page; to be revoked by whoever asked for it. `None`: it is not to be had now.
 pub(crate) async fn image(app: App, path: String) -> Option<String> {
     for attempt in 1..=IMAGE_TRIES {
+        // Of somebody who has signed out meanwhile nothing is asked.
+        let (watch, _) = (Watch::new()?, app.token()?);
         enter(app).await;
-        let (watch, token) = (Watch::new()?, app.token());
+        let token = app.token();
         let found = whole(&watch, token.as_deref(), &path).await;
         leave(app);
-        match found {
+        let asked_ms = match found {
             Ok(blob) => return Url::create_object_url_with_blob(&blob).ok(),
-            Err(Lost::Refused(400..=428 | 430..=499, _) | Lost::Stopped) => return None,
-            Err(_) => sleep(IMAGE_WAIT_MS * attempt).await,
-        }
+            // A token that has just ended is followed by another.
+            Err(Lost::Refused(400 | 402..=428 | 430..=499, ..) | Lost::Stopped) => return None,
+            Err(Lost::Refused(_, _, retry_ms)) => retry_ms.min(IMAGE_WAIT_MS_MAX),
+            Err(Lost::Cut) => 0,
+        };
+        sleep(asked_ms.max(IMAGE_WAIT_MS * attempt)).await;
     }
     None
 }
@@ -257,40 +264,57 @@ fn leave(app: App) {
 
 /// Keeps a message's file on this device; in words why not. Asked again while it is under way, it is broken off.
 pub(crate) fn save(app: App, file: Attachment, shown_by: Option<ShownBy>) {
-    let under_way = app.driver.with_value(|driver| {
-        driver.files.saving.iter().find(|(id, _)| *id == file.file).map(|(_, watch)| watch.clone())
-    });
-    if let Some(watch) = under_way {
+    let key = file.file.to_string();
+    if let Some(watch) = under_way(app, &key) {
         return watch.stop();
     }
-    let Some(watch) = Watch::new() else { return };
-    app.driver.update_value(|driver| driver.files.saving.push((file.file, watch.clone())));
     app.saving.update(|saving| saving.push(file.file));
     spawn_local(async move {
-        let token = app.token();
-        let found = whole(&watch, token.as_deref(), &content_path(&file, shown_by, true)).await;
-        app.driver.update_value(|driver| driver.files.saving.retain(|(id, _)| *id != file.file));
+        let found = fetch(app, key, &content_path(&file, shown_by, true)).await;
         unless_gone(app.saving.try_update(|saving| saving.retain(|id| *id != file.file)));
         match found.map(|blob| hand_over(&blob, &file.name)) {
             Ok(Ok(())) | Err(Lost::Stopped) => {}
-            Err(Lost::Refused(404, _)) => app.warn("This file is gone, or no longer yours to see."),
+            Err(Lost::Refused(404, ..)) => app.warn("This file is gone, or no longer yours to see."),
             Ok(Err(_)) | Err(_) => app.warn("The file could not be fetched. Try again in a moment."),
         }
     });
 }
 
-/// Keeps what stands at a path, an export of something, under this name.
+/// Keeps what stands at a path, an export of something, under this name; one of the same at a time.
 ///
 /// # Errors
 /// In words why not.
 pub(crate) async fn keep(app: App, path: &str, name: &str) -> Result<(), String> {
-    let cut = || "The file could not be fetched. Try again in a moment.".to_owned();
-    let (watch, token) = (Watch::new().ok_or_else(cut)?, app.token());
-    match whole(&watch, token.as_deref(), path).await {
-        Ok(blob) => hand_over(&blob, name).map_err(|_| cut()),
-        Err(Lost::Refused(_, why)) => Err(why),
-        Err(_) => Err(cut()),
+    if under_way(app, path).is_some() {
+        return Err("This is being fetched already.".to_owned());
     }
+    let cut = || "The file could not be fetched. Try again in a moment.".to_owned();
+    match fetch(app, path.to_owned(), path).await {
+        Ok(blob) => hand_over(&blob, name).map_err(|_| cut()),
+        Err(Lost::Refused(_, why, _)) => Err(why),
+        Err(Lost::Stopped) => Ok(()),
+        Err(Lost::Cut) => Err(cut()),
+    }
+}
+
+fn under_way(app: App, key: &str) -> Option<Watch> {
+    app.driver.with_value(|driver| {
+        driver.files.keeping.iter().find(|(of, _)| of == key).map(|(_, watch)| watch.clone())
+    })
+}
+
+/// What is to be kept, as a whole; it can be broken off by this key.
+async fn fetch(app: App, key: String, path: &str) -> Result<Blob, Lost> {
+    let (watch, token) = (Watch::new().ok_or(Lost::Cut)?, app.token());
+    app.driver.update_value(|driver| driver.files.keeping.push((key.clone(), watch.clone())));
+    let found = whole(&watch, token.as_deref(), path).await;
+    app.driver.update_value(|driver| driver.files.keeping.retain(|(of, _)| *of != key));
+    found
+}
+
+/// Nobody is signed in any more: what was to be kept is broken off.
+pub(crate) fn stop(app: App) {
+    app.driver.with_value(|driver| driver.files.keeping.iter().for_each(|(_, watch)| watch.stop()));
 }
 
 /// Has the browser keep these bytes as a file of this name.

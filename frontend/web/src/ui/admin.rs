@@ -17,8 +17,8 @@ use super::group::exports;
 use crate::clock::{self, random_code};
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
-use crate::follow::follow;
-use crate::route;
+use crate::follow::{follow, next_frame};
+use crate::{keys, route};
 
 /// Parts of the admins' part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +136,7 @@ fn UserLine(user: AdminUser, refresh: Callback<()>, error: RwSignal<String>) -> 
         act(
             app,
             error,
-            move || refresh.run(()),
+            move || unless_gone(refresh.try_run(())),
             move |token| async move { rest::write(&token, "PATCH", &path(), Some(&state)).await },
         );
     };
@@ -144,13 +144,30 @@ fn UserLine(user: AdminUser, refresh: Callback<()>, error: RwSignal<String>) -> 
         act(
             app,
             error,
-            move || refresh.run(()),
+            move || unless_gone(refresh.try_run(())),
             move |token| async move { rest::write(&token, "DELETE", &path(), None::<&()>).await },
         );
     };
+    // The buttons are others then: the focus goes to "Cancel", and from there back to the one that asked.
+    let acts = NodeRef::<html::Span>::new();
+    let ask = move |verb: &'static str| {
+        let at = match (verb, sure.get_untracked()) {
+            ("", DISABLE) => 0,
+            ("", DELETE) => 3,
+            _ => 1,
+        };
+        sure.set(verb);
+        next_frame(move || {
+            let buttons =
+                acts.try_get_untracked().flatten().map(|acts| acts.get_elements_by_tag_name("button"));
+            if let Some(button) = buttons.and_then(|buttons| buttons.item(at)) {
+                keys::focus(&button);
+            }
+        });
+    };
     let confirmed = move |_| {
         let wanted = sure.get_untracked();
-        sure.set("");
+        ask("");
         match wanted {
             DISABLE => set(UserState { disabled: Some(true), admin: None }),
             TAKE_ADMIN => set(UserState { disabled: None, admin: Some(false) }),
@@ -187,21 +204,21 @@ fn UserLine(user: AdminUser, refresh: Callback<()>, error: RwSignal<String>) -> 
             <Avatar name=called(&user.user).to_owned() portrait=portrait_of(&user.user)/>
             <span class="who"><b>{called(&user.user).to_owned()}</b>{user.user.bot.then(|| view! { <Badge/> })}<span>{format!("@{} · {}", user.user.name, facts.join(" · "))}</span></span>
             {(!user.user.deleted).then(|| view! {
-                <span class="acts">
+                <span node_ref=acts class="acts">
                     {move || match sure.get() {
                         "" => view! {
                             {if disabled {
                                 view! { <button type="button" class="link-button" on:click=move |_| set(UserState { disabled: Some(false), admin: None })>"Enable"</button> }.into_any()
                             } else {
-                                view! { <button type="button" class="link-button" on:click=move |_| sure.set(DISABLE)>"Disable…"</button> }.into_any()
+                                view! { <button type="button" class="link-button" on:click=move |_| ask(DISABLE)>"Disable…"</button> }.into_any()
                             }}
                             {if admin {
-                                view! { <button type="button" class="link-button" on:click=move |_| sure.set(TAKE_ADMIN)>"Take admin away…"</button> }.into_any()
+                                view! { <button type="button" class="link-button" on:click=move |_| ask(TAKE_ADMIN)>"Take admin away…"</button> }.into_any()
                             } else {
                                 view! { <button type="button" class="link-button" on:click=move |_| set(UserState { disabled: None, admin: Some(true) })>"Make admin"</button> }.into_any()
                             }}
                             <button type="button" class="link-button" data-testid="reset" on:click=reset>"Reset password"</button>
-                            <button type="button" class="link-button" on:click=move |_| sure.set(DELETE)>"Delete…"</button>
+                            <button type="button" class="link-button" on:click=move |_| ask(DELETE)>"Delete…"</button>
                         }.into_any(),
                         verb => {
                             let words = match verb {
@@ -212,7 +229,7 @@ fn UserLine(user: AdminUser, refresh: Callback<()>, error: RwSignal<String>) -> 
                             view! {
                                 <span role="status">{words}</span>
                                 <button type="button" class="link-button bad" data-testid="confirm" on:click=confirmed>{verb}</button>
-                                <button type="button" class="link-button" on:click=move |_| sure.set("")>"Cancel"</button>
+                                <button type="button" class="link-button" on:click=move |_| ask("")>"Cancel"</button>
                             }.into_any()
                         }
                     }}
@@ -401,7 +418,7 @@ fn ReportLine(report: ReportInfo, refresh: Callback<()>, error: RwSignal<String>
         act(
             app,
             error,
-            move || refresh.run(()),
+            move || unless_gone(refresh.try_run(())),
             move |token| async move {
                 rest::write(&token, "POST", &format!("/api/v1/admin/reports/{id}/resolve"), Some(&body)).await
             },

@@ -75,7 +75,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
     let input = NodeRef::<html::Textarea>::new();
     let bytes = RwSignal::new(0_usize);
     let offered = RwSignal::new(Vec::<Offer>::new());
-    let chosen = RwSignal::new(0_usize);
+    let chosen = RwSignal::new(None::<usize>);
     let picking = RwSignal::new(false);
     let draft = move || app.with(|client| client.draft(id).cloned()).unwrap_or_default();
     let keep = move |text: &str| {
@@ -89,7 +89,10 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
         let text = area.value();
         let group =
             app.heading.with_untracked(|heading| heading.as_ref().is_some_and(|heading| heading.group));
-        let found = naming(&text, caret(area, &text)).map(|naming| match naming.sign {
+        let found = naming(&text, caret(area, &text));
+        // `#3` may be just that: of groups none is chosen before a key says which, so that Enter sends.
+        let person = found.as_ref().is_some_and(|naming| naming.sign == Sign::Person);
+        let found = found.map(|naming| match naming.sign {
             Sign::Person => app.with(|client| {
                 let members = client.conversation(id).map(|conversation| conversation.members.as_slice());
                 let found = candidates(members.unwrap_or_default(), &naming.typed, app.my_id(), group);
@@ -99,7 +102,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
                 .list
                 .with_untracked(|list| rooms(list, &naming.typed).into_iter().map(Offer::room).collect()),
         });
-        chosen.set(0);
+        chosen.set(person.then_some(0));
         offered.set(found.unwrap_or_default());
     };
     let take = move |offer: &Offer| {
@@ -196,10 +199,13 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
         let count = offered.with_untracked(Vec::len);
         let empty = input.get_untracked().is_none_or(|area| area.value().is_empty());
         match event.key().as_str() {
-            "ArrowDown" if count > 0 => chosen.update(|at| *at = (*at + 1) % count),
-            "ArrowUp" if count > 0 => chosen.update(|at| *at = (*at + count - 1) % count),
-            "Enter" | "Tab" if count > 0 && !event.shift_key() => {
-                let offer = offered.with_untracked(|offered| offered.get(chosen.get_untracked()).cloned());
+            "ArrowDown" if count > 0 => chosen.update(|at| *at = Some(at.map_or(0, |at| (at + 1) % count))),
+            "ArrowUp" if count > 0 => chosen.update(|at| *at = Some((at.unwrap_or(0) + count - 1) % count)),
+            key @ ("Enter" | "Tab")
+                if count > 0 && !event.shift_key() && (key == "Tab" || chosen.get_untracked().is_some()) =>
+            {
+                let at = chosen.get_untracked().unwrap_or(0);
+                let offer = offered.with_untracked(|offered| offered.get(at).cloned());
                 if let Some(offer) = offer {
                     take(&offer);
                 }
@@ -299,7 +305,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
                                 class="pick"
                                 role="option"
                                 id=format!("offer-{at}")
-                                aria-selected=move || (chosen.get() == at).to_string()
+                                aria-selected=move || (chosen.get() == Some(at)).to_string()
                                 on:pointerdown=move |event| { event.prevent_default(); take(&offer); }
                             >
                                 <Avatar name=name.trim_start_matches('#').to_owned() portrait size="small"/>
@@ -321,7 +327,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
                     aria-label=label
                     aria-autocomplete="list"
                     aria-controls="offers"
-                    aria-activedescendant=move || (!offered.with(Vec::is_empty)).then(|| format!("offer-{}", chosen.get()))
+                    aria-activedescendant=move || chosen.get().filter(|_| !offered.with(Vec::is_empty)).map(|at| format!("offer-{at}"))
                     placeholder=label
                     enterkeyhint="send"
                     on:keydown=pressed

@@ -31,8 +31,9 @@ pub(super) fn Keep(
         spawn_local(async move {
             let kept = files::keep(app, &path, &name).await;
             unless_gone(busy.try_set(false));
-            if let Err(why) = kept {
-                unless_gone(error.try_set(why));
+            // The part of the page that asked may be gone.
+            if let Err(Some(why)) = kept.map_err(|why| error.try_set(why)) {
+                app.warn(&why);
             }
         });
     };

@@ -262,11 +262,14 @@ pub(crate) fn Members() -> impl IntoView {
             match rest::read::<MembersPage>(&token, &path).await {
                 Ok(page) => {
                     unless_gone(next.try_set(page.next));
-                    unless_gone(found.try_update(|found| {
+                    // Nobody is drawn anew for nothing: what is being chosen for a member would be lost.
+                    unless_gone(found.try_maybe_update(|found| {
+                        let new = after.is_some() || *found != page.members;
                         if after.is_none() {
                             found.clear();
                         }
                         found.extend(page.members);
+                        (new, ())
                     }));
                 }
                 Err(why) => unless_gone(error.try_set(why.message)),

@@ -405,15 +405,11 @@ fn Tick(state: MessageState) -> impl IntoView {
 #[component]
 fn Failure(id: ClientMessageId, text: StoredValue<String>, why: String, tap: bool) -> impl IntoView {
     let app = App::of_context();
-    let copy = move |_| {
-        // Refused only without a gesture, and this is one.
-        let _ = window().navigator().clipboard().write_text(&text.get_value());
-    };
     view! {
         <div class="failure" role="alert">
             <span>{why}</span>
             <button type="button" on:click=move |_| { app.input(Input::Retry(id)); }>{if tap { "Send now" } else { "Retry" }}</button>
-            <button type="button" on:click=copy>"Copy"</button>
+            <button type="button" on:click=move |_| app.copy(&text.get_value(), "Copied.")>"Copy"</button>
             <button type="button" on:click=move |_| { app.input(Input::Delete(id)); }>"Delete"</button>
         </div>
     }

@@ -19,11 +19,11 @@ pub(super) fn begin(app: App, conversation: ConversationId, sequence: Sequence) 
     next_frame(move || focus(sequence));
 }
 
-/// No more choosing; the focus goes to the message that was touched last.
+/// No more choosing; with the next frame, when what asked is gone, the focus goes to the message that was touched last.
 pub(crate) fn end(app: App) {
     if let Some(selection) = app.selecting.get_untracked() {
         app.selecting.set(None);
-        focus(selection.anchor());
+        next_frame(move || focus(selection.anchor()));
     }
 }
 
@@ -57,14 +57,12 @@ fn Bar() -> impl IntoView {
         })
     });
     let copy = move |_| {
-        app.selecting.with_untracked(|selecting| {
-            let Some(selection) = selecting else { return };
-            let text = app.rows.with_untracked(|rows| {
-                let chosen = rows.selectable().filter(|row| selection.has(row.message.sequence));
-                copied(chosen, &clock::stamp)
-            });
+        let Some(selection) = app.selecting.get_untracked() else { return };
+        let rows = app.rows.get_untracked();
+        let text = copied(rows.selectable().filter(|row| selection.has(row.message.sequence)), &clock::stamp);
+        if !text.is_empty() {
             app.copy(&text, "Messages copied.");
-        });
+        }
     };
     let sheet = move |sheet: fn(&Selection) -> Sheet| {
         if let Some(selection) =

@@ -13,12 +13,13 @@ use quorate_client::view::{matches_query, sentence};
 
 use super::avatar::Avatar;
 use super::rich::Rich;
+use super::select_bar;
 use super::sheet::Asking;
 use crate::clock;
 use crate::context::{App, Panel, unless_gone};
 use crate::driver::rest;
-use crate::follow::memo;
-use crate::route;
+use crate::follow::{memo, next_frame};
+use crate::{keys, route};
 
 /// Conversations offered at once.
 const OFFERED_MAX: usize = 30;
@@ -40,7 +41,12 @@ pub(crate) fn Forward(messages: Vec<MessageRef>) -> impl IntoView {
     let messages = StoredValue::new(messages);
     let send = move |conversation| {
         app.sheet.set(None);
-        app.selecting.set(None);
+        if app.focused.get_untracked() == Some(conversation) {
+            select_bar::end(app);
+        } else {
+            app.selecting.set(None);
+            next_frame(keys::focus_composer);
+        }
         // In their order: those of one conversation travel one after the other.
         for message in messages.get_value() {
             app.input(Input::Forward { conversation, message });
@@ -191,7 +197,7 @@ pub(crate) fn Delete(id: ConversationId, chosen: Vec<Sequence>, everyone: bool) 
     let count = many.then(|| format!("{} messages. ", chosen.len()));
     let delete = move |_| {
         app.sheet.set(None);
-        app.selecting.set(None);
+        select_bar::end(app);
         for deed in deletions(id, &chosen, !everyone) {
             app.fire(deed);
         }

@@ -70,7 +70,13 @@ pub(crate) fn Toast() -> impl IntoView {
                         {note.leads.map(|message| view! {
                             <button type="button" on:click=move |_| {
                                 app.toast.set(None);
-                                app.go_to_message(message.conversation, message.sequence);
+                                // What lies over the conversation closes first.
+                                app.sheet.set(None);
+                                app.lightbox.set(None);
+                                for dialog in [app.accounting, app.creating, app.switching] {
+                                    dialog.set(false);
+                                }
+                                next_frame(move || app.go_to_message(message.conversation, message.sequence));
                             }>"Show"</button>
                         })}
                         <button type="button" on:click=move |_| app.toast.set(None)>"Dismiss"</button>

@@ -65,11 +65,12 @@ pub(super) fn Tokens(at: String, name: String, known: Known) -> impl IntoView {
         })
     });
     let end = move |id: String| {
-        let path = format!("{}/tokens/{}", base.get_value(), rest::part(&id));
+        // Taken before the answer: the dialog may be closed by then.
+        let (name, path) = (of.get_value(), format!("{}/tokens/{}", base.get_value(), rest::part(&id)));
         act(
             app,
             error,
-            move || change(known, &of.get_value(), |of| of.tokens.retain(|token| token.id != id)),
+            move || change(known, &name, |of| of.tokens.retain(|token| token.id != id)),
             move |token| async move { rest::write(&token, "DELETE", &path, None::<&()>).await },
         );
     };
