@@ -76,7 +76,39 @@ pub(crate) fn bind(wasm: &Path) -> anyhow::Result<Bound> {
         inline.is_empty() && modules.is_empty(),
         "a dependency of the page brings JavaScript of its own, which the bundler does not serve: {inline:?} {modules:?}"
     );
-    let js = output.js().to_owned();
+    let js = slim(output.js());
     let wasm = output.wasm_mut().emit_wasm();
     Ok(Bound { js, wasm })
+}
+
+/// The binding's JavaScript without its documentation and indentation: a tenth of it in brotli. Left as it is where a text goes over
+/// several lines, whose beginnings would be part of it.
+fn slim(js: &str) -> String {
+    if js.lines().any(|line| line.matches('`').count() % 2 == 1) {
+        return js.to_owned();
+    }
+    let mut slim = String::with_capacity(js.len());
+    let mut in_comment = false;
+    for line in js.lines().map(str::trim) {
+        if in_comment || line.starts_with("/**") {
+            in_comment = !line.ends_with("*/");
+        } else if !line.is_empty() && !line.starts_with("//") {
+            slim.push_str(line);
+            slim.push('\n');
+        }
+    }
+    slim
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn javascript_loses_its_documentation_and_indentation_and_nothing_else() {
+        let js = "/**\n * @returns {number}\n */\nget size() {\n    // so\n    return a / b; /* kept */\n}\n\n/** One. */\nlet c = `x ${d}`;\n";
+        assert_eq!(slim(js), "get size() {\nreturn a / b; /* kept */\n}\nlet c = `x ${d}`;\n");
+        let several_lines = "const text = `a\n    b`;\n";
+        assert_eq!(slim(several_lines), several_lines);
+    }
 }
