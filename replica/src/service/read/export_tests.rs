@@ -205,7 +205,7 @@ fn a_long_stretch_of_what_was_taken_back_is_passed_over_page_by_page() {
     message.deleted_ms = 1;
     message.text.clear();
     let gone = prost::Message::encode_to_vec(&message);
-    let last = 40_000;
+    let last = 5_000;
     for sequence in 2..last {
         world.state.insert(Key::two(Space::Messages, group, sequence), gone.clone().into());
     }
