@@ -36,6 +36,19 @@ pub(crate) fn Files(row: Memo<MessageRow>) -> impl IntoView {
     }
 }
 
+/// Fetches an image into `address`, or says in `failed` that there is none.
+pub(super) fn fetch_image(app: App, path: String, address: RwSignal<Option<String>>, failed: RwSignal<bool>) {
+    spawn_local(async move {
+        let found = files::image(app, path).await;
+        let lost = found.is_none();
+        if let Some(unused) = found.and_then(|found| address.try_set(Some(found)).flatten()) {
+            // What was to show it is gone meanwhile.
+            files::revoke(&unused);
+        }
+        unless_gone(failed.try_set(lost));
+    });
+}
+
 /// An image, fetched when it comes into view; its place is there before.
 #[component]
 fn Picture(file: Attachment, shown_by: Callback<(), Option<ShownBy>>) -> impl IntoView {
@@ -48,15 +61,7 @@ fn Picture(file: Attachment, shown_by: Callback<(), Option<ShownBy>>) -> impl In
     let fetch = move || {
         let path = wanted.with_value(|file| thumbnail_path(file, shown_by.run(())));
         failed.set(false);
-        spawn_local(async move {
-            let found = files::image(app, path).await;
-            let lost = found.is_none();
-            if let Some(unused) = found.and_then(|found| address.try_set(Some(found)).flatten()) {
-                // The message is gone from the page meanwhile.
-                files::revoke(&unused);
-            }
-            unless_gone(failed.try_set(lost));
-        });
+        fetch_image(app, path, address, failed);
     };
     follow(move || {
         let Some(element) = frame.get() else { return };

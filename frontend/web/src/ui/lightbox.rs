@@ -2,15 +2,14 @@
 
 use leptos::html;
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 use quorate_client::proto::frame::Attachment;
 use quorate_client::view::{content_path, size_words};
 use wasm_bindgen::JsCast;
 use web_sys::{Element, MouseEvent};
 
-use super::files::Download;
+use super::files::{Download, fetch_image};
 use super::icons::{Glyph, Icon};
-use crate::context::{App, ShownBy, unless_gone};
+use crate::context::{App, ShownBy};
 use crate::driver::files;
 use crate::follow::follow;
 
@@ -60,15 +59,7 @@ fn Whole(file: Attachment, shown_by: Option<ShownBy>) -> impl IntoView {
     let address = RwSignal::new(None::<String>);
     let failed = RwSignal::new(false);
     let path = content_path(&file, shown_by, false);
-    spawn_local(async move {
-        let found = files::image(app, path).await;
-        let lost = found.is_none();
-        if let Some(unused) = found.and_then(|found| address.try_set(Some(found)).flatten()) {
-            // It was closed meanwhile.
-            files::revoke(&unused);
-        }
-        unless_gone(failed.try_set(lost));
-    });
+    fetch_image(app, path, address, failed);
     on_cleanup(move || {
         if let Some(address) = address.try_update(Option::take).flatten() {
             files::revoke(&address);
