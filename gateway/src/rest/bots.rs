@@ -27,8 +27,9 @@ use crate::command::{by, read_error, submit_error};
 use crate::convert;
 use crate::hooks::shown_secret;
 use crate::reads::request;
+use crate::session::check::check_send;
+use crate::session::effect::Task;
 use crate::session::jobs::commit;
-use crate::session::protocol::{Task, check_send};
 
 /// Longest life of a token that ends, in days: ten years.
 const TOKEN_DAYS_MAX: u32 = 3_650;

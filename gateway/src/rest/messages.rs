@@ -16,7 +16,7 @@ use super::route::{Access, Route, WRITE};
 use super::writes::{act, task};
 use super::{Answer, Call, json};
 use crate::convert;
-use crate::session::protocol::Task;
+use crate::session::effect::Task;
 
 /// Messages in one answer.
 const MESSAGES_MAX: u32 = 100;

@@ -16,8 +16,8 @@ use crate::auth::Identity;
 use crate::command::read_error;
 use crate::convert;
 use crate::reads::request;
+use crate::session::effect::Query;
 use crate::session::jobs::answer;
-use crate::session::protocol::Query;
 
 /// Users in one answer.
 const USERS_MAX: u32 = 100;

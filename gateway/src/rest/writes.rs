@@ -7,8 +7,9 @@ use quorate_proto::rest::{NewConversation, NewMember, NewMessage, NewText, ReadM
 
 use super::{Answer, Call, json};
 use crate::auth::Identity;
+use crate::session::check::{check_action, check_send, check_text};
+use crate::session::effect::Task;
 use crate::session::jobs::{commit, commit_mark};
-use crate::session::protocol::{Task, check_action, check_send, check_text};
 
 /// Who writes, and under which id.
 pub(super) async fn writer(call: &Call) -> Result<(Identity, ClientMessageId), super::problem::Failure> {

@@ -26,7 +26,7 @@ use crate::clock::chance;
 use crate::config::Config;
 use crate::context::Gateway;
 use crate::session;
-use crate::session::protocol::Farewell;
+use crate::session::effect::Farewell;
 
 /// Read buffer of a socket; the library's default of 128 KiB is for few and busy ones.
 const READ_BUFFER_BYTES: usize = 4 * 1024;

@@ -13,8 +13,8 @@ use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rpc::{self, SinceQuery, command, history_query, read_request, read_response};
 
 use super::delivery::Added;
+use super::effect::{Farewell, Lane, Query, Task};
 use super::opening::Opened;
-use super::protocol::{Farewell, Lane, Query, Task};
 use crate::auth::{self, Identity};
 use crate::clock;
 use crate::command::{action, by, delete, edit, pin, react, read_error, send, settle, submit_error};

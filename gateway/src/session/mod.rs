@@ -5,8 +5,10 @@
 //! written, `socket` is the task that carries it all out, and `farewell` its last words. Must not know HTTP.
 
 pub mod admission;
+pub(crate) mod check;
 mod codec;
 mod delivery;
+pub(crate) mod effect;
 mod farewell;
 pub(crate) mod jobs;
 mod marks;

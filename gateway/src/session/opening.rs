@@ -18,8 +18,8 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::admission::JITTER_MS;
+use super::effect::Farewell;
 use super::outbox::Outbox;
-use super::protocol::Farewell;
 use super::users::Ticket;
 use crate::auth::{Identity, TokenError};
 use crate::clock::chance;

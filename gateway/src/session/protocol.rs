@@ -11,19 +11,16 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use quorate_proto::error::{CloseCode, ErrorCode, WireError};
-use quorate_proto::frame::{
-    Ack, Action, Body, ClientFrame, DeleteMessages, DoCommand, EditMessage, Hello, History, PinMessage,
-    PresenceState, ReactTo, Request, SendMessage, ServerFrame, SincePair,
-};
-use quorate_proto::ids::{ConversationId, Sequence};
-use quorate_proto::limits::{ATTACHMENTS_MAX, SessionLimits, TOKEN_LEEWAY_MS};
-use quorate_proto::text;
+use quorate_proto::frame::{Ack, Action, Body, ClientFrame, PresenceState, Request, ServerFrame};
+use quorate_proto::ids::ConversationId;
+use quorate_proto::limits::{SessionLimits, TOKEN_LEEWAY_MS};
 
+use super::check::{check_action, check_send, check_text};
 use super::codec::Parsed;
+use super::effect::{Effect, Farewell, Lane, Query, Task};
 use super::marks::Marks;
 use super::presence::Presence;
 use super::rates::{Bucket, Rate};
-use crate::command::texts;
 
 /// Commands of one session that wait or are under way; a client that pipelines more is told to slow down.
 const COMMANDS_QUEUED_MAX: usize = 256;
@@ -39,148 +36,6 @@ const TYPING_INTERVAL_MS: u64 = 1_000;
 const RECHECK_RETRY_MS: u64 = 2_000;
 /// What a client is told to wait when its queue is full, ms.
 const BUSY_RETRY_MS: u64 = 250;
-
-/// Commands of one lane go one after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Lane {
-    /// Sends into one conversation, and what is done to messages there.
-    Conversation(ConversationId),
-    /// What she has begun to write: nothing waits for it, and it waits for nothing.
-    Drafts,
-    /// Everything else.
-    Commands,
-}
-
-/// A command on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Task {
-    /// A message.
-    Send(SendMessage),
-    /// Another text for one.
-    Edit(EditMessage),
-    /// Some taken back, or out of her own sight.
-    Delete(DeleteMessages),
-    /// An emoji on one.
-    React(ReactTo),
-    /// One pinned, or no longer.
-    Pin(PinMessage),
-    /// A `do`.
-    Do(DoCommand),
-}
-
-/// A read to be answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Query {
-    /// A page.
-    History(History),
-    /// Events after versions.
-    Since {
-        /// Which.
-        pairs: Vec<SincePair>,
-        /// How many each.
-        limit: u32,
-    },
-    /// A summary.
-    Open {
-        /// Of which.
-        conversation: ConversationId,
-        /// Also its signals, from now on.
-        signals: bool,
-    },
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Write a frame.
-    Write(Box<ServerFrame>),
-    /// Check the token, subscribe, read; then [`Protocol::opened`].
-    Open {
-        /// The frame to answer.
-        id: u64,
-        /// Who comes, and from where.
-        hello: Box<Hello>,
-    },
-    /// Check a fresh token; then [`Protocol::renewed`].
-    Renew {
-        /// The frame to answer.
-        id: u64,
-        /// The token.
-        token: String,
-    },
-    /// Look at the program's token again; then [`Protocol::rechecked`].
-    Recheck,
-    /// Submit; then [`Protocol::settled`].
-    Submit {
-        /// Of which lane.
-        lane: Lane,
-        /// What.
-        task: Box<Task>,
-        /// When the client asked for it.
-        asked_ms: u64,
-    },
-    /// Submit, without an answer.
-    MarkRead {
-        /// Where.
-        conversation: ConversationId,
-        /// Up to which message.
-        sequence: Sequence,
-    },
-    /// Read; then [`Protocol::answered`].
-    Read {
-        /// The frame to answer.
-        id: u64,
-        /// What.
-        query: Query,
-    },
-    /// Signals of a conversation are wanted from now on.
-    Watch(ConversationId),
-    /// Signals of a conversation are no longer wanted.
-    Unwatch(ConversationId),
-    /// Say that the user is typing there.
-    Typing(ConversationId),
-    /// Say how present the user is.
-    Presence(PresenceState),
-    /// Say that messages have reached this device.
-    Delivered {
-        /// Where.
-        conversation: ConversationId,
-        /// Up to which message.
-        sequence: Sequence,
-    },
-    /// A ping is due: bring the position up to date and write it with this number.
-    Ping {
-        /// The number.
-        n: u64,
-    },
-    /// Say `bye` and close.
-    Close(Farewell),
-}
-
-/// A `bye`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Farewell {
-    /// The close code.
-    pub code: CloseCode,
-    /// Why, in words.
-    pub reason: String,
-    /// When to come back.
-    pub retry_ms: Option<u64>,
-}
-
-impl Farewell {
-    /// A farewell without a time to come back.
-    pub fn new(code: CloseCode, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), retry_ms: None }
-    }
-
-    /// The same, with a time to come back.
-    #[must_use]
-    pub fn retry_after(mut self, retry_ms: u64) -> Self {
-        self.retry_ms = Some(retry_ms);
-        self
-    }
-}
 
 /// Times of a session, ms.
 #[derive(Debug, Clone, Copy)]
@@ -662,61 +517,6 @@ impl Protocol {
 
 fn write(frame: ServerFrame) -> Effect {
     Effect::Write(Box::new(frame))
-}
-
-/// A text that may be sent, here and by the contract.
-///
-/// # Errors
-/// What the client is told.
-pub(crate) fn check_text(text: &str, bytes_max: usize) -> Result<(), WireError> {
-    if let Err(problem) = text::check_message(text) {
-        let code = match problem {
-            text::TextError::TooLong => ErrorCode::TooLarge,
-            _ => ErrorCode::Invalid,
-        };
-        return Err(WireError::new(code, problem.to_string()));
-    }
-    if text.len() > bytes_max {
-        return Err(WireError::new(
-            ErrorCode::TooLarge,
-            format!("a message has at most {bytes_max} bytes here"),
-        ));
-    }
-    Ok(())
-}
-
-/// A message that may be sent: with a text or files of its own, or one that is handed on and has neither.
-///
-/// # Errors
-/// What the client is told.
-pub(crate) fn check_send(send: &SendMessage, bytes_max: usize) -> Result<(), WireError> {
-    if send.attachments.len() > ATTACHMENTS_MAX {
-        let text = format!("a message shows at most {ATTACHMENTS_MAX} files");
-        return Err(WireError::new(ErrorCode::TooLarge, text));
-    }
-    let is_bare = send.text.is_empty() && send.attachments.is_empty();
-    match send.forward {
-        // Files need no words.
-        None if send.text.is_empty() && !is_bare => Ok(()),
-        None => check_text(&send.text, bytes_max),
-        Some(_) if is_bare => Ok(()),
-        Some(_) => {
-            let message = "a message that is handed on has no text or files of its own: the servers take them from there";
-            Err(WireError::new(ErrorCode::Invalid, message))
-        }
-    }
-}
-
-/// The texts of a `do`, which have the bounds of a message's.
-///
-/// # Errors
-/// What the client is told.
-pub(crate) fn check_action(action: &Action, bytes_max: usize) -> Result<(), WireError> {
-    match texts(action) {
-        Some((text, true)) if text.trim().is_empty() => Ok(()),
-        Some((text, _)) => check_text(text, bytes_max),
-        None => Ok(()),
-    }
 }
 
 fn too_many_commands(id: u64) -> Effect {

@@ -1,4 +1,4 @@
-use quorate_proto::frame::{AttachFile, MessageRef};
+use quorate_proto::frame::{AttachFile, MessageRef, SendMessage};
 use quorate_proto::ids::ClientMessageId;
 use uuid::Uuid;
 

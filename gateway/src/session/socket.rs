@@ -22,12 +22,13 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::codec;
 use super::delivery::{Delivery, Step};
+use super::effect::{Effect, Farewell, Lane, Query, Task};
 use super::farewell::{End, broken, finish};
 use super::jobs::{self, Done, Job};
 use super::opening::{self, Held, Opened};
 use super::out::{FLUSH_BYTES_MAX, FLUSH_FRAMES_MAX, Out};
 use super::outbox::{Bounds, Inbox, Outbox, Taken, outbox};
-use super::protocol::{Effect, Farewell, Lane, Protocol, Query, Task, Times};
+use super::protocol::{Protocol, Times};
 use super::users::Ticket;
 use crate::auth::Identity;
 use crate::clock::{chance, wall_ms};
