@@ -179,7 +179,7 @@ mod tests {
             let all = studio.pixels.available_permits();
             let mut call = Box::pin(studio.look_into("image/png", bytes, Arc::clone(&place)));
             assert!(polled(&mut call).await.is_none(), "the metadata is being taken away");
-            let (go_on, held_up) = std::sync::mpsc::channel::<()>();
+            let (go_on, held_up) = std::sync::mpsc::sync_channel::<()>(0);
             let hold_up = tokio::task::spawn_blocking(move || held_up.recv());
             while studio.pixels.available_permits() == all {
                 assert!(polled(&mut call).await.is_none());

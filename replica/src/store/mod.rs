@@ -474,7 +474,7 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn tamper(&self, key: Key, value: Bytes) {
         let mut state = self.state.write().expect(NOT_POISONED);
-        state.values.get_mut().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        state.values.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&key);
         state.active.insert(key, Some(value));
     }
 
