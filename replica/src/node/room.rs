@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::stall::{Stall, stalled};
 use crate::metrics::Metrics;
+use crate::store::Store;
 
 /// How often the disk is looked at: at 100 MB/s the default reserve lasts for more than two looks.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -103,11 +105,16 @@ impl Room {
         self.is_low() || voters.iter().any(|set| set.iter().filter(low).count() > set.len() / 2)
     }
 
-    /// Looks at the disk for as long as this replica runs. A file system that hangs holds up nothing else.
-    pub async fn watch(self, metrics: Metrics) {
+    /// Looks at the disk for as long as this replica runs. A file system that hangs holds up nothing else; a checkpoint that is not
+    /// written on it ends the replica.
+    pub async fn watch(self, metrics: Metrics, store: Arc<Store>) {
+        let mut stall = Stall::default();
         loop {
             metrics.storage_low(self.is_low());
             tokio::time::sleep(LOOK_INTERVAL).await;
+            if stall.look(store.batch_under_way()) {
+                store.failure().tell(stalled(&self.0.dir));
+            }
             let room = self.clone();
             if super::blocking(move || room.look()).await.is_err() {
                 return;

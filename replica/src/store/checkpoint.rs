@@ -237,6 +237,12 @@ impl Checkpoint {
         Ok(found)
     }
 
+    /// Keeps batches from being written.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> std::sync::RwLockReadGuard<'_, ()> {
+        self.walks.read().expect(NOT_POISONED)
+    }
+
     /// Writes what is no value.
     #[cfg(test)]
     pub(super) fn spoil(&self, key: &Key) {

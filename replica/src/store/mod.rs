@@ -163,6 +163,8 @@ struct Shared {
     rebuild: AtomicBool,
     /// Counts receptions, so that each has a file of its own.
     receptions: AtomicU64,
+    /// Rises when a batch is begun, and when it is written.
+    batches: AtomicU64,
     failure: Failure,
     metrics: Metrics,
 }
@@ -274,6 +276,7 @@ impl Store {
             distrusted: Mutex::new(None),
             rebuild: AtomicBool::new(false),
             receptions: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
             failure,
             metrics,
         });
@@ -284,6 +287,12 @@ impl Store {
     /// Where failures of the state's disk are told.
     pub fn failure(&self) -> &Failure {
         &self.shared.failure
+    }
+
+    /// The number of the batch that is being written to the checkpoint, if one is.
+    pub fn batch_under_way(&self) -> Option<u64> {
+        let count = self.shared.batches.load(Ordering::Relaxed);
+        (count % 2 == 1).then_some(count / 2)
     }
 
     /// A consistent view of everything applied so far. Held briefly: apply waits for it.

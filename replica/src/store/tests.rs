@@ -428,3 +428,27 @@ fn the_record_of_what_was_applied_keeps_its_bytes() {
     let label = backup::Label { cluster: "c".into() };
     assert_eq!(label.encode_to_vec(), [0xca, 0x02, 0x01, 0x63]);
 }
+
+#[test]
+fn a_batch_that_is_not_written_is_seen_for_as_long_as_it_is_not() {
+    let rest = || std::thread::sleep(std::time::Duration::from_millis(1));
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    assert_eq!(store.batch_under_way(), None);
+    // As a walk that does not end: the batch waits for it.
+    let walk = store.checkpoint.hold();
+    commit(&store, 1, &[(message(1), Some("a"))]);
+    freeze(&mut store.state.write().expect(NOT_POISONED), &store.writer);
+    let under_way = loop {
+        if let Some(number) = store.batch_under_way() {
+            break number;
+        }
+        rest();
+    };
+    (0..20).for_each(|_| rest());
+    assert_eq!(store.batch_under_way(), Some(under_way));
+    drop(walk);
+    while store.batch_under_way().is_some() {
+        rest();
+    }
+}

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, RwLock};
 use std::thread;
@@ -118,7 +119,10 @@ impl Thread {
             // An overlay of the state before an install says nothing about the state after it.
             Job::Write(writes, _) if !self.is_frozen(&writes) => {}
             Job::Write(writes, applied) => {
-                if let Err(error) = self.checkpoint.write(&writes, &applied) {
+                self.shared.batches.fetch_add(1, Ordering::Relaxed);
+                let written = self.checkpoint.write(&writes, &applied);
+                self.shared.batches.fetch_add(1, Ordering::Relaxed);
+                if let Err(error) = written {
                     // The overlay stays frozen, so nothing is lost; the replica must not go on as if it were written.
                     self.shared.failure.tell(error.line(&self.shared.dir));
                     return true;
