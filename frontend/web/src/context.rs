@@ -209,8 +209,8 @@ pub(crate) struct App {
     /// The message that is answered to in the composer.
     pub(crate) replying: RwSignal<Option<Sequence>>,
     pub(crate) editing: RwSignal<Option<Editing>>,
-    /// The message to be brought into view.
-    pub(crate) sought: RwSignal<Option<(ConversationId, Sequence)>>,
+    /// The message to be brought into view, and whether it has been: it stands out for a while then.
+    pub(crate) sought: RwSignal<Option<(ConversationId, Sequence, bool)>>,
     /// Messages that are chosen; `None`: clicks mean what they say.
     pub(crate) selecting: RwSignal<Option<Selection>>,
     pub(crate) tray: RwSignal<Tray>,
@@ -392,7 +392,7 @@ impl App {
     /// Brings a message of the open conversation into view, however far back it is.
     pub(crate) fn seek(self, id: ConversationId, sequence: Sequence) {
         self.input(Input::Seek(id, sequence));
-        self.sought.set(Some((id, sequence)));
+        self.sought.set(Some((id, sequence, false)));
     }
 
     /// Goes to a message, wherever it is.

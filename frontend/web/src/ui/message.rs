@@ -120,7 +120,7 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
             class:chosen=move || chosen.get()
             class:deleting=move || row.with(|row| row.deleting)
             class:named=move || row.with(|row| row.names_reader && !row.message.deleted)
-            class:sought=move || sent.get() && app.sought.get().map(|(_, sequence)| sequence) == Some(row.with(|row| row.message.sequence))
+            class:sought=move || sent.get() && app.sought.get().map(|(_, sequence, _)| sequence) == Some(row.with(|row| row.message.sequence))
             data-testid="message"
             data-state=word
             data-sequence=sequence

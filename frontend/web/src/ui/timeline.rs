@@ -60,10 +60,11 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
             }
         });
     });
-    // What is sought is brought into view as soon as it is in the document.
+    // What is sought is brought into view as soon as it is in the document, and once: what arrives afterwards takes neither the view nor
+    // the focus from whoever goes on writing.
     follow(move || {
         app.rows.track();
-        if let Some((_, sequence)) = app.sought.get().filter(|(of, _)| *of == id) {
+        if let Some((_, sequence, false)) = app.sought.get().filter(|(of, ..)| *of == id) {
             next_frame(move || {
                 if let Some(region) = region.try_get_untracked().flatten() {
                     show(app, &region, id, sequence, stick, seen);
@@ -211,8 +212,10 @@ fn show(
         if let Some(element) = element.dyn_ref::<HtmlElement>() {
             let _ = element.focus();
         }
+        let brought = Some((id, sequence, true));
+        app.sought.set(brought);
         let done = move || {
-            if app.sought.try_get_untracked().flatten() == Some((id, sequence)) {
+            if app.sought.try_get_untracked().flatten() == brought {
                 app.sought.set(None);
             }
         };
