@@ -205,7 +205,7 @@ impl Node {
             .with(settings.tls.clone());
         let config = raft_config(settings).map_err(StartError::Settings)?;
         let room = Room::new(settings.data_dir.clone(), settings.storage_reserve_bytes);
-        tokio::spawn(room.clone().watch(metrics.clone(), store.clone()));
+        tokio::spawn(room.clone().watch(metrics.clone(), Arc::downgrade(&store)));
         let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
         let (refusals, quorum_age) = (Refusals::default(), QuorumAge::default());
         let network = Network::new(

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::stall::{Stall, stalled};
@@ -107,12 +107,15 @@ impl Room {
 
     /// Looks at the disk for as long as this replica runs. A file system that hangs holds up nothing else; a checkpoint that is not
     /// written on it ends the replica.
-    pub async fn watch(self, metrics: Metrics, store: Arc<Store>) {
+    pub async fn watch(self, metrics: Metrics, store: Weak<Store>) {
         let mut stall = Stall::default();
         loop {
             metrics.storage_low(self.is_low());
             tokio::time::sleep(LOOK_INTERVAL).await;
-            if stall.look(store.batch_under_way()) {
+            // Held for the look alone: whoever stops a replica waits for its state to be let go.
+            if let Some(store) = store.upgrade()
+                && stall.look(store.batch_under_way())
+            {
                 store.failure().tell(stalled(&self.0.dir));
             }
             let room = self.clone();
