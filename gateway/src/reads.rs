@@ -64,7 +64,8 @@ impl Reader {
     }
 
     /// Reads from the replica of the feed (or the leader, if it must be the newest state), else from others. That a session has
-    /// ended is believed only of a replica that is sure: one that lags does not know a young session yet.
+    /// ended, or that something is not there, is believed only of a replica that is sure: one that lags does not know yet what was
+    /// acknowledged a moment ago at another gateway.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -72,7 +73,10 @@ impl Reader {
         let sure = (!request.linearizable).then(|| ReadRequest { linearizable: true, ..request.clone() });
         match (self.read_once(request).await, sure) {
             (Err(ReadError::Rejected(rejected)), Some(sure))
-                if ErrorCode::from_word(&rejected.code) == ErrorCode::Unauthenticated =>
+                if matches!(
+                    ErrorCode::from_word(&rejected.code),
+                    ErrorCode::Unauthenticated | ErrorCode::NotFound
+                ) =>
             {
                 self.read_once(sure).await
             }
@@ -192,7 +196,7 @@ mod tests {
     use crate::testing::{Fake, tier};
 
     #[tokio::test]
-    async fn that_a_session_has_ended_is_believed_only_of_a_replica_that_is_sure() {
+    async fn what_is_ended_or_not_there_is_believed_only_of_a_replica_that_is_sure() {
         let (fake, _feeds) = Fake::start(1).await;
         let (_, reader, _) = tier(&[&fake]);
         let asked = || request(0, 1, &[7; 16], read_request::Query::Sessions(SessionsQuery {}));
@@ -205,28 +209,29 @@ mod tests {
             };
             Ok(ReadResponse { result: Some(result), ..ReadResponse::default() })
         };
-        let lagging = move |sure: fn() -> Result<Option<&'static str>, Status>| {
+        type Sure = Result<Option<&'static str>, Status>;
+        // The first answer of a replica that lags, and what one says that is sure.
+        let lagging = move |first: &'static str, sure: Sure| {
             move |asked: ReadRequest| match asked.linearizable {
-                true => sure().and_then(answer),
-                false => answer(Some("unauthenticated")),
+                true => sure.clone().and_then(answer),
+                false => answer(Some(first)),
             }
         };
-        fake.set(|state| state.read = Box::new(lagging(|| Ok(None))));
-        assert!(reader.read(asked()).await.is_ok(), "it was signed in a moment ago, elsewhere");
-        fake.set(|state| state.read = Box::new(lagging(|| Ok(Some("unauthenticated")))));
-        let refused = reader.read(asked()).await;
-        assert!(
-            matches!(&refused, Err(ReadError::Rejected(it)) if it.code == "unauthenticated"),
-            "{refused:?}"
-        );
-        fake.set(|state| state.read = Box::new(lagging(|| Err(Status::unavailable("no leader")))));
-        let unsure = reader.read(asked()).await;
-        assert!(
-            matches!(&unsure, Err(ReadError::Unreachable(_))),
-            "nobody is signed out on a guess: {unsure:?}"
-        );
-        fake.set(|state| state.read = Box::new(move |_| answer(Some("not_found"))));
+        for first in ["unauthenticated", "not_found"] {
+            fake.set(|state| state.read = Box::new(lagging(first, Ok(None))));
+            assert!(reader.read(asked()).await.is_ok(), "{first}: it was made a moment ago, elsewhere");
+            fake.set(|state| state.read = Box::new(lagging(first, Ok(Some(first)))));
+            let refused = reader.read(asked()).await;
+            assert!(matches!(&refused, Err(ReadError::Rejected(it)) if it.code == first), "{refused:?}");
+            fake.set(|state| state.read = Box::new(lagging(first, Err(Status::unavailable("no leader")))));
+            let unsure = reader.read(asked()).await;
+            assert!(
+                matches!(&unsure, Err(ReadError::Unreachable(_))),
+                "nobody is signed out, and nothing denied, on a guess: {unsure:?}"
+            );
+        }
+        fake.set(|state| state.read = Box::new(lagging("forbidden", Ok(None))));
         let other = reader.read(asked()).await;
-        assert!(matches!(&other, Err(ReadError::Rejected(it)) if it.code == "not_found"), "{other:?}");
+        assert!(matches!(&other, Err(ReadError::Rejected(it)) if it.code == "forbidden"), "{other:?}");
     }
 }
