@@ -115,11 +115,17 @@ class Rest:
         if key:
             headers["Idempotency-Key"] = key
         self.at += 1
-        connection = http.client.HTTPConnection(self.gateways[self.at % len(self.gateways)], timeout=WAIT_S)
-        connection.request(method, "/api/v1" + path, None if body is None else json.dumps(body), headers)
-        answer = connection.getresponse()
-        text = answer.read()
-        connection.close()
+        end = time.monotonic() + WAIT_S
+        while True:
+            connection = http.client.HTTPConnection(self.gateways[self.at % len(self.gateways)], timeout=WAIT_S)
+            connection.request(method, "/api/v1" + path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            connection.close()
+            # Perhaps nobody leads just now: what is read, or written under a key, may be asked for again.
+            if answer.status != 503 or not (method == "GET" or key) or time.monotonic() > end:
+                break
+            time.sleep(0.25)
         if answer.status >= 300:
             raise SystemExit(f"{method} {path} answered {answer.status}: {text.decode()}")
         return json.loads(text) if text else None

@@ -23,10 +23,15 @@ use crate::replicas::Replicas;
 const ATTEMPT_WAIT: Duration = Duration::from_millis(2_500);
 /// All attempts together.
 const READ_WAIT: Duration = Duration::from_millis(6_000);
-/// Each replica is asked at most this often.
+/// Each replica is asked at most this often, unless it waits for a leader.
 const ROUNDS_MAX: usize = 2;
-/// Between two rounds: an election's worth in all.
+/// Between two rounds, and as much again by chance.
 const ROUND_PAUSE_MS: u64 = 100;
+/// An election's worth: for so long a linearizable read is asked again where no leader is known.
+const ELECTION_WAIT: Duration = Duration::from_millis(2_000);
+
+/// How a replica begins that cannot serve a linearizable read just now.
+const NO_LEADER: &str = "no leader has confirmed";
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -64,8 +69,8 @@ impl Reader {
     }
 
     /// Reads from the replica of the feed (or the leader, if it must be the newest state), else from others. That a session has
-    /// ended, or that something is not there, is believed only of a replica that is sure: one that lags does not know yet what was
-    /// acknowledged a moment ago at another gateway.
+    /// ended, that something is not there or not allowed, is believed only of a replica that is sure: one that lags does not know yet
+    /// what was acknowledged a moment ago at another gateway.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -75,7 +80,7 @@ impl Reader {
             (Err(ReadError::Rejected(rejected)), Some(sure))
                 if matches!(
                     ErrorCode::from_word(&rejected.code),
-                    ErrorCode::Unauthenticated | ErrorCode::NotFound
+                    ErrorCode::Unauthenticated | ErrorCode::NotFound | ErrorCode::Forbidden
                 ) =>
             {
                 self.read_once(sure).await
@@ -144,10 +149,15 @@ impl Reader {
         first: usize,
         ask: impl Fn(usize) -> BoxFuture<'static, Result<T, Status>>,
     ) -> Result<T, ReadError> {
-        let end = Instant::now() + READ_WAIT;
-        let mut behind = false;
+        let began = Instant::now();
+        let end = began + READ_WAIT;
+        let (mut behind, mut leaderless) = (false, false);
         let mut last = String::from("no time left");
-        for round in 0..ROUNDS_MAX {
+        for round in 0.. {
+            let goes_on = std::mem::take(&mut leaderless) && began.elapsed() < ELECTION_WAIT;
+            if round >= ROUNDS_MAX && !goes_on {
+                break;
+            }
             if round > 0 {
                 sleep(Duration::from_millis(ROUND_PAUSE_MS + chance(ROUND_PAUSE_MS))).await;
             }
@@ -163,7 +173,10 @@ impl Reader {
                             return Err(ReadError::Unauthenticated);
                         }
                         Code::Unavailable if status.message().contains("behind") => behind = true,
-                        _ => last = format!("{}: {}", self.replicas.address(at), status.message()),
+                        _ => {
+                            leaderless |= status.message().starts_with(NO_LEADER);
+                            last = format!("{}: {}", self.replicas.address(at), status.message());
+                        }
                     },
                     Err(_) => last = format!("{}: no answer in time", self.replicas.address(at)),
                 }
@@ -196,7 +209,7 @@ mod tests {
     use crate::testing::{Fake, tier};
 
     #[tokio::test]
-    async fn what_is_ended_or_not_there_is_believed_only_of_a_replica_that_is_sure() {
+    async fn a_refusal_is_believed_only_of_a_replica_that_is_sure() {
         let (fake, _feeds) = Fake::start(1).await;
         let (_, reader, _) = tier(&[&fake]);
         let asked = || request(0, 1, &[7; 16], read_request::Query::Sessions(SessionsQuery {}));
@@ -217,7 +230,7 @@ mod tests {
                 false => answer(Some(first)),
             }
         };
-        for first in ["unauthenticated", "not_found"] {
+        for first in ["unauthenticated", "not_found", "forbidden"] {
             fake.set(|state| state.read = Box::new(lagging(first, Ok(None))));
             assert!(reader.read(asked()).await.is_ok(), "{first}: it was made a moment ago, elsewhere");
             fake.set(|state| state.read = Box::new(lagging(first, Ok(Some(first)))));
@@ -230,8 +243,8 @@ mod tests {
                 "nobody is signed out, and nothing denied, on a guess: {unsure:?}"
             );
         }
-        fake.set(|state| state.read = Box::new(lagging("forbidden", Ok(None))));
+        fake.set(|state| state.read = Box::new(lagging("invalid", Ok(None))));
         let other = reader.read(asked()).await;
-        assert!(matches!(&other, Err(ReadError::Rejected(it)) if it.code == "forbidden"), "{other:?}");
+        assert!(matches!(&other, Err(ReadError::Rejected(it)) if it.code == "invalid"), "{other:?}");
     }
 }

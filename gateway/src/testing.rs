@@ -1,9 +1,11 @@
 //! A replica that says what a test tells it to: for the rules of retry and of switching feeds, without a cluster.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use prost::Message as _;
 use quorate_proto::rpc::admin_server::{Admin, AdminServer};
 use quorate_proto::rpc::chat_server::{Chat, ChatServer};
@@ -20,6 +22,44 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::metrics::Metrics;
 use crate::reads::Reader;
 use crate::replicas::Replicas;
+
+/// A thread that stands still for longer may look to the product like a replica that is gone.
+const STANDSTILL: Duration = Duration::from_millis(100);
+/// How often it is looked whether the thread goes on.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// So often a test is run again because its thread stood still.
+const RUNS_MAX: usize = 5;
+
+/// Runs a test, and runs it again when it failed and its thread had stood still: a replica that says nothing for some hundred
+/// milliseconds is left, so that such a run proves nothing. A failure of a run that went on all the time counts.
+pub(crate) async fn undisturbed<F: Future<Output = ()>>(test: impl Fn() -> F) {
+    for _ in 1..RUNS_MAX {
+        let longest = Arc::new(Mutex::new(Duration::ZERO));
+        let watch = tokio::spawn(stillness(Arc::clone(&longest)));
+        let ended = AssertUnwindSafe(test()).catch_unwind().await;
+        // What was a moment before the failure is seen after it.
+        tokio::time::sleep(2 * LOOK_INTERVAL).await;
+        watch.abort();
+        let Err(failure) = ended else { return };
+        let longest = *longest.lock().unwrap();
+        if longest < STANDSTILL {
+            resume_unwind(failure);
+        }
+        println!("this thread stood still for {longest:?}: once more");
+    }
+    test().await;
+}
+
+/// Notes for how long this thread stood still at most.
+async fn stillness(longest: Arc<Mutex<Duration>>) {
+    loop {
+        let begun = Instant::now();
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let still = begun.elapsed().saturating_sub(LOOK_INTERVAL);
+        let mut longest = longest.lock().unwrap();
+        *longest = still.max(*longest);
+    }
+}
 
 /// What it does with commands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -372,7 +372,8 @@ mod tests {
         let last = history.len() - 1;
         history[last].call = read(4_000, "3999");
         assert_ne!(register(&history), Verdict::Linearizable);
-        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+        // Trying all orders would take for ever.
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
     }
 
     #[test]

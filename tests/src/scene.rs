@@ -13,7 +13,7 @@ use quorate_proto::ids::ConversationId;
 use quorate_proto::rest::SessionGrant;
 use quorate_proto::rpc::chat_client::ChatClient;
 use quorate_proto::rpc::{
-    ReadRequest, SincePair, SinceQuery, Topic, event, read_request, read_response, topic,
+    ReadRequest, SincePair, SinceQuery, StatusResponse, Topic, event, read_request, read_response, topic,
 };
 use quorate_tls::Role;
 use uuid::Uuid;
@@ -175,13 +175,23 @@ pub async fn leader(test: &TestCluster) -> anyhow::Result<(u16, u64)> {
     Ok(wait_until("a leader", WAIT, || test.cluster.leader()).await?)
 }
 
+/// What a replica says of itself, with its state's hash at an index: asked until it answers, for whatever runs may stand still
+/// for longer than one question waits.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn status_of(test: &TestCluster, id: u16, hash_index: u64) -> anyhow::Result<StatusResponse> {
+    let what = format!("replica {id} to answer");
+    let asked = wait_until(&what, WAIT, || test.cluster.replica_status(id, hash_index));
+    Ok(asked.await?)
+}
+
 /// A restarted replica is back when it has applied what was committed when it came.
 ///
 /// # Errors
 /// When it does not come back in time.
 pub async fn caught_up(test: &TestCluster, id: u16) -> anyhow::Result<()> {
-    let (leading, _) = leader(test).await?;
-    let target = test.cluster.replica_status(leading, 0).await.map_err(anyhow::Error::msg)?.commit_index;
+    let target = test.cluster.leader_commit().await?;
     wait_until(&format!("replica {id} to apply {target}"), WAIT, || async {
         let applied = test.cluster.replica_status(id, 0).await?.applied_index;
         if applied >= target { Ok(()) } else { Err(format!("it has applied {applied}")) }

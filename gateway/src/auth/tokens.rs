@@ -400,7 +400,16 @@ mod tests {
         let other = with(header(), "kid", "nobody's".into());
         let forged = sign(&other, &claims(), &stranger);
         assert_eq!(verifier.verify(&forged).await, Err(TokenError::Invalid("unknown key")));
-        assert_eq!(verifier.verify(&forged).await, Err(TokenError::Unavailable), "asked a moment ago");
+        // Asked a moment ago; after a longer one, which a busy machine may make of it, it is asked again.
+        let mut said = verifier.verify(&forged).await;
+        for _ in 0..10 {
+            if said == Err(TokenError::Unavailable) {
+                break;
+            }
+            assert_eq!(said, Err(TokenError::Invalid("unknown key")));
+            said = verifier.verify(&forged).await;
+        }
+        assert_eq!(said, Err(TokenError::Unavailable), "asked a moment ago");
     }
 
     #[tokio::test]

@@ -98,7 +98,8 @@ impl Tier {
         let request = PutRequest {
             user_id: identity.user_id,
             session_id: identity.session.as_bytes().to_vec().into(),
-            min_index: 0,
+            // A replica that lags would refuse an id as taken that was deleted here a moment ago.
+            min_index: self.replicas.known_index(),
             file_id: id.as_bytes().to_vec().into(),
             number,
             data,

@@ -17,7 +17,7 @@ use crate::convert::conversation_topic;
 use crate::network::Network;
 use crate::testing::{Fake, Feed, Submits, tier};
 
-const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_secs(60);
 const SECRET: [u8; 32] = [7; 32];
 /// Log time of the tests, ms.
 const NOW_MS: u64 = 1_900_000_000_000;
@@ -244,26 +244,35 @@ async fn every_item_is_told_once_in_order_and_settled_in_batches() {
     assert!(settled.len() < 130, "not one entry for each: {}", settled.len());
     assert!(settled.iter().all(|(_, _, error)| error.is_empty()), "{settled:?}");
     assert_eq!(site.tell.metrics.hooks_told.get(), 260);
-    assert_eq!(site.kept.lock().unwrap().leases, [pace::LEASE_MS]);
+    // Taken, and renewed if it took so long.
+    let leases = site.kept.lock().unwrap().leases.clone();
+    assert!(!leases.is_empty() && leases.iter().all(|lasts_ms| *lasts_ms == pace::LEASE_MS), "{leases:?}");
 }
 
 #[tokio::test]
 async fn what_failed_is_told_again_under_its_id_and_holds_nobody_else_up() {
-    let ((slow, heard_slow), (fine, heard_fine)) =
-        (server(|number| if number == 1 { 503 } else { 200 }).await, server(|_| 200).await);
+    let (fine, heard_fine) = server(|_| 200).await;
+    // Fails until the other bot has been told everything: who waited for it would wait for ever.
+    let of_other = Arc::clone(&heard_fine);
+    let fails = move |number: usize| number == 1 || number > 1 && of_other.lock().unwrap().len() < 20;
+    let (slow, heard_slow) = server(move |number| if fails(number) { 503 } else { 200 }).await;
     let items = |count| (1..=count).map(|number| item(number, NOW_MS)).collect::<Vec<_>>();
     let site = site([(5, (slow, items(3))), (6, (fine, items(20)))].into()).await;
     site.tell_everything().await;
     let slow = heard_slow.lock().unwrap().clone();
+    let failed = slow.iter().filter(|request| request.id == "c-5-2").count() - 1;
+    assert!(failed > 0, "{slow:?}");
     let ids: Vec<&str> = slow.iter().map(|request| request.id.as_str()).collect();
-    assert_eq!(ids, ["c-5-1", "c-5-2", "c-5-2", "c-5-3"]);
+    let again = std::iter::repeat_n("c-5-2", failed);
+    let wanted: Vec<&str> = ["c-5-1", "c-5-2"].into_iter().chain(again).chain(["c-5-3"]).collect();
+    assert_eq!(ids, wanted);
     let waited = slow[2].at - slow[1].at;
-    assert!(waited >= Duration::from_secs(1) && waited < Duration::from_secs(4), "{waited:?}");
-    let fine = heard_fine.lock().unwrap().clone();
-    assert_eq!(fine.len(), 20);
-    assert!(fine[19].at < slow[2].at, "the other bot did not wait");
-    assert_eq!(site.tell.metrics.hooks_failed.get(), 1);
-    assert_eq!(site.settled().first(), Some(&(5, 1, String::new())).filter(|it| site.settled().contains(it)));
+    assert!(waited >= Duration::from_secs(1), "{waited:?}");
+    assert_eq!(heard_fine.lock().unwrap().len(), 20);
+    assert_eq!(site.tell.metrics.hooks_failed.get(), failed as u64);
+    let settled = site.settled();
+    let first = settled.iter().find(|(bot, ..)| *bot == 5);
+    assert_eq!(first, Some(&(5, 1, String::new())), "what was taken before it is not told again");
 }
 
 /// A server that takes its time with everything, at a host of its own; `most` is how many such were told something at a time.

@@ -10,7 +10,7 @@ use tonic::Status;
 use super::*;
 use crate::convert::conversation_topic;
 use crate::session::outbox::{Bounds, Inbox, outbox};
-use crate::testing::{Fake, Feed, tier};
+use crate::testing::{Fake, Feed, tier, undisturbed};
 
 const WAIT: Duration = Duration::from_secs(10);
 const TOPIC: u64 = 3;
@@ -124,56 +124,65 @@ fn since(answer: impl Fn(u64) -> Vec<Event> + Send + Sync + 'static) -> crate::t
 
 #[tokio::test]
 async fn a_broken_feed_goes_on_at_another_replica_without_gap_or_repeat() {
-    let (mut scene, feed, mut inbox, _subscriber) = scene().await;
-    // Versions 8 to 11 lie between the two feeds; they come in two pages, the second longer than asked.
-    scene.b.set(|state| {
-        *state = since(|after| match after {
-            7 => (8..=9).map(message).collect(),
-            9 => (10..=12).map(message).collect(),
-            other => panic!("asked after {other}"),
+    undisturbed(|| async {
+        let (mut scene, feed, mut inbox, _subscriber) = scene().await;
+        // Versions 8 to 11 lie between the two feeds; they come in two pages, the second longer than asked.
+        scene.b.set(|state| {
+            *state = since(|after| match after {
+                7 => (8..=9).map(message).collect(),
+                9 => (10..=12).map(message).collect(),
+                other => panic!("asked after {other}"),
+            });
         });
-    });
-    say(&feed, events(6..=7)).await;
-    assert_eq!(take(&mut inbox, 2).await, [6, 7]);
-    feed.frames.send(Err(Status::aborted("too slow"))).await.unwrap();
-    let mut second = opened(&mut scene.b_feeds).await;
-    assert_eq!(asked_for(&mut second).await, [conversation_topic(TOPIC)]);
-    say(&second, ready(11)).await;
-    say(&second, events(12..=13)).await;
-    assert_eq!(take(&mut inbox, 6).await, [8, 9, 10, 11, 12, 13]);
-    timeout(WAIT, async {
-        while scene.hub.state().delivered_index() < 113 {
-            tokio::task::yield_now().await;
-        }
+        say(&feed, events(6..=7)).await;
+        assert_eq!(take(&mut inbox, 2).await, [6, 7]);
+        feed.frames.send(Err(Status::aborted("too slow"))).await.unwrap();
+        let mut second = opened(&mut scene.b_feeds).await;
+        assert_eq!(asked_for(&mut second).await, [conversation_topic(TOPIC)]);
+        say(&second, ready(11)).await;
+        say(&second, events(12..=13)).await;
+        assert_eq!(take(&mut inbox, 6).await, [8, 9, 10, 11, 12, 13]);
+        timeout(WAIT, async {
+            while scene.hub.state().delivered_index() < 113 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("position follows");
     })
-    .await
-    .expect("position follows");
+    .await;
 }
 
 #[tokio::test]
 async fn a_feed_that_falls_silent_is_left_and_a_lagging_one_repeats_nothing() {
-    let (mut scene, feed, mut inbox, _subscriber) = scene().await;
-    say(&feed, events(6..=9)).await;
-    assert_eq!(take(&mut inbox, 4).await, [6, 7, 8, 9]);
-    // Nothing more from the first: the second is behind what was delivered.
-    let mut second = opened(&mut scene.b_feeds).await;
-    asked_for(&mut second).await;
-    say(&second, ready(7)).await;
-    say(&second, events(8..=11)).await;
-    assert_eq!(take(&mut inbox, 2).await, [10, 11]);
-    drop((feed, scene.a));
+    undisturbed(|| async {
+        let (mut scene, feed, mut inbox, _subscriber) = scene().await;
+        say(&feed, events(6..=9)).await;
+        assert_eq!(take(&mut inbox, 4).await, [6, 7, 8, 9]);
+        // Nothing more from the first: the second is behind what was delivered.
+        let mut second = opened(&mut scene.b_feeds).await;
+        asked_for(&mut second).await;
+        say(&second, ready(7)).await;
+        say(&second, events(8..=11)).await;
+        assert_eq!(take(&mut inbox, 2).await, [10, 11]);
+        drop((feed, scene.a));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_gap_within_a_feed_is_mended_by_another_replica() {
-    let (mut scene, feed, mut inbox, _subscriber) = scene().await;
-    scene.b.set(|state| *state = since(|after| (after + 1..=9).map(message).collect()));
-    say(&feed, events(6..=6)).await;
-    say(&feed, events(8..=8)).await;
-    let mut second = opened(&mut scene.b_feeds).await;
-    asked_for(&mut second).await;
-    say(&second, ready(9)).await;
-    assert_eq!(take(&mut inbox, 4).await, [6, 7, 8, 9]);
+    undisturbed(|| async {
+        let (mut scene, feed, mut inbox, _subscriber) = scene().await;
+        scene.b.set(|state| *state = since(|after| (after + 1..=9).map(message).collect()));
+        say(&feed, events(6..=6)).await;
+        say(&feed, events(8..=8)).await;
+        let mut second = opened(&mut scene.b_feeds).await;
+        asked_for(&mut second).await;
+        say(&second, ready(9)).await;
+        assert_eq!(take(&mut inbox, 4).await, [6, 7, 8, 9]);
+    })
+    .await;
 }
 
 fn typing(user: u64) -> FeedFrame {
@@ -195,41 +204,44 @@ async fn said(feed: &mut Feed) -> FeedRequest {
 
 #[tokio::test]
 async fn who_watches_a_conversation_hears_its_signals_before_and_after_a_switch() {
-    let (mut scene, mut feed, mut inbox, mut subscriber) = scene().await;
-    say(&feed, typing(1)).await;
-    say(&feed, events(6..=6)).await;
-    assert_eq!(take(&mut inbox, 1).await, [6], "and with it the signal before it has passed");
-    subscriber.watch(TOPIC, true).await;
-    assert_eq!(said(&mut feed).await.watch, [TOPIC]);
-    subscriber.presence(7, presence::State::Active).await;
-    let lease = said(&mut feed).await.lease.expect("a lease");
-    assert_eq!((lease.gateway.as_str(), lease.full, lease.entries.len()), ("a", true, 1));
-    say(&feed, typing(2)).await;
-    let taken = timeout(WAIT, inbox.recv(usize::MAX, usize::MAX)).await.expect("in time").unwrap();
-    assert_eq!(taken.signals.len(), 1, "only what came while it was watched");
-    assert_eq!(taken.signals[0].key, SignalKey::Typing(TOPIC, 2));
-    feed.frames.send(Err(Status::aborted("too slow"))).await.unwrap();
-    let mut second = opened(&mut scene.b_feeds).await;
-    let (mut watched, mut leased) = (false, None);
-    while !watched || leased.is_none() {
-        let request = timeout(WAIT, second.requests.recv()).await.expect("in time").unwrap();
-        watched |= request.watch == [TOPIC];
-        leased = leased.or(request.lease);
-    }
-    let again = leased.expect("a lease");
-    assert!(again.full && again.number > lease.number && again.entries == lease.entries);
-    // A signal does not wait until the events between the two feeds are read.
-    say(&second, typing(3)).await;
-    let taken = timeout(WAIT, inbox.recv(usize::MAX, usize::MAX)).await.expect("in time").unwrap();
-    assert_eq!(taken.signals[0].key, SignalKey::Typing(TOPIC, 3));
-    subscriber.ends();
-    drop(subscriber);
-    let left = loop {
-        let request = timeout(WAIT, second.requests.recv()).await.expect("in time").unwrap();
-        if !request.unwatch.is_empty() {
-            break request;
+    undisturbed(|| async {
+        let (mut scene, mut feed, mut inbox, mut subscriber) = scene().await;
+        say(&feed, typing(1)).await;
+        say(&feed, events(6..=6)).await;
+        assert_eq!(take(&mut inbox, 1).await, [6], "and with it the signal before it has passed");
+        subscriber.watch(TOPIC, true).await;
+        assert_eq!(said(&mut feed).await.watch, [TOPIC]);
+        subscriber.presence(7, presence::State::Active).await;
+        let lease = said(&mut feed).await.lease.expect("a lease");
+        assert_eq!((lease.gateway.as_str(), lease.full, lease.entries.len()), ("a", true, 1));
+        say(&feed, typing(2)).await;
+        let taken = timeout(WAIT, inbox.recv(usize::MAX, usize::MAX)).await.expect("in time").unwrap();
+        assert_eq!(taken.signals.len(), 1, "only what came while it was watched");
+        assert_eq!(taken.signals[0].key, SignalKey::Typing(TOPIC, 2));
+        feed.frames.send(Err(Status::aborted("too slow"))).await.unwrap();
+        let mut second = opened(&mut scene.b_feeds).await;
+        let (mut watched, mut leased) = (false, None);
+        while !watched || leased.is_none() {
+            let request = timeout(WAIT, second.requests.recv()).await.expect("in time").unwrap();
+            watched |= request.watch == [TOPIC];
+            leased = leased.or(request.lease);
         }
-    };
-    assert_eq!(left.unwatch, [TOPIC]);
-    assert_eq!(left.lease.map(|lease| lease.entries.len()), Some(1), "she has left");
+        let again = leased.expect("a lease");
+        assert!(again.full && again.number > lease.number && again.entries == lease.entries);
+        // A signal does not wait until the events between the two feeds are read.
+        say(&second, typing(3)).await;
+        let taken = timeout(WAIT, inbox.recv(usize::MAX, usize::MAX)).await.expect("in time").unwrap();
+        assert_eq!(taken.signals[0].key, SignalKey::Typing(TOPIC, 3));
+        subscriber.ends();
+        drop(subscriber);
+        let left = loop {
+            let request = timeout(WAIT, second.requests.recv()).await.expect("in time").unwrap();
+            if !request.unwatch.is_empty() {
+                break request;
+            }
+        };
+        assert_eq!(left.unwatch, [TOPIC]);
+        assert_eq!(left.lease.map(|lease| lease.entries.len()), Some(1), "she has left");
+    })
+    .await;
 }

@@ -6,9 +6,9 @@ use quorate_proto::frame::WriteState;
 use tokio::time::timeout;
 
 use super::*;
-use crate::testing::{Fake, Submits, tier};
+use crate::testing::{Fake, Submits, tier, undisturbed};
 
-const WAIT: Duration = Duration::from_secs(15);
+const WAIT: Duration = Duration::from_secs(30);
 
 fn command(id: u8) -> Command {
     Command { command_id: vec![id; 16].into(), user_id: 7, ..Command::default() }
@@ -30,71 +30,80 @@ fn bytes(id: u8) -> Bytes {
 
 #[tokio::test]
 async fn a_replica_that_does_not_lead_points_to_the_one_that_does() {
-    let ((a, _), (b, _)) = (Fake::start(1).await, Fake::start(2).await);
-    // It believes that it leads until it is asked.
-    a.set(|state| {
-        state.role = "leader";
-        state.submits = Submits::NotLeader(b.address.clone());
-    });
-    b.set(|state| state.submits = Submits::Apply);
-    let (client, _feed) = client(&[&a, &b]);
-    assert!(submit(&client, 1).await.is_ok());
-    assert_eq!(a.commands(), [bytes(1)]);
-    assert_eq!(b.commands(), [bytes(1)], "the same bytes, so the same command id");
-    let mut write = client.write();
-    timeout(WAIT, write.wait_for(|status| status.state == WriteState::Up)).await.expect("up").unwrap();
+    undisturbed(|| async {
+        let ((a, _), (b, _)) = (Fake::start(1).await, Fake::start(2).await);
+        // It believes that it leads until it is asked.
+        a.set(|state| {
+            state.role = "leader";
+            state.submits = Submits::NotLeader(b.address.clone());
+        });
+        b.set(|state| state.submits = Submits::Apply);
+        let (client, _feed) = client(&[&a, &b]);
+        assert!(submit(&client, 1).await.is_ok());
+        assert_eq!(a.commands(), [bytes(1)]);
+        assert_eq!(b.commands(), [bytes(1)], "the same bytes, so the same command id");
+        let mut write = client.write();
+        timeout(WAIT, write.wait_for(|status| status.state == WriteState::Up)).await.expect("up").unwrap();
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_broken_stream_resends_what_has_no_answer_in_its_old_order() {
-    let ((a, _), (b, _)) = (Fake::start(1).await, Fake::start(2).await);
-    a.set(|state| {
-        state.role = "leader";
-        state.submits = Submits::Break;
-    });
-    let (client, _feed) = client(&[&a, &b]);
-    let waiting: Vec<_> = (1..=3)
-        .map(|id| {
-            let client = client.clone();
-            tokio::spawn(async move { submit(&client, id).await })
-        })
-        .collect();
-    while a.commands().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    a.set(|state| state.role = "follower");
-    b.set(|state| {
-        state.role = "leader";
-        state.submits = Submits::Apply;
-    });
-    for outcome in waiting {
-        assert!(outcome.await.unwrap().is_ok());
-    }
-    assert_eq!(b.commands(), [bytes(1), bytes(2), bytes(3)]);
+    undisturbed(|| async {
+        let ((a, _), (b, _)) = (Fake::start(1).await, Fake::start(2).await);
+        a.set(|state| {
+            state.role = "leader";
+            state.submits = Submits::Break;
+        });
+        let (client, _feed) = client(&[&a, &b]);
+        let waiting: Vec<_> = (1..=3)
+            .map(|id| {
+                let client = client.clone();
+                tokio::spawn(async move { submit(&client, id).await })
+            })
+            .collect();
+        while a.commands().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        a.set(|state| state.role = "follower");
+        b.set(|state| {
+            state.role = "leader";
+            state.submits = Submits::Apply;
+        });
+        for outcome in waiting {
+            assert!(outcome.await.unwrap().is_ok());
+        }
+        assert_eq!(b.commands(), [bytes(1), bytes(2), bytes(3)]);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_leader_that_says_nothing_is_left() {
-    let ((a, _), (b, _)) = (Fake::start(1).await, Fake::start(2).await);
-    a.set(|state| {
-        state.role = "leader";
-        state.submits = Submits::Mute;
-    });
-    let (client, _feed) = client(&[&a, &b]);
-    let waiting = {
-        let client = client.clone();
-        tokio::spawn(async move { submit(&client, 1).await })
-    };
-    while a.commands().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    a.set(|state| state.role = "follower");
-    b.set(|state| {
-        state.role = "leader";
-        state.submits = Submits::Apply;
-    });
-    assert!(waiting.await.unwrap().is_ok());
-    assert_eq!(b.commands(), [bytes(1)]);
+    undisturbed(|| async {
+        let ((a, _), (b, _)) = (Fake::start(1).await, Fake::start(2).await);
+        a.set(|state| {
+            state.role = "leader";
+            state.submits = Submits::Mute;
+        });
+        let (client, _feed) = client(&[&a, &b]);
+        let waiting = {
+            let client = client.clone();
+            tokio::spawn(async move { submit(&client, 1).await })
+        };
+        while a.commands().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        a.set(|state| state.role = "follower");
+        b.set(|state| {
+            state.role = "leader";
+            state.submits = Submits::Apply;
+        });
+        assert!(waiting.await.unwrap().is_ok());
+        assert_eq!(b.commands(), [bytes(1)]);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -141,35 +150,41 @@ async fn a_stream_opened_at_a_replica_that_no_longer_leads_is_left_without_any_c
 /// A lone leader keeps its streams open, so nothing but a question finds out that the others are gone.
 #[tokio::test]
 async fn a_quiet_leader_whose_quorum_is_gone_is_noticed_and_one_lost_question_is_not() {
-    let (a, _) = Fake::start(1).await;
-    let answered = || Box::new(|_| Ok(quorate_proto::rpc::ReadResponse::default()));
-    a.set(|state| {
-        state.role = "leader";
-        state.read = answered();
-    });
-    let (client, _feed) = client(&[&a]);
-    let mut write = client.write();
-    timeout(WAIT, write.wait_for(|status| status.state == WriteState::Up)).await.expect("up").unwrap();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&asked);
-    a.set(|state| {
-        state.read = Box::new(move |_| match counted.fetch_add(1, Ordering::Relaxed) {
-            0 => Err(tonic::Status::unavailable("the connection was let go")),
-            _ => Ok(quorate_proto::rpc::ReadResponse::default()),
+    undisturbed(|| async {
+        let (a, _) = Fake::start(1).await;
+        let answered = || Box::new(|_| Ok(quorate_proto::rpc::ReadResponse::default()));
+        a.set(|state| {
+            state.role = "leader";
+            state.read = answered();
         });
-    });
-    timeout(WAIT, async {
-        while asked.load(Ordering::Relaxed) < 3 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            assert_eq!(write.borrow().state, WriteState::Up);
-        }
+        let (client, _feed) = client(&[&a]);
+        let mut write = client.write();
+        timeout(WAIT, write.wait_for(|status| status.state == WriteState::Up)).await.expect("up").unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        a.set(|state| {
+            state.read = Box::new(move |_| match counted.fetch_add(1, Ordering::Relaxed) {
+                0 => Err(tonic::Status::unavailable("the connection was let go")),
+                _ => Ok(quorate_proto::rpc::ReadResponse::default()),
+            });
+        });
+        timeout(WAIT, async {
+            while asked.load(Ordering::Relaxed) < 3 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                assert_eq!(write.borrow().state, WriteState::Up);
+            }
+        })
+        .await
+        .expect("three questions in time");
+        a.set(|state| state.read = Box::new(|_| Err(tonic::Status::unavailable("no quorum"))));
+        let status = timeout(WAIT, write.wait_for(|status| status.state == WriteState::NoQuorum)).await;
+        assert!(status.expect("no quorum is noticed without a command").is_ok());
+        a.set(|state| state.read = answered());
+        timeout(WAIT, write.wait_for(|status| status.state == WriteState::Up))
+            .await
+            .expect("up again")
+            .unwrap();
+        assert!(a.commands().is_empty());
     })
-    .await
-    .expect("three questions in time");
-    a.set(|state| state.read = Box::new(|_| Err(tonic::Status::unavailable("no quorum"))));
-    let status = timeout(WAIT, write.wait_for(|status| status.state == WriteState::NoQuorum)).await;
-    assert!(status.expect("no quorum is noticed without a command").is_ok());
-    a.set(|state| state.read = answered());
-    timeout(WAIT, write.wait_for(|status| status.state == WriteState::Up)).await.expect("up again").unwrap();
-    assert!(a.commands().is_empty());
+    .await;
 }

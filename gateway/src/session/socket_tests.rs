@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::*;
 use crate::auth::ApiToken;
 use crate::config::Config;
-use crate::testing::{Fake, Submits};
+use crate::testing::{Fake, Feed, Submits};
 
 const WAIT: Duration = Duration::from_secs(20);
 const USER: u64 = 7;
@@ -114,18 +114,38 @@ async fn scene(change: impl FnOnce(&mut Config)) -> Scene {
     change(&mut config);
     let (phase, drain) = watch::channel(DrainPhase::Serving);
     let gateway = Gateway::start(config, None, drain).unwrap();
-    let mut feed = timeout(WAIT, feeds.recv()).await.expect("a feed in time").unwrap();
+    let feed = timeout(WAIT, feeds.recv()).await.expect("a feed in time").unwrap();
+    tokio::spawn(tell_nothing(feed));
     tokio::spawn(async move {
-        let progress = || Some(Progress { applied_index: 1, log_time_ms: 1, ..Progress::default() });
-        let _ = feed.frames.send(Ok(FeedFrame { progress: progress(), ..FeedFrame::default() })).await;
-        while let Some(request) = feed.requests.recv().await {
-            let ready = |topic| TopicReady { topic: Some(topic), complete_from_index: 1, version: 0 };
-            let ready = request.add.into_iter().map(ready).collect();
-            let _ =
-                feed.frames.send(Ok(FeedFrame { ready, progress: progress(), ..FeedFrame::default() })).await;
+        // One that seemed silent while this thread stood still was left for another.
+        while let Some(feed) = feeds.recv().await {
+            tokio::spawn(tell_nothing(feed));
         }
     });
     Scene { key, fake, gateway, _phase: phase }
+}
+
+/// A feed of a replica at which nothing happens.
+async fn tell_nothing(mut feed: Feed) {
+    let mut beats = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        let added = tokio::select! {
+            request = feed.requests.recv() => match request {
+                Some(request) => request.add,
+                None => return,
+            },
+            _ = beats.tick() => Vec::new(),
+        };
+        let ready = |topic| TopicReady { topic: Some(topic), complete_from_index: 1, version: 0 };
+        let frame = FeedFrame {
+            ready: added.into_iter().map(ready).collect(),
+            progress: Some(Progress { applied_index: 1, log_time_ms: 1, ..Progress::default() }),
+            ..FeedFrame::default()
+        };
+        if feed.frames.send(Ok(frame)).await.is_err() {
+            return;
+        }
+    }
 }
 
 impl Scene {

@@ -48,8 +48,13 @@ async fn the_stores_pass_openrafts_own_suite() {
     Suite::test_all(Builder).await.expect("passes");
 }
 
+/// Election timeouts: longer than a machine that has other things to do holds a thread or a disk up, so that nobody is elected but
+/// where a test wants it.
+const ELECTION_MS: (u64, u64) = (2_000, 4_000);
+
 pub(super) struct Cluster {
     pub(super) nodes: Vec<Arc<Node>>,
+    election_ms: (u64, u64),
     servers: Vec<tokio::task::JoinHandle<()>>,
     dirs: Vec<TempDir>,
     replicas: BTreeMap<u64, String>,
@@ -59,22 +64,46 @@ pub(super) struct Cluster {
 
 /// A formed cluster of `size` replicas, of which the first `running` run.
 pub(super) async fn cluster(size: u64, running: u64) -> Cluster {
+    Cluster::formed(bound(size).await, running, ELECTION_MS).await
+}
+
+/// Places for so many replicas.
+async fn bound(size: u64) -> BTreeMap<u64, tokio::net::TcpListener> {
     let mut waiting = BTreeMap::new();
     for id in 1..=size {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         waiting.insert(id, listener);
     }
-    let address = |listener: &tokio::net::TcpListener| listener.local_addr().expect("bound").to_string();
-    let replicas = waiting.iter().map(|(id, listener)| (*id, address(listener))).collect();
-    let mut cluster = Cluster { nodes: Vec::new(), servers: Vec::new(), dirs: Vec::new(), replicas, waiting };
-    for id in 1..=running {
-        cluster.start(id).await;
-    }
-    cluster.nodes[0].form(&cluster.replicas).await.expect("forms");
-    cluster
+    waiting
 }
 
 impl Cluster {
+    /// Of nobody yet.
+    fn new(waiting: BTreeMap<u64, tokio::net::TcpListener>, election_ms: (u64, u64)) -> Self {
+        let address = |listener: &tokio::net::TcpListener| listener.local_addr().expect("bound").to_string();
+        let replicas = waiting.iter().map(|(id, listener)| (*id, address(listener))).collect();
+        Self { nodes: Vec::new(), election_ms, servers: Vec::new(), dirs: Vec::new(), replicas, waiting }
+    }
+
+    async fn formed(
+        waiting: BTreeMap<u64, tokio::net::TcpListener>,
+        running: u64,
+        election_ms: (u64, u64),
+    ) -> Self {
+        let mut cluster = Self::new(waiting, election_ms);
+        for id in 1..=running {
+            cluster.start(id).await;
+        }
+        // Whoever is not admitted yet does not vote, and the first election would wait for a second one.
+        for node in &cluster.nodes {
+            node.gate.decided().await.expect("admitted");
+        }
+        cluster.nodes[0].form(&cluster.replicas).await.expect("forms");
+        // At once: nobody is to wait for the first one.
+        cluster.nodes[0].raft.trigger().elect(false).await.expect("runs");
+        cluster
+    }
+
     async fn start(&mut self, id: u64) {
         self.start_supporting(id, VERSION_MAX).await;
     }
@@ -91,7 +120,8 @@ impl Cluster {
         std::fs::write(&boot_id_file, "boot").expect("a file");
         Settings {
             id,
-            cluster: "test".into(),
+            // Of its own name: a port that was let go may be another test's a moment later.
+            cluster: self.replicas[&1].clone(),
             data_dir: dir.to_owned(),
             listen,
             http_listen: None,
@@ -102,8 +132,8 @@ impl Cluster {
             snapshot_log_bytes: 256 * 1024 * 1024,
             log_entries_kept: 10_000,
             heartbeat_interval_ms: 100,
-            election_timeout_min_ms: 500,
-            election_timeout_max_ms: 1_000,
+            election_timeout_min_ms: self.election_ms.0,
+            election_timeout_max_ms: self.election_ms.1,
             join: false,
             machine_version_max: VERSION_MAX,
             export_direct: false,
@@ -136,6 +166,21 @@ impl Cluster {
         until("a leader", || self.nodes.iter().find(|node| node.is_leader()).cloned()).await
     }
 
+    /// Has another lead than this one. On a busy machine one try may find nobody who answers in time.
+    pub(super) async fn another_leader(&self, than: &Node) -> Arc<Node> {
+        for _ in 0..30 {
+            than.hand_over().await;
+            for _ in 0..100 {
+                let next = self.nodes.iter().find(|node| node.is_leader() && node.id() != than.id());
+                if let Some(next) = next {
+                    return next.clone();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        panic!("waited 60 s in vain: another leader");
+    }
+
     async fn agree(&self, index: u64) {
         until("all have applied", || {
             self.nodes.iter().all(|node| node.status(0).applied_index >= index).then_some(())
@@ -163,8 +208,7 @@ impl Cluster {
             self.nodes.iter().all(|node| node.status(0).applied_index >= index).then_some(())
         })
         .await;
-        let leader = self.leader().await;
-        let after = propose_all(&leader, vec![sign_up(1_000_000)]).await;
+        let after = propose_all(&self.nodes, vec![sign_up(1_000_000)]).await;
         self.agree(after[0].index).await;
     }
 
@@ -179,13 +223,13 @@ impl Cluster {
 }
 
 pub(super) async fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..1_000 {
+    for _ in 0..3_000 {
         if let Some(found) = check() {
             return found;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("waited 20 s in vain: {what}");
+    panic!("waited 60 s in vain: {what}");
 }
 
 pub(super) fn sign_up(n: u128) -> Bytes {
@@ -206,27 +250,43 @@ fn sign_up_with(n: u128, password_phc: &str) -> Bytes {
     Bytes::from(command.encode_to_vec())
 }
 
-/// Proposes until the leader takes it: one that has just been elected refuses until a quorum has answered it.
-pub(super) async fn propose_all(node: &Node, commands: Vec<Bytes>) -> Vec<rpc::Outcome> {
-    for _ in 0..500 {
-        if let Ok(outcomes) = node.propose(commands.clone()).await {
-            let outcomes: Vec<_> = outcomes.collect().await;
-            if outcomes.iter().all(Result::is_ok) {
-                return outcomes.into_iter().flatten().collect();
+/// Proposes until whoever leads has taken it: one that has just been elected refuses until a quorum has answered it, and what a
+/// leader had taken is of unknown fate when another is elected. The commands' ids make the next try no second time.
+pub(super) async fn propose_all(nodes: &[Arc<Node>], commands: Vec<Bytes>) -> Vec<rpc::Outcome> {
+    let mut said = Vec::new();
+    for _ in 0..3_000 {
+        for node in nodes.iter().filter(|node| node.is_leader()) {
+            match node.propose(commands.clone()).await {
+                Ok(outcomes) => {
+                    said = outcomes.collect().await;
+                    if said.iter().all(Result::is_ok) {
+                        return said.into_iter().flatten().collect();
+                    }
+                }
+                Err(ProposeError::NotLeader | ProposeError::Unknown) => {}
+                Err(ProposeError::StorageLow) => panic!("no room on the disk"),
             }
-            assert!(outcomes.iter().all(|outcome| *outcome == Err(ProposeError::NotLeader)), "{outcomes:?}");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("waited 10 s in vain for the leader to accept");
+    panic!("waited 60 s in vain for a leader to accept: {said:?}");
+}
+
+/// Reads at a replica once it has heard who leads: before, it says that it cannot.
+async fn linearized(node: &Node) {
+    let begun = Instant::now();
+    while node.linearize().await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "replica {} hears of no leader", node.id());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// A single replica is a majority of one: nobody answers it, and nobody need.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_alone_goes_on_leading() {
-    let cluster = cluster(1, 1).await;
+    let cluster = Cluster::formed(bound(1).await, 1, (500, 1_000)).await;
     let node = cluster.leader().await;
-    propose_all(&node, vec![sign_up(1)]).await;
+    propose_all(&cluster.nodes, vec![sign_up(1)]).await;
     let (begun, wait) = (Instant::now(), Duration::from_millis(3 * node.quorum_wait_ms));
     let mut longest_ms = 0;
     while begun.elapsed() < wait {
@@ -237,7 +297,7 @@ async fn a_replica_alone_goes_on_leading() {
     }
     assert!(longest_ms < node.quorum_wait_ms, "{longest_ms} ms");
     node.linearize().await.expect("it is its own majority");
-    propose_all(&node, vec![sign_up(2)]).await;
+    propose_all(&cluster.nodes, vec![sign_up(2)]).await;
     cluster.stop().await;
 }
 
@@ -245,7 +305,7 @@ async fn a_replica_alone_goes_on_leading() {
 async fn three_nodes_agree_and_hand_leadership_over() {
     let cluster = cluster(3, 3).await;
     let leader = cluster.leader().await;
-    let outcomes = propose_all(&leader, (1..=200).map(sign_up).collect()).await;
+    let outcomes = propose_all(&cluster.nodes, (1..=200).map(sign_up).collect()).await;
     let ids: Vec<u64> = outcomes
         .iter()
         .map(|outcome| match &outcome.result {
@@ -259,17 +319,14 @@ async fn three_nodes_agree_and_hand_leadership_over() {
     let follower = cluster.nodes.iter().find(|node| !node.is_leader()).expect("two of three");
     assert!(follower.propose(vec![sign_up(1)]).await.is_err(), "a follower does not propose");
 
-    leader.hand_over().await;
-    let next = until("another leader", || {
-        cluster.nodes.iter().find(|node| node.is_leader() && node.id() != leader.id()).cloned()
-    })
-    .await;
-    let again = propose_all(&next, vec![sign_up(1), sign_up(201)]).await;
+    cluster.another_leader(&leader).await;
+    let again = propose_all(&cluster.nodes, vec![sign_up(1), sign_up(201)]).await;
     assert!(again[0].replay, "a retry at the next leader is answered with the original");
     assert_eq!(again[0].index, outcomes[0].index);
     assert!(!again[1].replay);
     for node in &cluster.nodes {
-        node.linearize().await.expect("the leader by itself, a follower through it");
+        // The leader by itself, a follower through it.
+        linearized(node).await;
         assert!(
             node.status(0).applied_index >= again[1].index,
             "what was acknowledged before is applied here"
@@ -282,14 +339,10 @@ async fn three_nodes_agree_and_hand_leadership_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_comes_after_the_log_was_purged_is_given_a_snapshot() {
     let mut cluster = cluster(3, 2).await;
-    let leader = cluster.leader().await;
-    let outcomes = propose_all(&leader, (1..=500).map(sign_up).collect()).await;
+    let outcomes = propose_all(&cluster.nodes, (1..=500).map(sign_up).collect()).await;
     let last = outcomes.last().expect("some").index;
-    leader.raft.trigger().snapshot().await.expect("runs");
-    until("a snapshot", || (leader.status(0).snapshot_index >= last).then_some(())).await;
-    leader.raft.trigger().purge_log(last).await.expect("runs");
-    until("the log is purged", || (leader.status(0).purged_index >= last).then_some(())).await;
-    propose_all(&leader, vec![sign_up(501)]).await;
+    cluster.purge(last).await;
+    propose_all(&cluster.nodes, vec![sign_up(501)]).await;
     cluster.start(3).await;
     let late = cluster.nodes.last().expect("three").clone();
     cluster.agree_from(last).await;
@@ -325,37 +378,34 @@ async fn a_restarted_node_finds_its_data_and_replays_its_log() {
         tls: None,
         replicas: BTreeMap::from([(1, "127.0.0.1:1".to_owned())]),
     };
-    let node = Node::start(&settings, Metrics::default()).await.expect("starts");
+    let node = Arc::new(Node::start(&settings, Metrics::default()).await.expect("starts"));
     node.form(&settings.replicas).await.expect("forms");
     until("it leads", || node.is_leader().then_some(())).await;
-    let outcomes = propose_all(&node, (1..=50).map(sign_up).collect()).await;
+    let outcomes = propose_all(std::slice::from_ref(&node), (1..=50).map(sign_up).collect()).await;
     let last = outcomes.last().expect("some").index;
     let hash = node.status(last).hash;
     node.raft.shutdown().await.expect("stops");
     // Not closed in order, and another boot: the checkpoint is thrown away and everything comes from the log.
     drop(node);
     std::fs::write(&boot_id_file, "another boot").expect("a file");
-    let mut started = None;
-    for _ in 0..200 {
+    let begun = Instant::now();
+    let node = loop {
         match Node::start(&settings, Metrics::default()).await {
-            Ok(node) => {
-                started = Some(node);
-                break;
-            }
-            // The checkpoint thread of the former node ends a moment after it.
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Ok(node) => break Arc::new(node),
+            // The checkpoint thread of the former node ends a moment after it, and syncs its files before.
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "never starts again: {error}"),
         }
-    }
-    let node = started.expect("starts again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     until("it has applied everything again", || (node.status(0).applied_index >= last).then_some(())).await;
     assert_eq!(node.status(last).hash, hash, "the same hash from the same log");
     until("it leads", || node.is_leader().then_some(())).await;
-    let again = propose_all(&node, vec![sign_up(50)]).await;
+    let again = propose_all(std::slice::from_ref(&node), vec![sign_up(50)]).await;
     assert!(again[0].replay);
     node.stop().await.expect("stops");
 }
 
-/// A directory as a crash at this moment leaves it.
+/// A directory as a crash at this moment leaves it: without what goes while it is copied.
 fn copy_of(dir: &Path) -> TempDir {
     fn copy(from: &Path, to: &Path) {
         for entry in std::fs::read_dir(from).expect("a folder") {
@@ -364,8 +414,8 @@ fn copy_of(dir: &Path) -> TempDir {
             if path.is_dir() {
                 std::fs::create_dir(&target).expect("a folder");
                 copy(&path, &target);
-            } else {
-                std::fs::copy(&path, &target).expect("copies");
+            } else if let Err(error) = std::fs::copy(&path, &target) {
+                assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{}: {error}", path.display());
             }
         }
     }
@@ -378,7 +428,7 @@ fn copy_of(dir: &Path) -> TempDir {
 async fn decision(cluster: &Cluster, id: u64, dir: &Path) -> Result<Arc<Node>, String> {
     let settings = cluster.settings(id, dir, "127.0.0.1:1".parse().expect("an address"));
     let node = Node::start(&settings, Metrics::default()).await.map_err(|error| error.to_string())?;
-    let decided = tokio::time::timeout(Duration::from_secs(10), node.gate.decided()).await.expect("in time");
+    let decided = tokio::time::timeout(Duration::from_secs(60), node.gate.decided()).await.expect("in time");
     if let Err(line) = decided {
         assert_eq!(node.failed().await, Ending::Refused(line.clone()));
         let vote = rpc::VoteRequest {
@@ -400,17 +450,22 @@ async fn decision(cluster: &Cluster, id: u64, dir: &Path) -> Result<Arc<Node>, S
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_copy_of_a_disk_neither_votes_nor_acknowledges() {
     let mut cluster = cluster(3, 3).await;
-    let leader = cluster.leader().await;
-    let outcomes = propose_all(&leader, (1..=50).map(sign_up).collect()).await;
+    let outcomes = propose_all(&cluster.nodes, (1..=50).map(sign_up).collect()).await;
     cluster.agree(outcomes.last().expect("some").index).await;
     let at = cluster.nodes.iter().position(|node| !node.is_leader()).expect("two of three");
     let id = cluster.nodes[at].id();
     let old = copy_of(cluster.dirs[at].path());
-    let after = propose_all(&leader, (51..=100).map(sign_up).collect()).await;
-    cluster.agree(after.last().expect("some").index).await;
-    // The leader's next heartbeat tells the other follower too; then it is enough to ask either.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let after = propose_all(&cluster.nodes, (51..=100).map(sign_up).collect()).await;
+    let last = after.last().expect("some").index;
+    cluster.agree(last).await;
     let stopped = cluster.nodes.remove(at);
+    // The leader's next heartbeat tells the other follower too; then it is enough to ask either.
+    until("both others know how far it has come", || {
+        let has_come =
+            |of: &rpc::Acknowledged| of.replica_id == id && of.log_id.is_some_and(|it| it.index >= last);
+        cluster.nodes.iter().all(|node| node.memory.tell().iter().any(has_come)).then_some(())
+    })
+    .await;
     cluster.servers.remove(at).abort();
     stopped.raft.shutdown().await.expect("stops");
     let (current, empty) = (copy_of(cluster.dirs[at].path()), tempfile::tempdir().expect("a folder"));
@@ -439,14 +494,19 @@ async fn an_old_copy_of_a_disk_neither_votes_nor_acknowledges() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_replicas_start_together_after_a_full_stop() {
-    let mut first = cluster(3, 3).await;
-    let leader = first.leader().await;
-    let outcomes = propose_all(&leader, (1..=50).map(sign_up).collect()).await;
+    // Their places are kept over the stop: no other test, nor a connection of one, takes a port meanwhile.
+    let (mut places, mut kept) = (BTreeMap::new(), BTreeMap::new());
+    for (id, listener) in bound(3).await {
+        let listener = listener.into_std().expect("a listener");
+        let again = listener.try_clone().expect("clones");
+        places.insert(id, tokio::net::TcpListener::from_std(listener).expect("a listener"));
+        kept.insert(id, tokio::net::TcpListener::from_std(again).expect("a listener"));
+    }
+    let mut first = Cluster::formed(places, 3, ELECTION_MS).await;
+    let outcomes = propose_all(&first.nodes, (1..=50).map(sign_up).collect()).await;
     let last = outcomes.last().expect("some").index;
     first.agree(last).await;
     let copies: Vec<TempDir> = first.dirs.iter().map(|dir| copy_of(dir.path())).collect();
-    let replicas = first.replicas.clone();
-    // Each server's listener is gone once its task has ended; then the ports are free for the second life.
     for node in &first.nodes {
         node.raft.shutdown().await.expect("stops");
     }
@@ -454,49 +514,31 @@ async fn all_replicas_start_together_after_a_full_stop() {
         server.abort();
         let _ = server.await;
     }
-    let mut second = Cluster {
-        nodes: Vec::new(),
-        servers: Vec::new(),
-        dirs: Vec::new(),
-        replicas: replicas.clone(),
-        waiting: BTreeMap::new(),
-    };
-    for ((id, address), dir) in replicas.iter().zip(copies) {
-        let listener = until_bound(address).await;
-        second.start_in(*id, dir, listener).await;
+    let mut second = Cluster::new(kept, ELECTION_MS);
+    for (id, dir) in (1..).zip(copies) {
+        let listener = second.waiting.remove(&id).expect("kept");
+        second.start_in(id, dir, listener).await;
     }
-    let leader = second.leader().await;
-    let again = propose_all(&leader, vec![sign_up(7), sign_up(51)]).await;
+    let again = propose_all(&second.nodes, vec![sign_up(7), sign_up(51)]).await;
     assert!(again[0].replay && !again[1].replay);
     second.agree(again[1].index).await;
     second.stop().await;
 }
 
-async fn until_bound(address: &str) -> tokio::net::TcpListener {
-    for _ in 0..500 {
-        match tokio::net::TcpListener::bind(address).await {
-            Ok(listener) => return listener,
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    }
-    panic!("waited 10 s in vain for {address}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_whose_state_was_altered_stops_and_the_other_four_go_on() {
     let cluster = cluster(5, 5).await;
-    let leader = cluster.leader().await;
-    let outcomes = propose_all(&leader, (1..=100).map(sign_up).collect()).await;
+    let outcomes = propose_all(&cluster.nodes, (1..=100).map(sign_up).collect()).await;
     cluster.agree(outcomes.last().expect("some").index).await;
+    let leader = cluster.leader().await;
 
     // The leader itself: it may be the one that is wrong.
     let key = Key::of(Space::Counters);
     let counters = leader.store.read().counters().expect("reads");
     let altered = crate::machine::records::Counters { conversations: counters.conversations + 1, ..counters };
     leader.store.tamper(key, Bytes::from(altered.encode_to_vec()));
-    let began = Instant::now();
     let mut next = 101;
-    let line = tokio::time::timeout(Duration::from_secs(20), async {
+    let line = tokio::time::timeout(Duration::from_secs(30), async {
         let mut failed = std::pin::pin!(leader.failed());
         loop {
             let others = cluster.nodes.iter().find(|node| node.is_leader());
@@ -512,16 +554,14 @@ async fn a_replica_whose_state_was_altered_stops_and_the_other_four_go_on() {
         }
     })
     .await
-    .expect("it stops");
+    .expect("it stops within some rounds");
     let Ending::Failed(line) = line else { panic!("{line:?}") };
     assert!(line.contains("replaced") || line.contains("replace this replica"), "{line}");
-    assert!(began.elapsed() < Duration::from_secs(10), "within seconds, not {:?}", began.elapsed());
     assert!(leader.metrics.disagreements() > 0);
     leader.stop().await.expect("stops");
 
     let rest: Vec<_> = cluster.nodes.iter().filter(|node| node.id() != leader.id()).cloned().collect();
-    let successor = until("another leader", || rest.iter().find(|node| node.is_leader()).cloned()).await;
-    let after = propose_all(&successor, vec![sign_up(100_000)]).await;
+    let after = propose_all(&rest, vec![sign_up(100_000)]).await;
     until("the four have applied it", || {
         rest.iter().all(|node| node.status(0).applied_index >= after[0].index).then_some(())
     })
@@ -541,8 +581,7 @@ async fn a_replica_whose_state_was_altered_stops_and_the_other_four_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_version_rises_when_all_support_it_and_an_older_program_stops_before_it() {
     let mut cluster = cluster(3, 2).await;
-    let leader = cluster.leader().await;
-    propose_all(&leader, vec![sign_up(1)]).await;
+    propose_all(&cluster.nodes, vec![sign_up(1)]).await;
     cluster.start_supporting(3, 1).await;
     let old = cluster.nodes[2].clone();
     until("the third is there", || (old.status(0).applied_index > 0).then_some(())).await;
@@ -556,8 +595,8 @@ async fn the_version_rises_when_all_support_it_and_an_older_program_stops_before
         action: Some(Action::SetMachineVersion(rpc::SetMachineVersion { version: 2 })),
         ..rpc::Command::default()
     };
-    let raised = propose_all(&leader, vec![Bytes::from(set.encode_to_vec())]).await;
-    let line = tokio::time::timeout(Duration::from_secs(10), old.failed()).await.expect("it stops");
+    let raised = propose_all(&cluster.nodes, vec![Bytes::from(set.encode_to_vec())]).await;
+    let line = tokio::time::timeout(Duration::from_secs(60), old.failed()).await.expect("it stops");
     let Ending::Failed(line) = line else { panic!("{line:?}") };
     assert!(line.contains("newer program") && !line.contains('\n'), "{line}");
     let applied = old.store.read().applied().clone();
@@ -566,7 +605,7 @@ async fn the_version_rises_when_all_support_it_and_an_older_program_stops_before
         "before, not after: {applied:?}"
     );
     assert!(cluster.nodes[..2].iter().any(|node| node.status(0).machine_version == 2));
-    let after = propose_all(&leader, vec![sign_up(2)]).await;
+    let after = propose_all(&cluster.nodes[..2], vec![sign_up(2)]).await;
     until("the other two go on", || {
         cluster.nodes[..2].iter().all(|node| node.status(0).applied_index >= after[0].index).then_some(())
     })
@@ -577,14 +616,10 @@ async fn the_version_rises_when_all_support_it_and_an_older_program_stops_before
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_after_a_snapshot_was_installed_is_answered_with_the_original() {
     let mut cluster = cluster(3, 2).await;
-    let leader = cluster.leader().await;
-    let outcomes = propose_all(&leader, (1..=300).map(sign_up).collect()).await;
+    let outcomes = propose_all(&cluster.nodes, (1..=300).map(sign_up).collect()).await;
     let last = outcomes.last().expect("some").index;
-    let log_time_ms = leader.store.read().applied().log_time_ms;
-    leader.raft.trigger().snapshot().await.expect("runs");
-    until("a snapshot", || (leader.status(0).snapshot_index >= last).then_some(())).await;
-    leader.raft.trigger().purge_log(last).await.expect("runs");
-    until("the log is purged", || (leader.status(0).purged_index >= last).then_some(())).await;
+    let log_time_ms = outcomes.iter().map(|outcome| outcome.log_time_ms).max().expect("some");
+    cluster.purge(last).await;
     cluster.start(3).await;
     // The snapshot may go beyond the last command: an entry of the leader's own.
     cluster.agree_from(last).await;
@@ -598,7 +633,7 @@ async fn a_replay_after_a_snapshot_was_installed_is_answered_with_the_original()
         late.is_leader().then_some(())
     })
     .await;
-    let again = propose_all(&late, (1..=300).map(sign_up).collect()).await;
+    let again = propose_all(std::slice::from_ref(&late), (1..=300).map(sign_up).collect()).await;
     for (first, again) in outcomes.iter().zip(&again) {
         assert!(again.replay);
         assert_eq!(rpc::Outcome { replay: false, ..again.clone() }, *first);
@@ -609,10 +644,10 @@ async fn a_replay_after_a_snapshot_was_installed_is_answered_with_the_original()
 /// A leader with a snapshot, its log purged up to it, in a cluster of three of which the third has not started.
 async fn purged_pair() -> (Cluster, Arc<Node>, u64) {
     let cluster = cluster(3, 2).await;
-    let leader = cluster.leader().await;
-    let outcomes = propose_all(&leader, (1..=500).map(sign_up).collect()).await;
+    let outcomes = propose_all(&cluster.nodes, (1..=500).map(sign_up).collect()).await;
     let last = outcomes.last().expect("some").index;
     cluster.purge(last).await;
+    let leader = cluster.leader().await;
     (cluster, leader, last)
 }
 
@@ -624,7 +659,7 @@ fn flip(path: &Path, at: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_snapshot_is_refused_rebuilt_and_fetched_again() {
-    let (mut cluster, leader, last) = purged_pair().await;
+    let (mut cluster, _, last) = purged_pair().await;
     let damaged =
         cluster.nodes.iter().map(|node| node.store.current_snapshot().expect("reads").expect("one").path);
     let damaged: Vec<PathBuf> = damaged.collect();
@@ -633,17 +668,20 @@ async fn a_damaged_snapshot_is_refused_rebuilt_and_fetched_again() {
         flip(path, usize::try_from(length / 2).expect("small"));
         assert!(Store::verify_snapshot(path).is_err());
     }
-    propose_all(&leader, vec![sign_up(501)]).await;
+    propose_all(&cluster.nodes, vec![sign_up(501)]).await;
     cluster.start(3).await;
     let late = cluster.nodes.last().expect("three").clone();
     until("the late one has a snapshot", || (late.status(0).snapshot_index > 0).then_some(())).await;
-    let after = propose_all(&leader, vec![sign_up(502)]).await;
+    let after = propose_all(&cluster.nodes, vec![sign_up(502)]).await;
     cluster.agree(after[0].index).await;
     assert!(late.status(0).snapshot_index > last, "by another snapshot than the damaged one");
-    let sender = cluster.leader().await;
-    let rebuilt = sender.store.current_snapshot().expect("reads").expect("one");
-    Store::verify_snapshot(&rebuilt.path).expect("whole");
-    assert!(damaged.iter().any(|path| !path.exists()), "the damaged one is gone");
+    // Whoever sent it has it: on a busy machine another may lead by now.
+    let mut rebuilt = cluster.nodes[..2].iter().filter_map(|node| {
+        let snapshot = node.store.current_snapshot().expect("reads").expect("one");
+        (!damaged.contains(&snapshot.path)).then_some(snapshot)
+    });
+    Store::verify_snapshot(&rebuilt.next().expect("one was rebuilt").path).expect("whole");
+    until("the damaged one is gone", || damaged.iter().any(|path| !path.exists()).then_some(())).await;
     cluster.stop().await;
 }
 
@@ -653,13 +691,14 @@ struct Receiver {
     client: network::Client,
     server: tokio::task::JoinHandle<()>,
     dir: TempDir,
+    /// The place that the others know: nobody serves there, and no other test does either.
+    _place: tokio::net::TcpListener,
 }
 
 async fn receiver(cluster: &mut Cluster, leader: &Node) -> Receiver {
-    let listener = cluster.waiting.remove(&3).expect("not started");
+    let place = cluster.waiting.remove(&3).expect("not started");
     let dir = tempfile::tempdir().expect("a folder");
-    let settings = cluster.settings(3, dir.path(), listener.local_addr().expect("bound"));
-    drop(listener);
+    let settings = cluster.settings(3, dir.path(), place.local_addr().expect("bound"));
     let node = Arc::new(Node::start(&settings, Metrics::default()).await.expect("starts"));
     node.gate.decided().await.expect("admitted");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -671,7 +710,7 @@ async fn receiver(cluster: &mut Cluster, leader: &Node) -> Receiver {
         served.serve_with_incoming(incoming).await.expect("serves");
     });
     let client = leader.network.client(3, &address).expect("an address");
-    Receiver { node, client, server, dir }
+    Receiver { node, client, server, dir, _place: place }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -681,7 +720,7 @@ async fn receptions_that_overlap_do_not_touch_each_others_files() {
     let file = leader.store.current_snapshot().expect("reads").expect("one");
     let bytes = Bytes::from(std::fs::read(&file.path).expect("reads"));
     let (bytes_total, half) = (bytes.len() as u64, bytes.len() / 2);
-    let Receiver { node, mut client, server, dir } = receiver(&mut cluster, &leader).await;
+    let Receiver { node, mut client, server, dir, _place } = receiver(&mut cluster, &leader).await;
     let header = |id: &str, offset: u64| {
         let meta = rpc::SnapshotMeta {
             last_log_id: file.applied.log_id,
@@ -730,7 +769,7 @@ async fn receptions_that_overlap_do_not_touch_each_others_files() {
     })
     .await;
     hasty.abort();
-    for _ in 0..500 {
+    for _ in 0..3_000 {
         let again = tokio_stream::iter([header("two", 0), data(bytes.clone())]);
         match client.install_snapshot(again).await {
             Ok(_) => break,
@@ -745,8 +784,8 @@ async fn receptions_that_overlap_do_not_touch_each_others_files() {
     let own = node.store.current_snapshot().expect("reads").expect("one");
     Store::verify_snapshot(&own.path).expect("whole");
     assert_eq!(node.log.failure().told().or(node.store.failure().told()), None);
-    let left = std::fs::read_dir(dir.path().join("snapshots")).expect("reads").count();
-    assert_eq!(left, 1, "nothing else is left");
+    let left = || std::fs::read_dir(dir.path().join("snapshots")).expect("reads").count();
+    until("nothing else is left", || (left() == 1).then_some(())).await;
     node.stop().await.expect("stops");
     server.abort();
     cluster.stop().await;
@@ -804,7 +843,7 @@ async fn a_broken_snapshot_transfer_sends_again_only_what_was_lost() {
     let mut last = 0;
     for batch in 0..16 {
         let some = (batch * 500 + 1..=(batch + 1) * 500).map(|n| sign_up_with(n, &"x".repeat(500)));
-        last = propose_all(&leader, some.collect()).await.last().expect("some").index;
+        last = propose_all(&cluster.nodes, some.collect()).await.last().expect("some").index;
     }
     cluster.purge(last).await;
     let file = leader.store.current_snapshot().expect("reads").expect("one");
@@ -838,7 +877,7 @@ async fn a_snapshot_transfer_goes_on_where_it_broke_off() {
     let file = leader.store.current_snapshot().expect("reads").expect("one");
     let bytes = Bytes::from(std::fs::read(&file.path).expect("reads"));
     let (bytes_total, half) = (bytes.len() as u64, bytes.len() / 2);
-    let Receiver { node, mut client, server, dir: _dir } = receiver(&mut cluster, &leader).await;
+    let Receiver { node, mut client, server, dir: _dir, _place } = receiver(&mut cluster, &leader).await;
     let meta = rpc::SnapshotMeta {
         last_log_id: file.applied.log_id,
         membership: file.applied.membership.clone(),

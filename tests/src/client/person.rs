@@ -13,7 +13,7 @@ use quorate_proto::frame::{
     Welcome,
 };
 use quorate_proto::ids::{ClientMessageId, ConversationId, Index, TopicRef, UserId, Version};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -60,9 +60,16 @@ pub struct Tally {
 }
 
 enum Order {
-    Send { conversation: ConversationId, text: String },
-    Pace { conversations: Vec<ConversationId>, every: Duration },
-    Quiet,
+    Send {
+        conversation: ConversationId,
+        text: String,
+    },
+    Pace {
+        conversations: Vec<ConversationId>,
+        every: Duration,
+    },
+    /// Answered once it holds, and the tally counts what was begun before.
+    Quiet(oneshot::Sender<()>),
     Leave,
 }
 
@@ -97,9 +104,12 @@ impl PersonHandle {
         self.order(Order::Pace { conversations, every }).await;
     }
 
-    /// Begins nothing new.
+    /// Begins nothing new. What she has begun by the time that this returns is in her tally.
     pub async fn quiet(&self) {
-        self.order(Order::Quiet).await;
+        let (heard, hears) = oneshot::channel();
+        self.order(Order::Quiet(heard)).await;
+        // A task that ended begins nothing either.
+        let _ = hears.await;
     }
 
     /// What she has seen.
@@ -149,6 +159,8 @@ pub struct Person {
     held: BTreeMap<(ConversationId, Version), Event>,
     /// A `since` under way per conversation.
     filling: HashMap<ConversationId, u64>,
+    /// One that was refused for now, and when it is asked again: perhaps no event follows that would ask for it.
+    refill: BTreeMap<ConversationId, Instant>,
     /// `gap` was said up to this version.
     announced: HashMap<ConversationId, Version>,
     /// Repeats are expected up to these versions, for this socket began by resuming.
@@ -196,6 +208,7 @@ impl Person {
             me_version: 0,
             held: BTreeMap::new(),
             filling: HashMap::new(),
+            refill: BTreeMap::new(),
             announced: HashMap::new(),
             resumed_at: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -282,6 +295,7 @@ impl Person {
         self.log_time = self.log_time.max(welcome.log_time);
         self.held.clear();
         self.filling.clear();
+        self.refill.clear();
         self.announced.clear();
         self.resumed_at = self.versions.clone();
         self.edge = self.position;
@@ -331,6 +345,9 @@ impl Person {
             if let Err(error) = self.push_sends(user, socket).await {
                 return Some(self.last_words(socket, format!("{error:#}")).await);
             }
+            if let Err(error) = self.push_fills(socket).await {
+                return Some(self.last_words(socket, format!("{error:#}")).await);
+            }
             self.publish();
             let wake = self.wake_at();
             let received = tokio::select! {
@@ -344,7 +361,11 @@ impl Person {
                             let turn = usize::try_from(user).unwrap_or(0);
                             self.pace = Some((conversations, every, turn, Instant::now()));
                         }
-                        Some(Order::Quiet) => self.pace = None,
+                        Some(Order::Quiet(heard)) => {
+                            self.pace = None;
+                            self.publish();
+                            let _ = heard.send(());
+                        }
                         Some(Order::Leave) | None => return None,
                     }
                     continue;
@@ -385,7 +406,18 @@ impl Person {
                 wake = wake.min(at);
             }
         }
-        wake
+        self.refill.values().fold(wake, |wake, at| wake.min(*at))
+    }
+
+    async fn push_fills(&mut self, socket: &mut Socket) -> anyhow::Result<()> {
+        let now = Instant::now();
+        let due: Vec<ConversationId> =
+            self.refill.iter().filter(|(_, at)| **at <= now).map(|(conversation, _)| *conversation).collect();
+        for conversation in due {
+            self.refill.remove(&conversation);
+            self.fill(conversation, socket).await?;
+        }
+        Ok(())
     }
 
     async fn push_sends(&mut self, user: UserId, socket: &mut Socket) -> anyhow::Result<()> {
@@ -509,9 +541,10 @@ impl Person {
             self.pending.iter().find(|(_, pending)| asked(pending)).map(|(conversation, _)| *conversation)
         else {
             if let Some((conversation, _)) = self.filling.iter().find(|(_, frame)| Some(**frame) == reply) {
-                // Asked again when the next event of that conversation comes.
                 let conversation = *conversation;
                 self.filling.remove(&conversation);
+                let pause = error.retry_ms.map_or(RETRY, Duration::from_millis);
+                self.refill.insert(conversation, Instant::now() + pause);
                 return;
             }
             self.defect(format!("an error for nothing that was asked: {reply:?} {error:?}"));

@@ -4,15 +4,24 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use hyper::Response;
+use hyper::body::Bytes;
 use quorate_cluster::http::Call;
+use quorate_proto::error::ErrorCode;
 use quorate_proto::frame::{Body, ServerFrame};
-use quorate_proto::ids::{ConversationId, Sequence};
-use quorate_proto::rest::{SessionGrant, SignIn, SignUp};
+use quorate_proto::ids::{ConversationId, Index, Sequence};
+use quorate_proto::rest::{Problem, SessionGrant, SignIn, SignUp};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use crate::history::{FinalPages, row};
 
-/// A call that may wait for an election.
-const CALL_WAIT: Duration = Duration::from_secs(20);
+/// A call that may wait for an election, or for a password to be hashed with what others leave of the processors.
+const CALL_WAIT: Duration = Duration::from_secs(60);
+/// A call is made again for this long where the answer is that nobody leads just now.
+const LEADERLESS_WAIT: Duration = Duration::from_secs(20);
+/// When such an answer names no time to wait.
+const RETRY_MS: u64 = 200;
 /// Messages asked for at once.
 const PAGE_MESSAGES: u32 = 100;
 
@@ -44,11 +53,28 @@ pub async fn sign_in(at: SocketAddr, name: &str) -> anyhow::Result<SessionGrant>
 }
 
 async fn grant(at: SocketAddr, call: Call) -> anyhow::Result<SessionGrant> {
-    let answer = call.deadline(CALL_WAIT).send(at).await?;
+    // Made again under one key: a sign-up is one account, however often it is asked for.
+    let answer = decided(at, call.header("idempotency-key", Uuid::now_v7().to_string())).await?;
     if answer.status() != 201 {
         bail!("{at} answered {}: {}", answer.status(), String::from_utf8_lossy(answer.body()));
     }
     serde_json::from_slice(answer.body()).context("a grant")
+}
+
+/// A call that may be made again, until its answer is another than that nobody leads: a machine that stands still for a second
+/// may cost the leader at any time.
+async fn decided(at: SocketAddr, call: Call) -> anyhow::Result<Response<Bytes>> {
+    let until = Instant::now() + LEADERLESS_WAIT;
+    loop {
+        let answer = call.clone().deadline(CALL_WAIT).send(at).await?;
+        let problem = (answer.status() == 503).then(|| serde_json::from_slice::<Problem>(answer.body()).ok());
+        match problem.flatten() {
+            Some(Problem { error, .. }) if error.code == ErrorCode::Unavailable && Instant::now() < until => {
+                sleep(Duration::from_millis(error.retry_ms.unwrap_or(RETRY_MS))).await;
+            }
+            _ => return Ok(answer),
+        }
+    }
 }
 
 /// What a gateway's `/metrics` says.
@@ -60,7 +86,7 @@ pub async fn metrics(at: SocketAddr) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(answer.body()).into_owned())
 }
 
-/// Reads every message of a conversation, page by page from the first; `version` is left 0.
+/// Reads every message of a conversation, page by page from the first, as new as this gateway knows; `version` is left 0.
 ///
 /// # Errors
 /// When a page cannot be had or is none.
@@ -70,13 +96,29 @@ pub async fn whole_history(
     conversation: ConversationId,
     source: &str,
 ) -> anyhow::Result<FinalPages> {
+    whole_history_at(at, token, conversation, source, 0).await
+}
+
+/// The same, not older than an index: for what was written through another gateway.
+///
+/// # Errors
+/// As [`whole_history`].
+pub async fn whole_history_at(
+    at: SocketAddr,
+    token: &str,
+    conversation: ConversationId,
+    source: &str,
+    min_index: Index,
+) -> anyhow::Result<FinalPages> {
     let mut pages = FinalPages { source: source.to_owned(), conversation, version: 0, rows: Vec::new() };
     let mut after: Sequence = 0;
     loop {
-        let path =
-            format!("/api/v1/conversations/{conversation}/messages?after={after}&limit={PAGE_MESSAGES}");
-        let call = Call::get(path).header("authorization", format!("Bearer {token}")).deadline(CALL_WAIT);
-        let answer = call.send(at).await?;
+        let fresh = if min_index > 0 { format!("&min_index={min_index}") } else { String::new() };
+        let path = format!(
+            "/api/v1/conversations/{conversation}/messages?after={after}&limit={PAGE_MESSAGES}{fresh}"
+        );
+        let call = Call::get(path).header("authorization", format!("Bearer {token}"));
+        let answer = decided(at, call).await?;
         if answer.status() != 200 {
             bail!("{at} answered {}: {}", answer.status(), String::from_utf8_lossy(answer.body()));
         }

@@ -265,5 +265,6 @@ fn a_hundred_thousand_messages_are_judged_in_a_moment() {
     history.sends = sends;
     let began = std::time::Instant::now();
     assert_eq!(check(&history), []);
-    assert!(began.elapsed().as_secs() < 10, "took {:?}", began.elapsed());
+    // Looking at each once for each other would take many minutes.
+    assert!(began.elapsed().as_secs() < 60, "took {:?}", began.elapsed());
 }

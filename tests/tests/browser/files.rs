@@ -198,7 +198,7 @@ async fn under_way(window: &Window) -> anyhow::Result<()> {
 async fn same_below(window: &Window, folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     window.press(&format!("[data-testid=file][data-name=\"{name}\"] [data-testid=download]")).await?;
     let path = folder.join(name);
-    wait_until(&format!("{name} to be kept"), PAGE_WAIT, || async {
+    wait_until(&format!("{name} to be kept"), LONG_WAIT, || async {
         // The browser gives it this name when it is whole.
         let kept = std::fs::read(&path).map_err(|error| error.to_string())?;
         if kept.len() == bytes.len() { Ok(()) } else { Err(format!("{} bytes", kept.len())) }

@@ -273,15 +273,15 @@ impl Window {
         Ok(())
     }
 
-    async fn element(&self, css: &str) -> anyhow::Result<fantoccini::elements::Element> {
-        self.client.find(Locator::Css(css)).await.with_context(|| format!("{} looks for {css}", self.name))
-    }
-
     /// Gives files to the input behind the paperclip, as a person's choice would.
     pub async fn choose(&self, paths: &[&Path]) -> anyhow::Result<()> {
         let paths = paths.iter().map(|path| path.to_str().context("a path is text"));
         let lines = paths.collect::<anyhow::Result<Vec<_>>>()?.join("\n");
-        let input = self.element("[data-testid=file-input]").await?;
+        let input = wait_until(&format!("{} to find the file input", self.name), PAGE_WAIT, || async {
+            let found = self.client.find(Locator::Css("[data-testid=file-input]")).await;
+            found.map_err(|error| error.to_string())
+        })
+        .await?;
         input.send_keys(&lines).await.with_context(|| format!("{} chooses {lines}", self.name))
     }
 

@@ -29,6 +29,8 @@ use tonic::{Code, Request as Call};
 const REFUSAL_WAIT: Duration = Duration::from_secs(20);
 /// Any answer of a served cluster.
 const ANSWER_WAIT: Duration = Duration::from_secs(15);
+/// A replica that is started again.
+const START_WAIT: Duration = Duration::from_secs(60);
 
 /// Runs a program that must refuse: exit code 2 and one line on stderr, which is returned.
 fn refusal(program: &Path, arguments: &[&str]) -> anyhow::Result<String> {
@@ -241,7 +243,7 @@ async fn wrong_data_directories(test: &TestCluster) -> anyhow::Result<()> {
     let other = ["run", "--config", &config, "--id", "3", "--data-dir", &data, "--cluster", "another"];
     expect(&refusal(&replica, &other)?, &["cluster"])?;
     cluster.start_member(&Member::Replica(3))?;
-    cluster.wait_ready(&Member::Replica(3), ANSWER_WAIT).await.context("its own directory is still good")
+    cluster.wait_ready(&Member::Replica(3), START_WAIT).await.context("its own directory is still good")
 }
 
 /// Tokens that must not open anything: no token, one cut short, one with another signature, one signed by nobody.

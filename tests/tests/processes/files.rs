@@ -11,7 +11,9 @@ use anyhow::{Context as _, ensure};
 use quorate_cluster::http::Call;
 use quorate_cluster::{Member, wait_until};
 use quorate_proto::frame::{AttachFile, Body, EventKind, ServerFrame};
-use quorate_proto::rest::{ChunkStored, FileState, FilesUse, NewFile, NewMessage, SessionGrant, Upload};
+use quorate_proto::rest::{
+    ChunkStored, FileState, FilesUse, NewFile, NewMessage, SessionGrant, Upload, Written,
+};
 use quorate_tests::client::rest::sign_up;
 use quorate_tests::harness::{TestCluster, number};
 use quorate_tests::load::make_group;
@@ -21,6 +23,10 @@ use uuid::Uuid;
 
 /// A call that carries a file, or waits for an election.
 const CALL_WAIT: Duration = Duration::from_secs(60);
+/// What is refused for now is asked for again for this long.
+const LEADERLESS_WAIT: Duration = Duration::from_secs(20);
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(250);
 /// A chunk, as the limits have it.
 const CHUNK: usize = quorate_proto::limits::CHUNK_BYTES;
 
@@ -55,8 +61,21 @@ impl Reply {
 }
 
 impl Caller<'_> {
+    /// A call, made again under one key where the answer is that it may succeed later: nobody leads just now.
     async fn send(&self, call: Call) -> anyhow::Result<Reply> {
         let call = call.header("authorization", format!("Bearer {}", self.token)).deadline(CALL_WAIT);
+        let call = call.header("idempotency-key", Uuid::now_v7().to_string());
+        let until = Instant::now() + LEADERLESS_WAIT;
+        loop {
+            let reply = self.send_once(call.clone()).await?;
+            if reply.status != 503 || Instant::now() >= until {
+                return Ok(reply);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn send_once(&self, call: Call) -> anyhow::Result<Reply> {
         let answer = call.send(self.at).await?;
         let headers = answer.headers().iter();
         let headers = headers
@@ -81,18 +100,10 @@ impl Caller<'_> {
 
     async fn commit(&self, id: Uuid, name: &str, size: usize) -> anyhow::Result<FileState> {
         let file = NewFile { name: name.to_owned(), size: size as u64 };
-        let path = format!("/api/v1/files/{id}/commit");
-        // The same key for all tries, as a client would.
-        let key = Uuid::now_v7();
-        for _ in 0..20 {
-            let call = Call::new("POST", path.clone()).header("idempotency-key", key.to_string()).json(&file);
-            let reply = self.send(call).await?;
-            if reply.status != 503 {
-                return reply.expect(201)?.json();
-            }
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
-        anyhow::bail!("the file was not committed in time")
+        self.send(Call::new("POST", format!("/api/v1/files/{id}/commit")).json(&file))
+            .await?
+            .expect(201)?
+            .json()
     }
 
     /// The whole in one call.
@@ -215,12 +226,16 @@ async fn up_and_down(test: &TestCluster) -> anyhow::Result<()> {
     }
 
     // The client is cut off. Another gateway knows what is there, to her and to nobody else.
-    let reply = stage.at(&stage.ann, 2).state(upload.id).await?.expect(200)?;
-    let FileState::Uploading { chunks: there } = reply.json()? else {
-        anyhow::bail!("it is not committed yet")
-    };
-    let known: Vec<&String> = there.iter().map(|chunk| &chunk.hash).collect();
-    ensure!(known == hashes.iter().collect::<Vec<_>>(), "acknowledged chunks are missing: {there:?}");
+    let there = wait_until("every acknowledged chunk to be on a majority that lives", WAIT, || async {
+        let reply = stage.at(&stage.ann, 2).state(upload.id).await.map_err(|error| error.to_string())?;
+        let state: FileState =
+            reply.expect(200).and_then(|reply| reply.json()).map_err(|error| format!("{error:#}"))?;
+        let FileState::Uploading { chunks: there } = state else { return Err(format!("{state:?}")) };
+        // The dead replica may have been of the majority of one; the others that were sent it have it in a moment.
+        let missing = there.iter().map(|chunk| &chunk.hash).ne(hashes.iter());
+        if missing { Err(format!("acknowledged chunks are missing: {there:?}")) } else { Ok(there) }
+    })
+    .await?;
     stage.at(&stage.bob, 2).state(upload.id).await?.expect(404)?;
     let early = NewFile { name: "x".to_owned(), size: size as u64 };
     let path = format!("/api/v1/files/{}/commit", upload.id);
@@ -239,15 +254,16 @@ async fn up_and_down(test: &TestCluster) -> anyhow::Result<()> {
     // Nobody sees it before it is shown, and then those who may.
     let id = upload.id;
     stage.at(&stage.bob, 0).content(id).await?.expect(404)?;
-    stage.at(&stage.ann, 0).show(stage.room, &[id]).await?.expect(201)?;
+    let shown = stage.at(&stage.ann, 0).show(stage.room, &[id]).await?.expect(201)?;
+    let Written::Ack(shown) = shown.json()?;
     stage.at(&stage.eve, 1).show(stage.room, &[id]).await?.expect(404)?;
     for gateway in 0..stage.gateways.len() {
         for denied in [format!("{id}"), format!("{id}/content"), format!("{id}/thumbnail")] {
             stage.at(&stage.eve, gateway).get(&format!("/api/v1/files/{denied}")).await?.expect(404)?;
         }
     }
-    let pages =
-        stage.at(&stage.bob, 1).get(&format!("/api/v1/conversations/{}/messages", stage.room)).await?;
+    let path = format!("/api/v1/conversations/{}/messages?min_index={}", stage.room, shown.index);
+    let pages = stage.at(&stage.bob, 1).get(&path).await?;
     let Body::Page { messages, .. } = pages.json::<ServerFrame>()?.body else { anyhow::bail!("no page") };
     let shown = messages.iter().find_map(|event| match &event.kind {
         EventKind::Message(message) => message.attachments.first().cloned(),

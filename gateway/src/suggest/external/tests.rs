@@ -55,13 +55,16 @@ async fn server(status: &'static str, answer: String, wait_ms: u64) -> (String, 
     (url, asked)
 }
 
-fn external(provider: Provider, url: &str, key_file: &std::path::Path) -> External {
+/// Time for an answer that comes.
+const TIMEOUT_MS: u64 = 20_000;
+
+fn external(provider: Provider, url: &str, key_file: &std::path::Path, timeout_ms: u64) -> External {
     let settings = Settings {
         provider,
         url: url.to_owned(),
         model: "small-1".to_owned(),
         key_file: Some(key_file.to_owned()),
-        timeout_ms: 400,
+        timeout_ms,
     };
     settings.check().unwrap();
     External::new(&settings).unwrap().unwrap()
@@ -86,7 +89,7 @@ async fn gemini_is_asked_and_read_as_its_interface_says() {
     let answer = json!({ "candidates": [{ "content": { "parts": [{ "text": said }], "role": "model" }, "finishReason": "STOP" }] });
     let (url, asked) = server("200 OK", answer.to_string(), 0).await;
     let key = key();
-    let found = external(Provider::Gemini, &url, key.path()).ask(&lines()).await.unwrap();
+    let found = external(Provider::Gemini, &url, key.path(), TIMEOUT_MS).ask(&lines()).await.unwrap();
     assert_eq!(found, ["Yes", "No", "Maybe later"]);
     let (head, body) = asked.lock().unwrap().pop().unwrap();
     assert!(head.starts_with("POST /v1beta/models/small-1:generateContent HTTP/1.1"), "{head}");
@@ -102,7 +105,7 @@ async fn a_server_of_the_other_kind_is_asked_and_read_as_its_interface_says() {
     let answer = json!({ "choices": [{ "index": 0, "message": { "role": "assistant", "content": said } }] });
     let (url, asked) = server("200 OK", answer.to_string(), 0).await;
     let key = key();
-    let found = external(Provider::Openai, &url, key.path()).ask(&lines()).await.unwrap();
+    let found = external(Provider::Openai, &url, key.path(), TIMEOUT_MS).ask(&lines()).await.unwrap();
     assert_eq!(found, ["Yes", "No"]);
     let (head, body) = asked.lock().unwrap().pop().unwrap();
     assert!(head.starts_with("POST /v1/chat/completions HTTP/1.1"), "{head}");
@@ -124,11 +127,12 @@ async fn what_is_no_answer_is_an_error_without_what_was_sent() {
         ("200 OK", json!({ "choices": [{ "message": { "content": "no list" } }] }).to_string(), 0),
         ("200 OK", json!({ "choices": [] }).to_string(), 0),
         ("200 OK", format!("\"{}\"", "x".repeat(ANSWER_BYTES_MAX)), 0),
-        ("200 OK", "{}".to_owned(), 2_000),
+        ("200 OK", json!({ "choices": [{ "message": { "content": "[\"Yes\"]" } }] }).to_string(), 60_000),
     ];
     for (status, answer, wait_ms) in cases {
         let (url, _) = server(status, answer, wait_ms).await;
-        let error = external(Provider::Openai, &url, key.path()).ask(&lines()).await.unwrap_err();
+        let timeout_ms = if wait_ms == 0 { TIMEOUT_MS } else { 400 };
+        let error = external(Provider::Openai, &url, key.path(), timeout_ms).ask(&lines()).await.unwrap_err();
         let told = format!("{error:#}");
         assert!(!told.contains("coming") && !told.contains("k-123"), "{told}");
     }

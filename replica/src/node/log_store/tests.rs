@@ -359,7 +359,7 @@ async fn the_mark_follows_what_is_synced() {
         let (_, content) = Cell::open(&mark_path(&dir.path().join("log"))).expect("reads").expect("there");
         u64::from_be_bytes(content.try_into().expect("a position"))
     };
-    for _ in 0..200 {
+    for _ in 0..1_200 {
         if marked() == synced {
             break;
         }

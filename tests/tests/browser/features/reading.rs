@@ -14,7 +14,7 @@ use crate::window::{PAGE_WAIT, Window};
 /// More lines than a screen has.
 const LINES: usize = 24;
 /// What is scheduled is due this far ahead: longer than it takes to press the button.
-const AHEAD: Duration = Duration::from_secs(8);
+const AHEAD: Duration = Duration::from_secs(15);
 /// Said in the group alone.
 const ELSEWHERE: &str = "This brings it back.";
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use quorate_cluster::http::Call;
 use quorate_cluster::wait_until;
 use quorate_proto::error::ErrorCode;
+use quorate_proto::frame::{Body, Request};
 use quorate_proto::rest::{NewPassword, Problem, SessionGrant, SessionInfo, Sessions, SignIn, SignUp};
 use quorate_tests::client::{Received, Socket};
 
@@ -14,6 +15,8 @@ use super::WAIT;
 
 /// A call that may wait for an election.
 const CALL_WAIT: Duration = Duration::from_secs(20);
+/// One that hashes a password, with what all others leave of the processors, and many at a time.
+const HASH_WAIT: Duration = Duration::from_secs(60);
 
 /// An answer: status, body, and the new cookie if there was one.
 #[derive(Debug)]
@@ -50,7 +53,11 @@ impl Answer {
 }
 
 pub async fn send(at: SocketAddr, call: Call) -> anyhow::Result<Answer> {
-    let answer = call.deadline(CALL_WAIT).send(at).await?;
+    send_within(CALL_WAIT, at, call).await
+}
+
+async fn send_within(wait: Duration, at: SocketAddr, call: Call) -> anyhow::Result<Answer> {
+    let answer = call.deadline(wait).send(at).await?;
     let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
     let cookie = header("set-cookie").and_then(|cookie| cookie.split(';').next()).map(str::to_owned);
     let retry_after_s = header("retry-after").and_then(|value| value.parse().ok());
@@ -78,7 +85,8 @@ impl Device {
             display_name: None,
             device: Some("first".to_owned()),
         };
-        Self::granted(send(at, Call::new("POST", "/api/v1/accounts").json(&body)).await?.expect(201)?)
+        let call = Call::new("POST", "/api/v1/accounts").json(&body);
+        Self::granted(send_within(HASH_WAIT, at, call).await?.expect(201)?)
     }
 
     pub async fn sign_in(at: SocketAddr, name: &str, password: &str, device: &str) -> anyhow::Result<Self> {
@@ -110,7 +118,7 @@ impl Device {
 
     pub async fn set_password(&self, at: SocketAddr, old: &str, new: &str) -> anyhow::Result<Answer> {
         let body = NewPassword { password: old.to_owned(), new_password: new.to_owned() };
-        self.give(at, "PUT", "/api/v1/password", &body).await
+        send_within(HASH_WAIT, at, self.call("PUT", "/api/v1/password").json(&body)).await
     }
 
     /// A refresh with the cookie as it was; nothing is taken over.
@@ -168,15 +176,21 @@ pub async fn try_sign_in(
         Some(cookie) => from_page(at, call).header("cookie", cookie),
         None => call,
     };
-    send(at, call).await
+    send_within(HASH_WAIT, at, call).await
 }
 
-/// Reads a socket until it is closed; its close code.
+/// Reads a socket until it is closed; its close code. Pings are answered, or a socket that waits for long is closed for that.
 pub async fn closed(socket: &mut Socket) -> anyhow::Result<u16> {
     let end = async {
         loop {
-            if let Received::Closed(farewell) = socket.next().await {
-                return farewell.code;
+            match socket.next().await {
+                Received::Frame(frame) => {
+                    if let Body::Ping { n, .. } = frame.body {
+                        // When it cannot be sent the end is what comes next.
+                        let _ = socket.request(Request::Pong { n }).await;
+                    }
+                }
+                Received::Closed(farewell) => return farewell.code,
             }
         }
     };

@@ -34,8 +34,10 @@ const SIGN_INS_PER_SECOND: usize = 50;
 const INTERVAL: Duration = Duration::from_millis(1_000 / SIGN_INS_PER_SECOND as u64);
 /// One message per person in this time: a hundred in a second, whose slowest but one is the p99.
 const PACE: Duration = Duration::from_millis(200);
-/// Where fewer are sent in a second, the machine is too busy to measure anything.
+/// A second in which fewer are sent stood still: it counts as slower than any that was measured.
 const MESSAGES_PER_SECOND_MIN: usize = 25;
+/// Where more of the seconds stood still, the machine is too busy to measure anything.
+const STILL_SECONDS_MAX: usize = 2;
 /// Accounts, all made at one gateway, whose owners sign in, each once: more than the flood takes.
 const OWNERS: usize = 200;
 /// Accounts whose passwords are guessed.
@@ -145,6 +147,8 @@ fn answered_as_promised(answers: &BTreeMap<u16, usize>) -> anyhow::Result<()> {
 fn p99s(test: &TestCluster, seconds: &[Range<Micros>]) -> anyhow::Result<(Duration, Vec<Duration>)> {
     let mut each = seconds.iter().map(|second| p99(test, second)).collect::<anyhow::Result<Vec<_>>>()?;
     each.sort_unstable();
+    let still = each.iter().filter(|p99| **p99 == Duration::MAX).count();
+    ensure!(still <= STILL_SECONDS_MAX, "{still} seconds with hardly a message");
     Ok((each[each.len() / 4], each))
 }
 
@@ -158,7 +162,9 @@ fn p99(test: &TestCluster, second: &Range<Micros>) -> anyhow::Result<Duration> {
             _ => bail!("not acknowledged: {sent:?}"),
         }
     }
-    ensure!(waits.len() >= MESSAGES_PER_SECOND_MIN, "only {} messages in a second", waits.len());
+    if waits.len() < MESSAGES_PER_SECOND_MIN {
+        return Ok(Duration::MAX);
+    }
     waits.sort_unstable();
     Ok(waits[(waits.len() * 99).div_ceil(100) - 1])
 }

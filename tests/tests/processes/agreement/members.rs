@@ -1,6 +1,6 @@
 //! The set of voters as a register: two operators change it while leaders die.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -19,6 +19,8 @@ const CHANGE_WAIT: Duration = Duration::from_secs(20);
 const KILL_AFTER: Duration = Duration::from_millis(15);
 /// Reads that the run must have made, or it proves little.
 const MEMBER_READS_MIN: usize = 20;
+/// Of them so many after each change, however long they take.
+const READS_AFTER_CHANGE_MIN: usize = 7;
 
 /// What an operator tells the leader.
 enum Order {
@@ -75,8 +77,12 @@ async fn replace_voter(test: &TestCluster, old: u64, new: u64) -> anyhow::Result
     }
 }
 
-/// Reads who votes until told to stop: giving a vote to who has one changes nothing and answers with what is.
-async fn read_voters(test: &TestCluster, stop: &AtomicBool) -> anyhow::Result<Vec<Timed<VotersCall>>> {
+/// Reads who votes until told to stop, and counts: giving a vote to who has one changes nothing and answers with what is.
+async fn read_voters(
+    test: &TestCluster,
+    stop: &AtomicBool,
+    count: &AtomicUsize,
+) -> anyhow::Result<Vec<Timed<VotersCall>>> {
     let mut calls = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let invoked = test.recorder.now();
@@ -88,6 +94,7 @@ async fn read_voters(test: &TestCluster, stop: &AtomicBool) -> anyhow::Result<Ve
             let voters = now.voters.into_iter().flat_map(|set| set.node_ids).collect();
             let returned = Some(test.recorder.now());
             calls.push(Timed { invoked, returned, call: VotersCall::Read(voters) });
+            count.fetch_add(1, Ordering::Relaxed);
         }
         tokio::time::sleep(Duration::from_millis(15)).await;
     }
@@ -121,15 +128,21 @@ async fn linearizable_members(test: &TestCluster) -> anyhow::Result<()> {
             if now == leading { Ok(()) } else { Err(format!("{now} leads")) }
         })
         .await?;
-        let stop = AtomicBool::new(false);
+        let (stop, count) = (AtomicBool::new(false), AtomicUsize::new(0));
         let both = async {
             let (one, other) = tokio::join!(
                 replace_voter(test, victim, newcomers[0]),
                 replace_voter(test, victim, newcomers[1])
             );
-            // One more look at the end.
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            // Some more looks at the end.
+            let wanted = count.load(Ordering::Relaxed) + READS_AFTER_CHANGE_MIN;
+            let looked = wait_until("reads of the membership", WAIT, || async {
+                let count = count.load(Ordering::Relaxed);
+                if count >= wanted { Ok(()) } else { Err(format!("{count} of {wanted}")) }
+            })
+            .await;
             stop.store(true, Ordering::Relaxed);
+            looked?;
             anyhow::Ok([one?, other?].concat())
         };
         let kill = async {
@@ -141,8 +154,9 @@ async fn linearizable_members(test: &TestCluster) -> anyhow::Result<()> {
             anyhow::Ok(())
         };
         let (made, killed, read, more) =
-            tokio::join!(both, kill, read_voters(test, &stop), read_voters(test, &stop));
+            tokio::join!(both, kill, read_voters(test, &stop, &count), read_voters(test, &stop, &count));
         killed?;
+        let (read, more) = (read?, more?);
         let made = made?;
         let winner = made.iter().find_map(|timed| match timed.call {
             VotersCall::Replaced(_, new) => Some(new),
@@ -150,7 +164,7 @@ async fn linearizable_members(test: &TestCluster) -> anyhow::Result<()> {
         });
         let winner = winner.with_context(|| format!("nobody replaced {victim}: {made:?}"))?;
         newcomers.retain(|id| *id != winner);
-        calls.extend([made, read?, more?].into_iter().flatten());
+        calls.extend([made, read, more].into_iter().flatten());
         test.cluster.dismiss(u16::try_from(victim)?).await?;
     }
     let reads = calls.iter().filter(|timed| matches!(timed.call, VotersCall::Read(_))).count();

@@ -1,17 +1,21 @@
 //! One signed-in socket that keeps what it hears.
+//!
+//! A task of its own reads it and answers pings, as a browser does while its owner looks elsewhere: a test may take any time before it
+//! comes back to a device.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail, ensure};
-use quorate_proto::error::ErrorCode;
+use quorate_proto::error::{AfterClose, ErrorCode, after_close};
 use quorate_proto::frame::{
-    Ack, Action, Body, ConversationSummary, DoCommand, Event, EventKind, History, MeEvent, MeKind, Message,
-    Request, SendMessage, ServerFrame,
+    Ack, Action, Body, ConversationSummary, DoCommand, Event, EventKind, Hello, History, MeEvent, MeKind,
+    Message, Request, SendMessage, ServerFrame,
 };
 use quorate_proto::ids::{ClientMessageId, ConversationId, Sequence, UserId};
 use quorate_proto::rest::SessionGrant;
-use quorate_tests::client::{Received, Socket, rest};
+use quorate_tests::client::{Farewell, Received, Socket, rest};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, sleep, timeout};
 use uuid::Uuid;
 
@@ -20,11 +24,17 @@ use super::WAIT;
 /// When an error names no time to wait.
 const RETRY_MS: u64 = 200;
 
+/// A request, and where its number is told.
+type Asked = (Request, oneshot::Sender<anyhow::Result<u64>>);
+
 /// See the module.
 pub struct Device {
     pub grant: SessionGrant,
     pub at: SocketAddr,
-    socket: Socket,
+    /// To the task that has the socket, which ends with it.
+    requests: mpsc::Sender<Asked>,
+    /// What the socket has brought and nobody has looked at.
+    received: mpsc::UnboundedReceiver<Received>,
     /// Durable events of conversations, as they came.
     pub events: Vec<Event>,
     /// Those of her own topic.
@@ -44,9 +54,20 @@ impl Device {
 
     /// Another socket of somebody who is signed in.
     pub async fn open(at: SocketAddr, grant: SessionGrant) -> anyhow::Result<Self> {
-        let mut socket = Socket::open(at, None).await?;
-        socket.hello(&grant.access_token, None).await?;
-        Ok(Self { grant, at, socket, events: Vec::new(), me: Vec::new() })
+        let until = Instant::now() + WAIT;
+        let socket = loop {
+            match welcomed(at, &grant.access_token).await? {
+                Ok(socket) => break socket,
+                Err(_) if Instant::now() < until => sleep(Duration::from_millis(RETRY_MS)).await,
+                Err(farewell) => {
+                    bail!("{} is told to come again for {WAIT:?}: {farewell:?}", grant.user.name)
+                }
+            }
+        };
+        let (requests, asked) = mpsc::channel(1);
+        let (heard, received) = mpsc::unbounded_channel();
+        tokio::spawn(attend(socket, asked, heard));
+        Ok(Self { grant, at, requests, received, events: Vec::new(), me: Vec::new() })
     }
 
     pub fn id(&self) -> UserId {
@@ -61,7 +82,7 @@ impl Device {
     pub async fn ask(&mut self, request: Request) -> anyhow::Result<Result<Body, ErrorCode>> {
         let until = Instant::now() + WAIT;
         loop {
-            let id = self.socket.request(request.clone()).await?;
+            let id = self.request(request.clone()).await?;
             let body = loop {
                 let frame = self.next().await?;
                 if frame.reply == Some(id) {
@@ -175,12 +196,8 @@ impl Device {
     pub async fn ends(mut self) -> anyhow::Result<u16> {
         let end = async {
             loop {
-                match self.socket.next().await {
-                    Received::Frame(frame) => {
-                        if let Body::Ping { n, .. } = frame.body {
-                            self.socket.request(Request::Pong { n }).await?;
-                        }
-                    }
+                match self.received.recv().await.context("the socket ended before")? {
+                    Received::Frame(_) => {}
                     Received::Closed(farewell) => return farewell.code.context("closed without a code"),
                 }
             }
@@ -210,19 +227,89 @@ impl Device {
         (self.events.iter().rev().take(5).collect(), self.me.iter().rev().take(5).collect())
     }
 
+    /// Sends a request; its number.
+    async fn request(&mut self, request: Request) -> anyhow::Result<u64> {
+        let (number, told) = oneshot::channel();
+        if self.requests.send((request, number)).await.is_ok()
+            && let Ok(sent) = told.await
+        {
+            return sent.with_context(|| format!("{} cannot send", self.name()));
+        }
+        // Nobody takes it: the socket has ended, and what it said last waits to be read.
+        loop {
+            self.next().await?;
+        }
+    }
+
     async fn next(&mut self) -> anyhow::Result<ServerFrame> {
-        match self.socket.next().await {
-            Received::Frame(frame) => {
+        match self.received.recv().await {
+            Some(Received::Frame(frame)) => {
                 match &frame.body {
                     Body::Event(event) => self.events.push(event.clone()),
                     Body::Me(me) => self.me.push(me.clone()),
-                    Body::Ping { n, .. } => drop(self.socket.request(Request::Pong { n: *n }).await?),
                     _ => {}
                 }
                 Ok(*frame)
             }
-            Received::Closed(farewell) => {
+            Some(Received::Closed(farewell)) => {
                 bail!("{}: the socket ended: {farewell:?}", self.grant.user.name)
+            }
+            None => bail!("{}: the socket ended before", self.grant.user.name),
+        }
+    }
+}
+
+/// A socket that is welcome, or with which words its owner is told to come again: while a leader is missing nobody may be able to say
+/// whether her session lasts.
+async fn welcomed(at: SocketAddr, token: &str) -> anyhow::Result<Result<Socket, Farewell>> {
+    let mut socket = Socket::open(at, None).await?;
+    let hello = Hello {
+        token: token.to_owned(),
+        device: "test".to_owned(),
+        app: "quorate-tests".to_owned(),
+        ..Hello::default()
+    };
+    socket.request(Request::Hello(hello)).await?;
+    let farewell = match socket.next().await {
+        Received::Frame(frame) => match frame.body {
+            Body::Welcome(_) => return Ok(Ok(socket)),
+            Body::Bye { code, reason, .. } => Farewell { code: Some(code), reason },
+            other => bail!("not welcome: {other:?}"),
+        },
+        Received::Closed(farewell) => farewell,
+    };
+    match farewell.code.map(after_close) {
+        Some(AfterClose::Resume | AfterClose::Restart) => Ok(Err(farewell)),
+        _ => bail!("not welcome: {farewell:?}"),
+    }
+}
+
+/// See the module. Ends with the socket, or with the device.
+async fn attend(
+    mut socket: Socket,
+    mut asked: mpsc::Receiver<Asked>,
+    heard: mpsc::UnboundedSender<Received>,
+) {
+    loop {
+        tokio::select! {
+            received = socket.next() => {
+                let is_end = matches!(received, Received::Closed(_));
+                if let Received::Frame(frame) = &received
+                    && let Body::Ping { n, .. } = frame.body
+                {
+                    // When it cannot be sent the socket has ended, which is read next.
+                    let _ = socket.request(Request::Pong { n }).await;
+                }
+                // Nobody listens when the device is gone; then nobody asks either.
+                let _ = heard.send(received);
+                if is_end {
+                    return;
+                }
+            }
+            next = asked.recv() => {
+                let Some((request, number)) = next else { return };
+                // Whoever asked may have given up.
+                let _ = number.send(socket.request(request).await);
             }
         }
     }

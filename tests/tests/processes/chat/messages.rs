@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use quorate_cluster::http::Call;
+use quorate_cluster::wait_until;
 use quorate_proto::error::ErrorCode;
 use quorate_proto::frame::{
     Action, DeleteMessages, EditMessage, EventKind, MeKind, MessageRef, PinMessage, ReactTo, Request,
@@ -176,7 +177,13 @@ async fn round(
     let find = |(at, token): (std::net::SocketAddr, String), index: u64| async move {
         let path = format!("/api/v1/search?q=just%20talk&in={room}&min_index={index}");
         let call = Call::get(path).header("authorization", format!("Bearer {token}")).deadline(WAIT);
-        let answer = call.send(at).await?;
+        // 503 for as long as no index has got there, which each replica waits for two seconds at most.
+        let answer = wait_until("an answer to a search", WAIT, || async {
+            let answer = call.clone().send(at).await.map_err(|error| error.to_string())?;
+            let is_late = answer.status() == 503;
+            if is_late { Err(String::from_utf8_lossy(answer.body()).into_owned()) } else { Ok(answer) }
+        })
+        .await?;
         ensure!(answer.status() == 200, "{}: {}", answer.status(), String::from_utf8_lossy(answer.body()));
         let found: serde_json::Value = serde_json::from_slice(answer.body())?;
         let hits = found["hits"].as_array().context("hits")?;

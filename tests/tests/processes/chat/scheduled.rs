@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
-use quorate_proto::frame::{Action, MeKind, ScheduledState};
+use quorate_proto::frame::{Action, EventKind, MeKind, ScheduledState};
 use quorate_tests::harness::TestCluster;
 
 use super::device::Device;
@@ -16,8 +16,8 @@ const MESSAGES: usize = 24;
 const REMINDERS: usize = 6;
 /// From the first of them to the last.
 const SPAN_MS: u64 = 2_400;
-/// Until the first: longer than it takes to schedule them all.
-const AHEAD_MS: u64 = 8_000;
+/// Until the first: longer than it takes to schedule them all, also where each waits for a slow disk.
+const AHEAD_MS: u64 = 15_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_scheduled_is_sent_once_while_the_leader_dies() -> anyhow::Result<()> {
@@ -68,6 +68,11 @@ async fn scheduled(test: &TestCluster) -> anyhow::Result<()> {
     })
     .await?;
 
+    let said = |device: &Device| {
+        let is_one = |kind: &EventKind| matches!(kind, EventKind::Message(message) if message.text.starts_with("scheduled"));
+        (device.events.iter().filter(|event| is_one(&event.kind)).count() >= MESSAGES - 1).then_some(())
+    };
+    bob.hears("everything that was scheduled", said).await?;
     // A while later nothing more has come, and everything came once and in the order of its time.
     tokio::join!(ann.listen(Duration::from_secs(2)), bob.listen(Duration::from_secs(2)));
     let mut expected: Vec<u64> = ids.into_iter().filter(|id| *id != taken_back).chain(reminders).collect();

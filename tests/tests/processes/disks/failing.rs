@@ -15,6 +15,12 @@ const ROOM_BYTES: u64 = 64 * 1024;
 /// Below this much room the replicas of one test refuse to write.
 const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// A sign-in that is not refused.
+const TAKEN: &str = "it is taken";
+
+/// Without an ack for so long, µs, nothing is on its way any more.
+const QUIET_US: u64 = 2_000_000;
+
 /// Sign-ins that must be refused one after the other while a majority is low.
 const REFUSALS: usize = 20;
 
@@ -115,17 +121,29 @@ async fn low_disks(rig: &Rig) -> anyhow::Result<()> {
     let front = rig.test.cluster.front();
     let refused = || async {
         match rest::sign_in(front, &scene.grants[0].user.name).await {
-            Ok(_) => Err("it is taken".to_owned()),
+            Ok(_) => Err(TAKEN.to_owned()),
             Err(error) if format!("{error:#}").contains("overloaded") => Ok(()),
             Err(error) => Err(format!("{error:#}")),
         }
     };
     wait_until("a refusal for want of room", WAIT, refused).await?;
-    // What was proposed before is decided by now.
-    refused().await.map_err(anyhow::Error::msg)?;
+    // What was proposed before may wait for a slow disk yet.
+    wait_until("what was proposed before to be decided", WAIT, || async {
+        let before = rig.test.recorder.now().saturating_sub(QUIET_US);
+        let acks = rig.test.recorder.acks_between(before, u64::MAX);
+        if acks == 0 { Ok(()) } else { Err(format!("{acks} acks in a moment")) }
+    })
+    .await?;
     let since = rig.test.recorder.now();
     for _ in 0..REFUSALS {
-        refused().await.map_err(anyhow::Error::msg)?;
+        // It is taken never; for a moment it may be that nobody leads.
+        let told = wait_until("another refusal for want of room", WAIT, || async {
+            match refused().await {
+                Err(said) if said != TAKEN => Err(said),
+                told => Ok(told),
+            }
+        });
+        told.await?.map_err(anyhow::Error::msg)?;
     }
     let acks = rig.test.recorder.acks_between(since, u64::MAX);
     ensure!(acks == 0, "{acks} were taken while a majority is low");

@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use quorate_cluster::Member;
+use quorate_cluster::{Member, wait_until};
 use quorate_faultfs::Chance;
-use quorate_tests::scene::{self, Scene, leader, set_the_scene};
+use quorate_tests::scene::{self, Scene, WAIT, set_the_scene};
 use tempfile::TempDir;
 use toml::Table;
 
@@ -142,18 +142,26 @@ async fn served(rig: &Rig, scene: &Scene, id: u16) -> anyhow::Result<Option<Ende
     if let Some(ended) = rig.back_or_ended(id).await? {
         return Ok(Some(ended));
     }
-    let (leading, _) = leader(&rig.test).await?;
-    let expected = scene::replica_pages(&rig.test, leading, &scene.conversations, "").await?;
+    let expected = wait_until("a leader to say what there is", WAIT, || async {
+        let (leading, _) = rig.test.cluster.leader().await?;
+        let pages = scene::replica_pages(&rig.test, leading, &scene.conversations, "").await;
+        pages.map_err(|error| format!("{error:#}"))
+    })
+    .await?;
     if let Some(ended) = rig.back_or_ended(id).await? {
         return Ok(Some(ended));
     }
-    let found = match scene::replica_pages(&rig.test, id, &scene.conversations, "").await {
-        Ok(found) => found,
-        // It may notice the damage as it reads; then it must end.
-        Err(error) => {
-            let ended = rig.wait_ended(id, &format!("for its reads fail: {error:#}")).await?;
-            return Ok(Some(ended));
+    // It may notice the damage as it reads; then it must end.
+    let what = format!("replica {id} to say what it has, or to end");
+    let found = wait_until(&what, WAIT, || async {
+        match scene::replica_pages(&rig.test, id, &scene.conversations, "").await {
+            Ok(found) => Ok(Ok(found)),
+            Err(error) => rig.ended(id).map(Err).ok_or_else(|| format!("its reads fail: {error:#}")),
         }
+    });
+    let found = match found.await? {
+        Ok(found) => found,
+        Err(ended) => return Ok(Some(ended)),
     };
     for (expected, found) in expected.iter().zip(&found) {
         let room = expected.conversation;

@@ -2,7 +2,7 @@
 
 use quorate_cluster::{Member, wait_until};
 use quorate_tests::harness::TestCluster;
-use quorate_tests::scene::{self, WAIT, acks_since, caught_up, leader, set_the_scene};
+use quorate_tests::scene::{self, WAIT, acks_since, caught_up, leader, set_the_scene, status_of};
 
 use super::rig::{PACE, REPLICAS, turn};
 
@@ -32,7 +32,7 @@ async fn late_followers(test: &TestCluster) -> anyhow::Result<()> {
     let victims = [leading % REPLICAS + 1, (leading + 1) % REPLICAS + 1];
     for (round, id) in victims.into_iter().enumerate() {
         acks_since(test, test.recorder.now(), "before it goes").await?;
-        let status = test.cluster.replica_status(id, 0).await.map_err(anyhow::Error::msg)?;
+        let status = status_of(test, id, 0).await?;
         // The first is killed; the second stops in order.
         if round == 0 {
             test.cluster.kill(&Member::Replica(id)).await?;

@@ -12,6 +12,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use quorate_cluster::Member;
 use quorate_tests::client::rest;
 use quorate_tests::harness::{TestCluster, number, read};
+use quorate_tests::scene::leader;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -287,6 +288,14 @@ async fn answer(stream: &mut TcpStream) -> anyhow::Result<Option<(u16, bool)>> {
     Ok(Some((status, !text.contains("connection: close"))))
 }
 
+/// What came of the calls that were well-formed HTTP.
+#[derive(Default)]
+struct Called {
+    successes: u64,
+    /// Answers that nobody leads: right only while that is so.
+    leaderless: u64,
+}
+
 /// Twisted bodies, paths and headers.
 async fn fuzz_bodies(
     at: SocketAddr,
@@ -295,8 +304,8 @@ async fn fuzz_bodies(
     mut dice: Dice,
     inputs: Arc<AtomicU64>,
     end: u64,
-) -> anyhow::Result<u64> {
-    let (bodies, mut successes) = (bodies(room), 0);
+) -> anyhow::Result<Called> {
+    let (bodies, mut called) = (bodies(room), Called::default());
     let mut kept: Option<TcpStream> = None;
     while inputs.fetch_add(1, Ordering::Relaxed) < end {
         let (method, path, body) = dice.pick(&bodies).clone();
@@ -342,11 +351,9 @@ async fn fuzz_bodies(
             let _ = stream.shutdown().await;
             let said =
                 tokio::time::timeout(ANSWER_WAIT, answer(&mut stream)).await.context("a call hangs")??;
-            ensure!(
-                said.is_none_or(|(status, _)| status < 500),
-                "{said:?} to {}",
-                String::from_utf8_lossy(&bytes)
-            );
+            let status = said.map_or(0, |(status, _)| status);
+            ensure!(status < 500 || status == 503, "{status} to {}", String::from_utf8_lossy(&bytes));
+            called.leaderless += u64::from(status == 503);
             continue;
         }
         let mut stream = match kept.take() {
@@ -357,14 +364,15 @@ async fn fuzz_bodies(
         let said = tokio::time::timeout(ANSWER_WAIT, answer(&mut stream)).await;
         let said = said.with_context(|| format!("a call hangs: {}", String::from_utf8_lossy(&bytes)))??;
         if let Some((status, goes_on)) = said {
-            ensure!(status < 500, "{status} to {}", String::from_utf8_lossy(&bytes));
-            successes += u64::from(status < 300);
+            ensure!(status < 500 || status == 503, "{status} to {}", String::from_utf8_lossy(&bytes));
+            called.leaderless += u64::from(status == 503);
+            called.successes += u64::from(status < 300);
             if goes_on {
                 kept = Some(stream);
             }
         }
     }
-    Ok(successes)
+    Ok(called)
 }
 
 /// Resident memory of a process, MiB.
@@ -401,7 +409,8 @@ async fn fuzz(test: &TestCluster) -> anyhow::Result<()> {
     let inputs = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
     let mut before = 0;
-    let (mut closed, mut successes) = (0, 0);
+    let (mut closed, mut called) = (0, Called::default());
+    let (_, first_term) = leader(test).await?;
     for (phase, end) in [(1, all / WARM_UP_PART), (2, all)] {
         if phase == 2 {
             before = memory_mib(test, &Member::Gateway("a".to_owned()))?;
@@ -413,11 +422,15 @@ async fn fuzz(test: &TestCluster) -> anyhow::Result<()> {
         let two = tokio::spawn(fuzz_frames(a, token(), dice(2), Arc::clone(&inputs), end));
         let three = tokio::spawn(fuzz_bodies(a, token(), own, dice(3), Arc::clone(&inputs), end));
         closed += one.await?.context("frames")? + two.await?.context("frames")?;
-        successes += three.await?.context("bodies")?;
+        let three = three.await?.context("bodies")?;
+        called.successes += three.successes;
+        called.leaderless += three.leaderless;
     }
     let after = memory_mib(test, &Member::Gateway("a".to_owned()))?;
     stop.store(true, Ordering::Relaxed);
     let (slowest, acks) = session.await?.context("the good session")?;
+    let (_, last_term) = leader(test).await?;
+    let Called { successes, leaderless } = called;
     println!(
         "seed {seed}: {} inputs in {:?}, {closed} sockets closed, {successes} calls were right; memory {before} -> {after} MiB; \
          beside it {acks} acks, the slowest {slowest:?}",
@@ -425,6 +438,7 @@ async fn fuzz(test: &TestCluster) -> anyhow::Result<()> {
         begun.elapsed()
     );
     ensure!(closed > 0 && successes > 0 && acks > 0, "one part of it proved nothing");
+    ensure!(leaderless == 0 || last_term > first_term, "{leaderless} calls were answered 503 for nothing");
     ensure!(after <= before + GROWTH_MIB_MAX, "memory grew from {before} to {after} MiB");
     nothing_broke(test)
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
-use quorate_cluster::Balancer;
 use quorate_cluster::http::Call;
+use quorate_cluster::{Balancer, wait_until};
 use quorate_proto::rest::SignUp;
 use quorate_tests::client::rest::PASSWORD;
 use quorate_tests::harness::TestCluster;
@@ -60,11 +60,12 @@ async fn over_tls(test: &TestCluster) -> anyhow::Result<()> {
         let welcome = hello(door, Arc::clone(&trust), token).await.with_context(|| format!("at {door}"))?;
         ensure!(welcome["type"] == "welcome", "{welcome}");
     }
-    let status = test.cluster.status().await?;
-    ensure!(
-        status.gateways.iter().all(|gateway| gateway.state == "ready"),
-        "the runner sees gateways that are not ready"
-    );
+    wait_until("the runner to see that every gateway is ready", CALL_WAIT, || async {
+        let status = test.cluster.status().await.map_err(|error| error.to_string())?;
+        let states: Vec<String> = status.gateways.iter().map(|gateway| gateway.state.clone()).collect();
+        if states.iter().all(|state| state == "ready") { Ok(()) } else { Err(format!("{states:?}")) }
+    })
+    .await?;
     Ok(())
 }
 

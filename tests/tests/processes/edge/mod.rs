@@ -10,13 +10,14 @@ mod rest;
 mod slow;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use quorate_cluster::http::Call;
 use quorate_cluster::{Balancer, Member};
 use quorate_tests::harness::{TestCluster, read};
 use serde_json::Value;
+use uuid::Uuid;
 
 /// A call that may wait for an election.
 const CALL_WAIT: Duration = Duration::from_secs(20);
@@ -38,7 +39,7 @@ fn gateway(test: &TestCluster, name: &str) -> anyhow::Result<SocketAddr> {
     Ok(test.cluster.gateway_address(name)?)
 }
 
-/// One call with a token; its status and body.
+/// One call with a token; its status and body. Made again under its key where the answer is that nobody leads just now.
 async fn call(
     at: SocketAddr,
     token: &str,
@@ -47,18 +48,24 @@ async fn call(
     key: Option<&str>,
     body: Option<Value>,
 ) -> anyhow::Result<(u16, Value)> {
-    let mut call =
-        Call::new(method, path).header("authorization", format!("Bearer {token}")).deadline(CALL_WAIT);
-    if let Some(key) = key {
-        call = call.header("idempotency-key", key);
-    }
+    let key = key.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
+    let mut call = Call::new(method, path).header("authorization", format!("Bearer {token}"));
+    call = call.header("idempotency-key", key).deadline(CALL_WAIT);
     if let Some(body) = body {
         call = call.json(&body);
     }
-    let answer = call.send(at).await?;
-    let text = String::from_utf8_lossy(answer.body());
-    let json = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).context("no JSON")? };
-    Ok((answer.status().as_u16(), json))
+    let until = Instant::now() + CALL_WAIT;
+    loop {
+        let answer = call.clone().send(at).await?;
+        let text = String::from_utf8_lossy(answer.body());
+        let json =
+            if text.is_empty() { Value::Null } else { serde_json::from_str(&text).context("no JSON")? };
+        let is_leaderless = answer.status() == 503 && json["error"]["code"] == "unavailable";
+        if !is_leaderless || Instant::now() >= until {
+            return Ok((answer.status().as_u16(), json));
+        }
+        tokio::time::sleep(Duration::from_millis(json["error"]["retry_ms"].as_u64().unwrap_or(200))).await;
+    }
 }
 
 /// What both gateways have said so far.

@@ -1,5 +1,7 @@
 //! The end of an account, by who has it and by an admin: out at once, the name never given again, what was said stays as nobody's.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
 use quorate_proto::error::ErrorCode;
 use quorate_proto::frame::{Action, EventKind, MemberRole};
@@ -11,6 +13,9 @@ use serde_json::{Value, json};
 use super::calls::{self, Reply};
 use super::{Stage, while_the_leader_dies};
 use crate::chat::device::{Device, message};
+
+/// What has come by now is read in this time.
+const A_MOMENT: Duration = Duration::from_millis(20);
 
 /// Deleted, or found deleted by a call that was made again: then there is nobody left to whom it could be said.
 fn is_done(reply: Reply, status: u16, gone: ErrorCode) -> anyhow::Result<()> {
@@ -46,11 +51,16 @@ pub(super) async fn of_accounts(test: &TestCluster, stage: &mut Stage) -> anyhow
     calls::at(a, &stage.kim).ask("DELETE", "/api/v1/me", guess).await?.refused(ErrorCode::Forbidden)?;
     let of_lee = "/api/v1/admin/users/lee";
     calls::at(a, &stage.bob).ask("DELETE", of_lee, Value::Null).await?.refused(ErrorCode::Forbidden)?;
-    let lees = Device::open(a, lee.clone()).await?;
+    let mut lees = Device::open(a, lee.clone()).await?;
+    // Passwords are hashed with what others leave of the processors: pings are answered before the servers give up on her sockets.
+    for socket in [&mut kim, &mut lees] {
+        socket.listen(A_MOMENT).await;
+    }
     while_the_leader_dies(test, async {
         let own = json!({ "password": PASSWORD });
         let reply = calls::at(a, &stage.kim).ask("DELETE", "/api/v1/me", own).await?;
         is_done(reply, 204, ErrorCode::Unauthenticated)?;
+        lees.listen(A_MOMENT).await;
         let reply = calls::at(b, &stage.ann).ask("DELETE", of_lee, Value::Null).await?;
         is_done(reply, 200, ErrorCode::NotFound)?;
         for socket in [kim, lees] {

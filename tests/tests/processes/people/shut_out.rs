@@ -1,13 +1,14 @@
 //! Somebody whom an admin shuts out is out everywhere at once, and let in again she begins anew.
 
 use anyhow::ensure;
+use quorate_cluster::wait_until;
 use quorate_proto::error::ErrorCode;
 use quorate_proto::rest::AdminUsers;
 use quorate_tests::client::rest::PASSWORD;
 use quorate_tests::harness::TestCluster;
 use serde_json::json;
 
-use super::{Stage, calls, while_the_leader_dies};
+use super::{Stage, WAIT, calls, while_the_leader_dies};
 use crate::accounts::device::closed;
 use crate::chat::device::Device;
 
@@ -36,7 +37,14 @@ pub(super) async fn and_let_in(test: &TestCluster, stage: &mut Stage) -> anyhow:
     for at in [a, b] {
         laptop.is_out(at).await?;
         calls::stranger(at).sign_in("eve", PASSWORD).await?.refused(ErrorCode::Unauthenticated)?;
-        laptop.try_refresh(at).await?.expect(401)?;
+        // For a moment it may be that nobody leads, and nobody can say.
+        let refused = wait_until("a refresh to be decided", WAIT, || async {
+            match laptop.try_refresh(at).await {
+                Ok(answer) if answer.status != 503 => Ok(answer),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        refused.await?.expect(401)?;
     }
     let of = "/api/v1/admin/users?pattern=eve";
     let listed: AdminUsers = ann_there.read(of, index).await?;

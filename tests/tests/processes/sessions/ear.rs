@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 /// Longest wait for something that must come.
 pub const WAIT: Duration = Duration::from_secs(20);
+/// When an error names no time to wait.
+const RETRY_MS: u64 = 200;
 /// A signal may be lost: it is said again after this, until it is heard.
 const AGAIN: Duration = Duration::from_millis(1_100);
 
@@ -50,10 +52,19 @@ impl Ear {
         }
     }
 
-    /// Asks and returns the answer.
+    /// Asks and returns the answer; again, with the same ids, for as long as it is that it may succeed later.
     pub async fn ask(&mut self, request: Request) -> anyhow::Result<Body> {
-        let id = self.socket.request(request).await?;
-        tokio::time::timeout(WAIT, self.socket.answer(id)).await.context("no answer")?
+        let until = Instant::now() + WAIT;
+        loop {
+            let id = self.socket.request(request.clone()).await?;
+            let answer = tokio::time::timeout(WAIT, self.socket.answer(id)).await.context("no answer")??;
+            match answer {
+                Body::Error { error } if error.temporary && Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(error.retry_ms.unwrap_or(RETRY_MS))).await;
+                }
+                answer => return Ok(answer),
+            }
+        }
     }
 
     /// Says something that has no answer.

@@ -24,6 +24,8 @@ use super::ear::{Ear, WAIT};
 
 /// Messages a second into the room.
 const RATE: u64 = 100;
+/// Before what was refused for now is sent again.
+const RETRY: Duration = Duration::from_millis(200);
 /// Messages under way at most: a machine that is too slow for the rate gets a lower one.
 const OPEN_MAX: usize = 32;
 /// Bytes of each: what one reader does not take fills the kernel's buffers within seconds.
@@ -36,9 +38,9 @@ const PAUSED_BUFFER_BYTES: u32 = 128 << 10;
 const MEMORY_PER_READER_BYTES: u64 = 1 << 20;
 /// The gateway may use this much more for anything else, beside what it grows by under the same load without them.
 const MEMORY_SPARE_BYTES: u64 = 8 << 20;
-/// Latencies below this are no news, whatever they are compared with: a busy disk stalls everybody for a second, and who is
-/// held up by those that do not read waits for their ten.
-const LATENCY_FLOOR: Duration = Duration::from_secs(2);
+/// Latencies below this are no news, whatever they are compared with: a busy disk stalls everybody for a second or two, an election
+/// as long again, and who is held up by those that do not read waits for their ten.
+const LATENCY_FLOOR: Duration = Duration::from_secs(5);
 /// A reader that takes nothing is closed within 10 s of its last byte. Until then the kernel's buffers fill, 4 MiB each,
 /// which takes half a minute on a machine that reaches a fifth of the rate.
 const CLOSED_WITHIN: Duration = Duration::from_secs(120);
@@ -106,9 +108,29 @@ async fn write(ear: &mut Ear, room: ConversationId, length: Duration) -> anyhow:
     let ends = tokio::time::Instant::now() + length;
     let mut due = tokio::time::Instant::now();
     let mut open = std::collections::HashMap::new();
+    let message = |id| {
+        let text = "x".repeat(TEXT_BYTES);
+        SendMessage {
+            conversation: room,
+            client_message_id: id,
+            text,
+            reply_to: None,
+            forward: None,
+            first_sent: 0,
+            attachments: Vec::new(),
+        }
+    };
+    // When all that is open is sent once more, under the same ids.
+    let mut again: Option<tokio::time::Instant> = None;
     while due < ends || !open.is_empty() {
         tokio::select! {
             biased;
+            () = tokio::time::sleep_until(again.unwrap_or(due)), if again.is_some() => {
+                again = None;
+                for id in open.keys() {
+                    ear.say(Request::Send(message(*id))).await?;
+                }
+            }
             () = tokio::time::sleep_until(due), if due < ends => {
                 let since = due;
                 due += Duration::from_micros(1_000_000 / RATE);
@@ -117,20 +139,21 @@ async fn write(ear: &mut Ear, room: ConversationId, length: Duration) -> anyhow:
                 }
                 let id = ClientMessageId(uuid::Uuid::now_v7());
                 open.insert(id, since);
-                let text = "x".repeat(TEXT_BYTES);
-                let send = SendMessage { conversation: room, client_message_id: id, text, reply_to: None, forward: None, first_sent: 0, attachments: Vec::new() };
-                ear.say(Request::Send(send)).await?;
+                ear.say(Request::Send(message(id))).await?;
             }
             heard = ear.hear(WAIT, |body| match body {
                 Body::Event(event) => match event.kind {
-                    EventKind::Message(message) => open.remove(&message.client_message_id),
+                    EventKind::Message(message) => open.remove(&message.client_message_id).map(Ok),
                     _ => None,
                 },
+                Body::Error { error } => Some(Err(error)),
                 _ => None,
-            }) => {
-                let since = heard?.context("an event did not come back")?;
-                times.saturating_record(u64::try_from(since.elapsed().as_micros())?.max(1));
-            }
+            }) => match heard?.context("an event did not come back")? {
+                Ok(since) => times.saturating_record(u64::try_from(since.elapsed().as_micros())?.max(1)),
+                // Nobody leads just now.
+                Err(error) if error.temporary => again = again.or_else(|| Some(tokio::time::Instant::now() + RETRY)),
+                Err(error) => bail!("a send was refused: {error:?}"),
+            },
         }
     }
     Ok(times)

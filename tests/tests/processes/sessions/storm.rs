@@ -31,10 +31,13 @@ const PACE_SESSIONS: usize = 200;
 const CALM: Duration = Duration::from_secs(3);
 /// All sessions are back within this. The aim of the long form is 10 s; a slow machine takes longer for its handshakes.
 const BACK_WITHIN: Duration = Duration::from_secs(40);
-/// Latencies below this are no news, whatever they are compared with: a busy disk stalls everybody for a second.
-const LATENCY_FLOOR: Duration = Duration::from_secs(2);
+/// Latencies below this are no news, whatever they are compared with: a busy disk stalls everybody for a second or two, and an
+/// election takes as long again.
+const LATENCY_FLOOR: Duration = Duration::from_secs(5);
 /// Sessions opened at the same time before the storm.
 const OPENING_AT_ONCE: usize = 16;
+/// Who comes before the room is known at her gateway comes again after this.
+const ROOM_RETRY_MS: u64 = 100;
 /// As the product's client: the longest first wait of a reconnect.
 const RECONNECT_MS_MAX: u64 = 500;
 
@@ -71,10 +74,14 @@ impl Guest {
                 Body::Welcome(welcome) => {
                     ensure!(!resumes || welcome.resumed, "not resumed from {}", self.position);
                     if !resumes {
+                        // Made a moment ago through another gateway: this one's replica may not have heard of it yet.
+                        let Some(mine) = welcome.conversations.iter().find(|each| each.id == self.room)
+                        else {
+                            return Ok(Entered::Later(ROOM_RETRY_MS));
+                        };
+                        self.version = mine.version;
                         self.cluster = welcome.cluster;
                         self.position = welcome.index;
-                        let mine = welcome.conversations.iter().find(|each| each.id == self.room);
-                        self.version = mine.context("the room is missing")?.version;
                     }
                     self.edge = self.position;
                     Ok(Entered::Welcome(Box::new(socket)))
@@ -198,6 +205,19 @@ async fn stay(
     socket.hello(&grant.access_token, None).await?;
     let mut due = tokio::time::Instant::now();
     let mut open = std::collections::HashMap::new();
+    let mut again = false;
+    let message = |id| {
+        let text = "in the storm".to_owned();
+        Request::Send(SendMessage {
+            conversation: room,
+            client_message_id: id,
+            text,
+            reply_to: None,
+            forward: None,
+            first_sent: 0,
+            attachments: Vec::new(),
+        })
+    };
     loop {
         tokio::select! {
             biased;
@@ -205,12 +225,16 @@ async fn stay(
                 if *stop.borrow_and_update() && open.is_empty() {
                     break;
                 }
+                // Nobody led: all that is open once more, under the same ids.
+                if std::mem::take(&mut again) {
+                    for id in open.keys() {
+                        socket.request(message(*id)).await?;
+                    }
+                }
                 if !*stop.borrow() {
                     let id = ClientMessageId(Uuid::now_v7());
                     open.insert(id, due);
-                    let text = "in the storm".to_owned();
-                    let send = SendMessage { conversation: room, client_message_id: id, text, reply_to: None, forward: None, first_sent: 0, attachments: Vec::new() };
-                    socket.request(Request::Send(send)).await?;
+                    socket.request(message(id)).await?;
                 }
                 due += pace;
             }
@@ -225,6 +249,7 @@ async fn stay(
                         }
                     }
                     Body::Ping { n, .. } => { socket.request(Request::Pong { n }).await?; }
+                    Body::Error { error } if error.temporary => again = true,
                     Body::Error { error } => bail!("a send was refused: {error:?}"),
                     _ => {}
                 },
