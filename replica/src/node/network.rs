@@ -355,9 +355,13 @@ impl RaftNetworkV2<Types> for PeerClient {
             let mut input = input;
             let Some(first) = input.next().await else { return Ok(futures_util::stream::empty().boxed()) };
             let quorum_age = self.quorum_age.clone();
-            let requests = futures_util::stream::iter([first])
-                .chain(input)
-                .map(move |request| append_to_wire(request, quorum_age.ms()));
+            let mut first = append_to_wire(first, quorum_age.ms());
+            if first.entries.is_empty() {
+                // A heartbeat: a stream of one message without entries.
+                first.acknowledged = self.memory.tell();
+            }
+            let others = input.map(move |request| append_to_wire(request, quorum_age.ms()));
+            let requests = futures_util::stream::iter([first]).chain(others);
             let opened = tokio::time::timeout(option.soft_ttl(), client.append(requests)).await;
             let answers = match opened {
                 Ok(Ok(answers)) => answers.into_inner(),

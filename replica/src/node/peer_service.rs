@@ -275,10 +275,14 @@ impl RaftService for PeerService {
         request: Request<Streaming<rpc::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         self.admitted()?;
-        let contact = self.contact.clone();
+        let (contact, memory) = (self.contact.clone(), self.memory.clone());
         // A broken or malformed message ends the stream; the leader opens another.
         let requests = request.into_inner().map(move |message| {
-            let message = message.ok()?;
+            let mut message = message.ok()?;
+            let told = std::mem::take(&mut message.acknowledged);
+            if !told.is_empty() {
+                memory.heard(&told);
+            }
             let quorum_age_ms = message.quorum_age_ms;
             let append = append_from_wire(message).ok()?;
             contact.heard(quorum_age_ms);
