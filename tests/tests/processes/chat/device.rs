@@ -23,6 +23,8 @@ use super::WAIT;
 
 /// When an error names no time to wait.
 const RETRY_MS: u64 = 200;
+/// Frames that nobody has looked at: more than any test lets pass. A device that has so many answers no more pings.
+const FRAMES_MAX: usize = 10_000;
 
 /// A request, and where its number is told.
 type Asked = (Request, oneshot::Sender<anyhow::Result<u64>>);
@@ -34,7 +36,7 @@ pub struct Device {
     /// To the task that has the socket, which ends with it.
     requests: mpsc::Sender<Asked>,
     /// What the socket has brought and nobody has looked at.
-    received: mpsc::UnboundedReceiver<Received>,
+    received: mpsc::Receiver<Received>,
     /// Durable events of conversations, as they came.
     pub events: Vec<Event>,
     /// Those of her own topic.
@@ -65,7 +67,7 @@ impl Device {
             }
         };
         let (requests, asked) = mpsc::channel(1);
-        let (heard, received) = mpsc::unbounded_channel();
+        let (heard, received) = mpsc::channel(FRAMES_MAX);
         tokio::spawn(attend(socket, asked, heard));
         Ok(Self { grant, at, requests, received, events: Vec::new(), me: Vec::new() })
     }
@@ -285,11 +287,7 @@ async fn welcomed(at: SocketAddr, token: &str) -> anyhow::Result<Result<Socket, 
 }
 
 /// See the module. Ends with the socket, or with the device.
-async fn attend(
-    mut socket: Socket,
-    mut asked: mpsc::Receiver<Asked>,
-    heard: mpsc::UnboundedSender<Received>,
-) {
+async fn attend(mut socket: Socket, mut asked: mpsc::Receiver<Asked>, heard: mpsc::Sender<Received>) {
     loop {
         tokio::select! {
             received = socket.next() => {
@@ -301,7 +299,7 @@ async fn attend(
                     let _ = socket.request(Request::Pong { n }).await;
                 }
                 // Nobody listens when the device is gone; then nobody asks either.
-                let _ = heard.send(received);
+                let _ = heard.send(received).await;
                 if is_end {
                     return;
                 }
