@@ -203,10 +203,49 @@ pub fn request(min_index: u64, user_id: u64, session_id: &[u8], query: read_requ
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use quorate_proto::rpc::SessionsQuery;
 
     use super::*;
-    use crate::testing::{Fake, tier};
+    use crate::testing::{Fake, tier, undisturbed};
+
+    #[tokio::test]
+    async fn a_linearizable_read_waits_for_an_election_and_for_nothing_else() {
+        undisturbed(|| async {
+            let (fake, _feeds) = Fake::start(1).await;
+            let (_, reader, _) = tier(&[&fake]);
+            let newest = async || {
+                let query = read_request::Query::Sessions(SessionsQuery {});
+                reader.read(ReadRequest { linearizable: true, ..request(0, 1, &[7; 16], query) }).await
+            };
+            // Refused so often; how often it was asked.
+            let refusing = |times: usize, why: String| {
+                let asked = Arc::new(AtomicUsize::new(0));
+                let count = Arc::clone(&asked);
+                fake.set(|state| {
+                    state.read = Box::new(move |_| match count.fetch_add(1, Ordering::Relaxed) {
+                        before if before < times => Err(Status::unavailable(why.clone())),
+                        _ => Ok(ReadResponse {
+                            result: Some(read_response::Result::Sessions(Default::default())),
+                            ..ReadResponse::default()
+                        }),
+                    });
+                });
+                asked
+            };
+            let no_leader = || format!("{NO_LEADER} a linearizable read: try again");
+            let asked = refusing(ROUNDS_MAX, no_leader());
+            assert!(newest().await.is_ok(), "somebody was elected meanwhile");
+            assert_eq!(asked.load(Ordering::Relaxed), ROUNDS_MAX + 1);
+            refusing(usize::MAX, no_leader());
+            assert!(matches!(newest().await, Err(ReadError::Unreachable(_))), "it ends without a majority");
+            let asked = refusing(usize::MAX, "stopping".to_owned());
+            assert!(matches!(newest().await, Err(ReadError::Unreachable(_))));
+            assert_eq!(asked.load(Ordering::Relaxed), ROUNDS_MAX, "no election helps there");
+        })
+        .await;
+    }
 
     #[tokio::test]
     async fn a_refusal_is_believed_only_of_a_replica_that_is_sure() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use quorate_cluster::process::Send;
 use quorate_cluster::{Member, wait_until};
-use quorate_proto::frame::{Body, Request, SendMessage};
+use quorate_proto::frame::{Ack, Body, Request, SendMessage};
 use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rest::SessionGrant;
 use quorate_tests::client::{Person, Socket, rest};
@@ -346,6 +346,23 @@ async fn entered(at: std::net::SocketAddr, token: &str) -> anyhow::Result<Socket
     Ok(welcome.await?)
 }
 
+/// Sends until it is decided, under one id.
+async fn acknowledged(socket: &mut Socket, send: &SendMessage) -> anyhow::Result<Ack> {
+    let decided = tokio::time::timeout(WAIT, async {
+        loop {
+            let id = socket.request(Request::Send(send.clone())).await?;
+            match socket.answer(id).await? {
+                Body::Ack(ack) => break anyhow::Ok(ack),
+                Body::Error { error } if error.temporary => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                other => bail!("neither ack nor a temporary error: {other:?}"),
+            }
+        }
+    });
+    decided.await.context("not decided in time")?
+}
+
 /// Each client sends, is cut before it can read the answer, and tries again under the same id at another gateway, while
 /// leaders die.
 async fn cut_clients(test: &TestCluster, cases: usize) -> anyhow::Result<()> {
@@ -380,19 +397,7 @@ async fn cut_clients(test: &TestCluster, cases: usize) -> anyhow::Result<()> {
                 .await;
                 drop(socket);
                 let mut socket = entered(second, &grant.access_token).await?;
-                let ack = tokio::time::timeout(WAIT, async {
-                    loop {
-                        let id = socket.request(Request::Send(send.clone())).await?;
-                        match socket.answer(id).await? {
-                            Body::Ack(ack) => break anyhow::Ok(ack),
-                            Body::Error { error } if error.temporary => {
-                                tokio::time::sleep(Duration::from_millis(50)).await;
-                            }
-                            other => bail!("neither ack nor a temporary error: {other:?}"),
-                        }
-                    }
-                });
-                let ack = ack.await.context("not decided in time")??;
+                let ack = acknowledged(&mut socket, &send).await?;
                 socket.close().await;
                 anyhow::Ok((
                     send.client_message_id.0,
@@ -548,19 +553,7 @@ async fn traced(test: &TestCluster) -> anyhow::Result<()> {
     let mut socket = Socket::open(gateway, None).await?;
     socket.hello(&grants[0].access_token, None).await?;
     let send = message(room);
-    let ack = tokio::time::timeout(WAIT, async {
-        loop {
-            let id = socket.request(Request::Send(send.clone())).await?;
-            match socket.answer(id).await? {
-                Body::Ack(ack) => break anyhow::Ok(ack),
-                Body::Error { error } if error.temporary => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                other => bail!("neither ack nor a temporary error: {other:?}"),
-            }
-        }
-    });
-    let ack = ack.await.context("no ack in time")??;
+    let ack = acknowledged(&mut socket, &send).await?;
     socket.close().await;
     wait_until("the trace to be in every log", WAIT, || async {
         let log = read(&test.cluster.log(&Member::Gateway("a".into()))).map_err(|error| error.to_string())?;
