@@ -14,6 +14,8 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod query;
+#[cfg(feature = "grpc")]
+pub mod reason;
 pub mod rest;
 #[cfg(feature = "schema")]
 pub mod schema;

@@ -125,6 +125,8 @@ pub const TYPING_MS: u64 = 6_000;
 pub const PRESENCE_MEMBERS_MAX: u32 = 200;
 /// Members up to which delivered and read marks are told in a conversation: beyond it nobody looks at each.
 pub const RECEIPT_MEMBERS_MAX: u32 = 20;
+/// Changes of leader that a replica remembers, and that are told at a time.
+pub const FAILOVERS_MAX: usize = 16;
 /// A gateway renews the lease of its users' presence this often.
 pub const LEASE_RENEW_MS: u64 = 3_000;
 /// Without renewal a lease ends after this: two renewals may be lost.

@@ -5,6 +5,8 @@
 
 mod admin;
 mod bots;
+mod cluster;
+mod demo;
 mod groups;
 mod messages;
 mod people;
@@ -22,6 +24,14 @@ pub use admin::{
 pub use bots::{
     BotRow, Bots, HookCall, HookData, HookMessage, HookRow, HookTarget, MadeBot, MadeToken, NewBot, NewToken,
     Scope, TokenRow, Tokens,
+};
+pub use cluster::{
+    ClusterChanged, ClusterMember, ClusterView, Failover, FailoverCause, Failovers, GatewayRow, MemberKind,
+    MembersChange, NewLeader, Quorum, ReplicaRole, ReplicaRow, Stage, StageTime, StageTimes,
+};
+pub use demo::{
+    Demo, DemoControl, DemoEntry, DemoProcess, Fault, NewFault, NewProbe, ProbeReport, ProcessKind,
+    ProcessState, UnavailableFault,
 };
 pub use groups::{
     BanInfo, Bans, Channel, Channels, ConversationChange, InviteInfo, InvitePreview, Invites, MemberInfo,
