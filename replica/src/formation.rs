@@ -34,7 +34,7 @@ enum Peer {
 async fn ask(id: u64, address: &str, configured: &str, identity: Identity) -> Peer {
     let Ok(channel) = identity.channel(address) else { return Peer::Silent };
     let mut client = AdminClient::with_interceptor(channel, identity);
-    match tokio::time::timeout(ANSWER_WAIT, client.status(StatusRequest { hash_index: 0 })).await {
+    match tokio::time::timeout(ANSWER_WAIT, client.status(StatusRequest::default())).await {
         Ok(Ok(status)) if status.get_ref().last_log_index > 0 || status.get_ref().term > 0 => Peer::HasLog,
         Ok(Ok(status)) if status.get_ref().id != id => Peer::Other(format!(
             "at {address} runs replica {}, and [[replicas]] says {id}",

@@ -37,6 +37,7 @@ use std::time::Duration;
 use quorate_proto::rpc::admin_server::AdminServer;
 use quorate_proto::rpc::chat_server::ChatServer;
 use quorate_proto::rpc::chunks_server::ChunksServer;
+use quorate_proto::rpc::cluster_server::ClusterServer;
 use quorate_proto::rpc::files_server::FilesServer;
 use quorate_proto::rpc::operator_server::OperatorServer;
 use quorate_proto::rpc::raft_server::RaftServer;
@@ -54,6 +55,7 @@ use node::{Ending, Identity, MESSAGE_BYTES_MAX, Node};
 use search::Search;
 use service::admin::AdminService;
 use service::chat::ChatService;
+use service::cluster::ClusterService;
 use service::operator::OperatorService;
 use service::token::Signer;
 use service::{ClusterGuard, http};
@@ -210,6 +212,7 @@ async fn serve_grpc(listener: TcpListener, services: Services, settings: Setting
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let admin = AdminServer::new(AdminService::new(node.clone(), &settings));
+    let cluster = ClusterServer::new(ClusterService::new(node.clone(), Some(files.clone())));
     let operator = OperatorService::new(node, &settings.cluster).with_files(files.clone());
     let operator = OperatorServer::new(operator);
     let uploads = FilesServer::new(FilesService::new(files.clone()))
@@ -233,7 +236,9 @@ async fn serve_grpc(listener: TcpListener, services: Services, settings: Setting
         .add_service(InterceptedService::new(signals, for_replicas.clone()))
         .add_service(InterceptedService::new(chunks, for_replicas))
         .add_service(InterceptedService::new(chat, for_gateways.clone()))
-        .add_service(InterceptedService::new(uploads, for_gateways))
+        .add_service(InterceptedService::new(uploads, for_gateways.clone()))
+        // Not the operators' service: what a gateway may ask for is asked by a user, whom the replicated state knows as an admin.
+        .add_service(InterceptedService::new(cluster, for_gateways))
         .add_service(InterceptedService::new(admin, for_all))
         .add_service(InterceptedService::new(operator, for_operators))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())

@@ -57,7 +57,7 @@ pub async fn noticed(node: &Node, settings: &Settings, identity: &Identity) -> S
 async fn former_ids(address: &str, identity: Identity) -> Vec<u64> {
     let Ok(channel) = identity.channel(address) else { return Vec::new() };
     let mut client = AdminClient::with_interceptor(channel, identity);
-    match tokio::time::timeout(ANSWER_WAIT, client.status(StatusRequest { hash_index: 0 })).await {
+    match tokio::time::timeout(ANSWER_WAIT, client.status(StatusRequest::default())).await {
         Ok(Ok(status)) => status.into_inner().former_ids,
         _ => Vec::new(),
     }

@@ -90,7 +90,7 @@ impl Operator {
             .channel(address)
             .map_err(|error| format!("{address:?} is no host:port: {error}"))?;
         let mut client = AdminClient::with_interceptor(channel, self.identity.clone());
-        let answer = tokio::time::timeout(ANSWER_WAIT, client.status(StatusRequest { hash_index: 0 })).await;
+        let answer = tokio::time::timeout(ANSWER_WAIT, client.status(StatusRequest::default())).await;
         let answer = answer.map_err(|_| format!("{address}: no answer"))?;
         answer.map(tonic::Response::into_inner).map_err(|status| format!("{address}: {}", status.message()))
     }

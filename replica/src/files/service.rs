@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use quorate_proto::files::chunk_count;
 use quorate_proto::limits::{CHUNK_BYTES, FILE_BYTES_MAX, MADE_NUMBER, THUMBNAIL_NUMBER};
+use quorate_proto::reason::Reason;
 use quorate_proto::rpc::chunks_server::Chunks;
 use quorate_proto::rpc::files_server::Files as FilesRpc;
 use quorate_proto::rpc::{
@@ -96,7 +97,7 @@ impl FilesService {
             return Ok(());
         }
         if self.0.node.linearize().await.is_err() {
-            return Err(Status::unavailable("no leader has confirmed that the session has ended: try again"));
+            return Err(Reason::NoLeader.refusal("that the session has ended: try again"));
         }
         if lasts()? { Ok(()) } else { Err(Status::unauthenticated("this session has ended: sign in again")) }
     }
@@ -156,7 +157,7 @@ impl Files {
         let mut position = self.node.publisher().position();
         match tokio::time::timeout(INDEX_WAIT, position.wait_for(|at| at.index >= min_index)).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(Status::unavailable("behind: this replica has not reached the index yet")),
+            _ => Err(Reason::Behind.refusal("this replica has not reached the index yet")),
         }
     }
 

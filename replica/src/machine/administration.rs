@@ -2,6 +2,7 @@
 
 use quorate_proto::error::ErrorCode;
 use quorate_proto::limits::RESET_MS;
+use quorate_proto::rpc::cluster_change::Kind;
 use quorate_proto::rpc::{self, outcome};
 
 use super::audit::{Audited, Concerning};
@@ -12,6 +13,19 @@ use crate::store::View;
 
 /// Bytes of a BLAKE3 hash.
 const HASH_BYTES: usize = 32;
+/// Longest address of a replica: a host name has at most 253 characters (RFC 1035), a port five.
+const ADDRESS_BYTES_MAX: usize = 260;
+
+/// Whether it may be the address of a replica: what is written down is one short line.
+fn check_address(address: &str) -> Decision<()> {
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    let is_port = port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
+    if is_port && address.len() <= ADDRESS_BYTES_MAX && address.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        rejected(ErrorCode::Invalid, "a replica's address is host:port")
+    }
+}
 
 impl<V: View> Step<'_, V> {
     /// A user who is there: one who was deleted is not.
@@ -125,6 +139,39 @@ impl<V: View> Step<'_, V> {
         let detail = if has_direct { "with direct".to_owned() } else { String::new() };
         let on = Concerning { conversation_id, detail, ..Concerning::default() };
         self.audit(by, Audited::MessagesExported, on)?;
+        Ok(done())
+    }
+
+    /// Nothing but the entry in the audit log: the leader makes the change behind it, or finds that it cannot be made.
+    pub(super) fn record_cluster_change(
+        &mut self,
+        by: u64,
+        record: &rpc::RecordClusterChange,
+    ) -> Decision<outcome::Result> {
+        self.must_be_admin(by)?;
+        let (action, detail) = match record.change.as_ref().and_then(|change| change.kind.as_ref()) {
+            None => return rejected(ErrorCode::Invalid, "that is no change of the cluster"),
+            Some(Kind::HandOver(rpc::HandOverLeadership { to: 0 })) => {
+                (Audited::LeaderChangeAsked, String::new())
+            }
+            Some(Kind::HandOver(rpc::HandOverLeadership { to })) => {
+                (Audited::LeaderChangeAsked, format!("to replica {to}"))
+            }
+            Some(Kind::Add(rpc::AddReplica { id, address, learner })) => {
+                check_address(address)?;
+                let kind = if *learner { "learner" } else { "voter" };
+                (Audited::MembersChangeAsked, format!("add replica {id} at {address} as a {kind}"))
+            }
+            Some(Kind::Remove(rpc::RemoveReplica { id })) => {
+                (Audited::MembersChangeAsked, format!("remove replica {id}"))
+            }
+            Some(Kind::Replace(rpc::ReplaceReplica { old_id, new_id, address })) => {
+                check_address(address)?;
+                let detail = format!("replace replica {old_id} by replica {new_id} at {address}");
+                (Audited::MembersChangeAsked, detail)
+            }
+        };
+        self.audit(by, action, Concerning { detail, ..Concerning::default() })?;
         Ok(done())
     }
 

@@ -42,10 +42,14 @@ pub enum Audited {
     GroupChanged = 14,
     /// An admin was given what people wrote to each other, in one conversation or in all.
     MessagesExported = 15,
+    /// An admin asked for another leader: the detail says for whom.
+    LeaderChangeAsked = 16,
+    /// An admin asked for a change of the replicas: the detail says which.
+    MembersChangeAsked = 17,
 }
 
 /// Every action with its word.
-const WORDS: [(Audited, &str); 15] = [
+const WORDS: [(Audited, &str); 17] = [
     (Audited::AdminOffered, "admin_offered"),
     (Audited::AdminClaimed, "admin_claimed"),
     (Audited::AdminMade, "admin_made"),
@@ -61,6 +65,8 @@ const WORDS: [(Audited, &str); 15] = [
     (Audited::GroupMemberRemoved, "group_member_removed"),
     (Audited::GroupChanged, "group_changed"),
     (Audited::MessagesExported, "messages_exported"),
+    (Audited::LeaderChangeAsked, "leader_change_asked"),
+    (Audited::MembersChangeAsked, "members_change_asked"),
 ];
 
 /// The word of a stored number; one from a newer program is `other`.

@@ -432,6 +432,10 @@ fn wishes(scene: &Scene, by: u64, kind: &Action) -> Vec<Wish> {
             anywhere("raise the version", Action::SetMachineVersion(*set), INTERNAL)
         }
         Action::OfferAdmin(offer) => anywhere("offer", Action::OfferAdmin(offer.clone()), INTERNAL),
+        // By whom the leader proposes it is the caller of its own service: see `cluster_tests`.
+        Action::RecordClusterChange(record) => {
+            anywhere("record a change of the cluster", Action::RecordClusterChange(record.clone()), INTERNAL)
+        }
         Action::DeleteMessages(_)
         | Action::HideMessages(_)
         | Action::React(_)

@@ -146,7 +146,8 @@ impl<V: View> Step<'_, V> {
             0 => SIGN_INS_REMEMBERED_MAX,
             _ => COMMANDS_REMEMBERED_PER_USER_MAX,
         };
-        if super::is_internal(command) {
+        // Those of nobody are the leader's own.
+        if command.user_id == 0 && super::is_internal(command) {
             return Ok(());
         }
         if is_remembered(command) && self.state.dedup_count(command.user_id)? >= max {

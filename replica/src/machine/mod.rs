@@ -54,8 +54,8 @@ pub use tables::Tables;
 /// The highest machine version that this build supports. 1 is the first; 2 edits messages; 3 counts attempts to sign in, lists
 /// and refreshes sessions, changes passwords, has admins, and removes signing keys; 4 is everything else that people do in a chat,
 /// but for files, which 5 has, bots, tokens and webhooks, which 6 has, and avatars, the record of an admin's export, and bots that leave
-/// a group with their owners, which 7 has.
-pub const VERSION_MAX: u32 = 7;
+/// a group with their owners, which 7 has; 8 is the record of what admins change about the cluster itself.
+pub const VERSION_MAX: u32 = 8;
 /// See [`VERSION_MAX`].
 pub const VERSION_ACCOUNTS: u32 = 3;
 /// See [`VERSION_MAX`].
@@ -66,6 +66,8 @@ pub const VERSION_FILES: u32 = 5;
 pub const VERSION_BOTS: u32 = 6;
 /// See [`VERSION_MAX`].
 pub const VERSION_AVATARS: u32 = 7;
+/// See [`VERSION_MAX`].
+pub const VERSION_CLUSTER: u32 = 8;
 
 /// What an entry is: where it stands and when it was proposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -321,6 +323,7 @@ impl<'a, V: View> Step<'a, V> {
                     Action::EndToken(end) => self.end_token(by, end),
                     Action::SetHook(set) => self.set_hook(by, set),
                     Action::RecordExport(export) => self.record_export(by, export),
+                    Action::RecordClusterChange(record) => self.record_cluster_change(by, record),
                     Action::CreateUser(_)
                     | Action::CreateSession(_)
                     | Action::AddSigningKey(_)
@@ -377,6 +380,7 @@ pub fn needed_version(action: &Action) -> u32 {
         return VERSION_DOMAIN;
     }
     match action {
+        Action::RecordClusterChange(_) => VERSION_CLUSTER,
         Action::RecordExport(_) => VERSION_AVATARS,
         Action::CommitFile(_) | Action::DeleteFile(_) => VERSION_FILES,
         Action::CreateBot(_)
@@ -497,10 +501,16 @@ fn as_older_programs_read(command: &Command, machine_version: u32) -> Option<Com
 
 /// Whether only a leader may propose this, never a gateway.
 pub fn is_internal(command: &Command) -> bool {
-    use Action::{AddSigningKey, OfferAdmin, RemoveSigningKey, SetMachineVersion};
+    use Action::{AddSigningKey, OfferAdmin, RecordClusterChange, RemoveSigningKey, SetMachineVersion};
     matches!(
         command.action,
-        Some(AddSigningKey(_) | RemoveSigningKey(_) | OfferAdmin(_) | SetMachineVersion(_))
+        Some(
+            AddSigningKey(_)
+                | RemoveSigningKey(_)
+                | OfferAdmin(_)
+                | SetMachineVersion(_)
+                | RecordClusterChange(_)
+        )
     )
 }
 
@@ -518,6 +528,8 @@ mod avatar_tests;
 mod bot_leave_tests;
 #[cfg(test)]
 mod bot_tests;
+#[cfg(test)]
+mod cluster_tests;
 #[cfg(test)]
 mod due_tests;
 #[cfg(test)]

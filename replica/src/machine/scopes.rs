@@ -78,6 +78,7 @@ pub fn scope_of(action: &Action) -> Option<u32> {
         | Action::OfferReset(_)
         | Action::ResolveReport(_)
         | Action::RecordExport(_)
+        | Action::RecordClusterChange(_)
         | Action::AddSigningKey(_)
         | Action::RemoveSigningKey(_)
         | Action::SetMachineVersion(_) => None,
@@ -117,6 +118,7 @@ pub fn scope_of_read(query: &Query) -> Option<u32> {
         | Query::Password(_)
         | Query::AdminUsers(_)
         | Query::AdminConversations(_)
+        | Query::AdminSessions(_)
         | Query::Reports(_)
         | Query::Audit(_)
         | Query::Bots(_)

@@ -4,6 +4,7 @@ use prost::Message as _;
 use quorate_proto::rpc::{command::Action, event, outcome};
 
 use super::tests::{cluster, propose_all, sign_up, until};
+use super::ticks::DUE_CHECK_INTERVAL;
 use super::*;
 use crate::machine::{Tables as _, VERSION_DOMAIN};
 

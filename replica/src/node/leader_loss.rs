@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Raft;
+use super::film::Film;
 use super::network::Network;
 use super::types::{LogId, Vote, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire};
 
@@ -80,7 +81,7 @@ fn leader(raft: &Raft, own: u64) -> Option<(u64, String)> {
 }
 
 /// Watches the leader for as long as this replica runs.
-pub async fn watch(raft: Raft, network: Network, own: u64, evidence: Evidence) {
+pub async fn watch(raft: Raft, network: Network, own: u64, evidence: Evidence, film: Film) {
     loop {
         if raft.metrics().borrow_watched().running_state.is_err() {
             return;
@@ -100,6 +101,7 @@ pub async fn watch(raft: Raft, network: Network, own: u64, evidence: Evidence) {
         }
         tracing::info!(leader = id, term = vote.leader_id.term, "the leader's process is gone");
         evidence.record(vote);
+        film.suspected();
         stand_for_election(&raft, &network, own, &vote).await;
     }
 }

@@ -25,22 +25,35 @@ pub(super) struct LeaderContact {
     started: Instant,
     /// Milliseconds after `started`; `u64::MAX` for never.
     at_ms: Arc<AtomicU64>,
+    /// When any leader was last heard, followed by a quorum or not: microseconds after `started`; `u64::MAX` for never.
+    heard_us: Arc<AtomicU64>,
 }
 
 impl LeaderContact {
     pub(super) fn new() -> Self {
-        Self { started: Instant::now(), at_ms: Arc::new(AtomicU64::new(u64::MAX)) }
+        let never = || Arc::new(AtomicU64::new(u64::MAX));
+        Self { started: Instant::now(), at_ms: never(), heard_us: never() }
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     /// A leader has just been heard, which a quorum had answered so long before. One that is cut off goes on sending
     /// heartbeats to those who are cut off with it.
     pub(super) fn heard(&self, quorum_age_ms: u64) {
-        if let Some(at_ms) = self.now_ms().checked_sub(quorum_age_ms) {
+        let now_us = self.now_us();
+        self.heard_us.store(now_us, Ordering::Relaxed);
+        if let Some(at_ms) = (now_us / 1_000).checked_sub(quorum_age_ms) {
             self.at_ms.store(at_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// When any leader was last heard.
+    pub(super) fn heard_at(&self) -> Option<Instant> {
+        match self.heard_us.load(Ordering::Relaxed) {
+            u64::MAX => None,
+            heard_us => Some(self.started + Duration::from_micros(heard_us)),
         }
     }
 
@@ -48,7 +61,7 @@ impl LeaderContact {
     fn age_ms(&self) -> u64 {
         match self.at_ms.load(Ordering::Relaxed) {
             u64::MAX => u64::MAX,
-            at => self.now_ms().saturating_sub(at),
+            at => (self.now_us() / 1_000).saturating_sub(at),
         }
     }
 }
@@ -148,6 +161,15 @@ impl Node {
         let id = metrics.current_leader?;
         let address = metrics.membership_config.get_node(&id).map(|peer| peer.address.clone());
         Some((id, address.unwrap_or_default()))
+    }
+
+    /// Who led when the entry at this index was proposed; `None` where this replica's log does not reach so far back any more.
+    pub async fn proposed_by(&self, index: u64) -> Option<u64> {
+        let leader = self.raft.with_raft_state(move |state| {
+            let id = state.log_ids.get(index)?;
+            Some(id.committed_leader_id().node_id)
+        });
+        leader.await.ok().flatten()
     }
 
     /// The machine version by which what this leader proposes now is applied at the least. `None` before it has applied an entry

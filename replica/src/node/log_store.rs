@@ -4,14 +4,15 @@
 //! record. What is appended is readable at once and acknowledged after the sync. What a start makes of the files is decided in
 //! [`super::log_check`]; a write or sync that fails is told once and ends the process.
 
+mod mark;
+mod record;
+
 use std::fmt::Debug;
-use std::io::{self, Read, Write};
+use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, RwLock};
-use std::thread::JoinHandle;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,19 +21,20 @@ use prost::Message as _;
 use quorate_proto::rpc;
 #[cfg(not(feature = "simulation"))]
 use raft_log::api::raft_log_writer::RaftLogWriter as _;
-use raft_log::codeq::{Decode, Encode, OffsetSize as _};
+use raft_log::codeq::OffsetSize as _;
 use raft_log::{Config, RaftLog};
 use tokio::sync::oneshot;
 
+use mark::{Mark, open_mark};
+use record::invalid;
+
 use super::log_check::{self, LogError};
-use super::types::{
-    Entry, LogId, Types, Vote, entry_from_wire, entry_to_wire, log_id_from_wire, log_id_to_wire,
-    vote_from_wire, vote_to_wire,
-};
-use crate::cell::{Cell, CellError};
+use super::types::{Entry, LogId, Types, Vote, entry_from_wire, entry_to_wire};
 use crate::failure::{Failure, describe};
 use crate::metrics::{LogFigures, Metrics};
 use crate::planted::{self, Bug};
+
+pub use record::{LogIdRecord, Record, VoteRecord};
 
 /// Entries kept decoded for followers that are close behind; the rest is read from disk.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -40,107 +42,6 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 const SEGMENT_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes that may wait for the disk before appends block.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Longest record believed when reading: far above any entry, far below what a damaged length could claim.
-const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// How often the mark is brought up to what has been synced. It bounds what [`log_check`] cannot prove without later entries,
-/// and costs one fdatasync each time, only while something is appended.
-const MARK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A protobuf message as a record: length, how far the log had been synced before, then bytes. The log adds the checksum.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// All bytes of the log before this place were on disk when this record was written.
-    pub synced_before: u64,
-    pub(super) message: Bytes,
-}
-
-/// A log id as a record, ordered as Raft orders it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogIdRecord(pub(super) LogId);
-
-/// A vote as a record.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
-pub struct VoteRecord(pub(super) Vote);
-
-#[cfg(feature = "simulation")]
-impl Record {
-    pub(crate) fn bytes(&self) -> usize {
-        self.message.len()
-    }
-}
-
-#[cfg(feature = "simulation")]
-impl LogIdRecord {
-    pub(crate) fn index(&self) -> u64 {
-        self.0.index()
-    }
-}
-
-fn encode_bytes<W: Write>(bytes: &[u8], writer: &mut W) -> io::Result<usize> {
-    let length = u32::try_from(bytes.len()).map_err(|_| io::Error::other("a record is longer than 4 GiB"))?;
-    writer.write_all(&length.to_be_bytes())?;
-    writer.write_all(bytes)?;
-    Ok(4 + bytes.len())
-}
-
-fn decode_bytes<R: Read>(reader: &mut R) -> io::Result<Bytes> {
-    let mut head = [0; 4];
-    reader.read_exact(&mut head)?;
-    let length = u32::from_be_bytes(head) as usize;
-    if length > RECORD_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a record's length cannot be true"));
-    }
-    let mut content = vec![0; length];
-    reader.read_exact(&mut content)?;
-    Ok(Bytes::from(content))
-}
-
-fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
-}
-
-impl Encode for Record {
-    fn encode<W: Write>(&self, mut writer: W) -> io::Result<usize> {
-        writer.write_all(&self.synced_before.to_be_bytes())?;
-        Ok(8 + encode_bytes(&self.message, &mut writer)?)
-    }
-}
-
-impl Decode for Record {
-    fn decode<R: Read>(mut reader: R) -> io::Result<Self> {
-        let mut synced_before = [0; 8];
-        reader.read_exact(&mut synced_before)?;
-        let synced_before = u64::from_be_bytes(synced_before);
-        Ok(Self { synced_before, message: decode_bytes(&mut reader)? })
-    }
-}
-
-impl Encode for LogIdRecord {
-    fn encode<W: Write>(&self, mut writer: W) -> io::Result<usize> {
-        encode_bytes(&log_id_to_wire(&self.0).encode_to_vec(), &mut writer)
-    }
-}
-
-impl Decode for LogIdRecord {
-    fn decode<R: Read>(mut reader: R) -> io::Result<Self> {
-        let wire = rpc::LogId::decode(decode_bytes(&mut reader)?).map_err(invalid)?;
-        Ok(Self(log_id_from_wire(&wire)))
-    }
-}
-
-impl Encode for VoteRecord {
-    fn encode<W: Write>(&self, mut writer: W) -> io::Result<usize> {
-        encode_bytes(&vote_to_wire(&self.0).encode_to_vec(), &mut writer)
-    }
-}
-
-impl Decode for VoteRecord {
-    fn decode<R: Read>(mut reader: R) -> io::Result<Self> {
-        let wire = rpc::Vote::decode(decode_bytes(&mut reader)?).map_err(invalid)?;
-        vote_from_wire(Some(wire)).map(Self).map_err(invalid)
-    }
-}
 
 /// Who is told when a write is on disk.
 enum Waiting {
@@ -246,95 +147,6 @@ impl Debug for LogStore {
 }
 
 const NOT_POISONED: &str = "no code panics while it holds the log";
-
-/// Where a log of this folder is marked.
-fn mark_path(dir: &Path) -> PathBuf {
-    dir.with_extension("synced")
-}
-
-/// Opens the mark, and says how far the log had been synced.
-fn open_mark(dir: &Path) -> Result<(Cell, u64), LogError> {
-    let path = mark_path(dir);
-    let failed = |source| LogError::Io { dir: dir.to_owned(), source };
-    match Cell::open(&path) {
-        Ok(Some((cell, content))) => match content.try_into() {
-            Ok(bytes) => Ok((cell, u64::from_be_bytes(bytes))),
-            Err(_) => Err(LogError::Damaged { file: path, what: "it holds no position".to_owned() }),
-        },
-        Ok(None) => {
-            // The mark is made before the log's first file: a log without one has lost it.
-            let begun = std::fs::read_dir(dir).map_err(failed)?;
-            let begun = begun.flatten().any(|entry| entry.path().extension().is_some_and(|end| end == "wal"));
-            if begun {
-                return Err(LogError::Damaged { file: path, what: "it is missing".to_owned() });
-            }
-            Ok((Cell::create(&path, &0_u64.to_be_bytes()).map_err(failed)?, 0))
-        }
-        Err(CellError::Damaged(file)) => {
-            Err(LogError::Damaged { file, what: "neither copy of it can be read".to_owned() })
-        }
-        Err(CellError::Io { source, .. }) => Err(failed(source)),
-    }
-}
-
-/// Keeps the mark up to date on a thread of its own: its sync never stands before an append's.
-#[derive(Debug)]
-struct Mark {
-    state: Arc<Mutex<MarkState>>,
-    /// Dropped to end the thread.
-    running: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct MarkState {
-    cell: Cell,
-    written: u64,
-    shared: Arc<Shared>,
-}
-
-impl MarkState {
-    fn bring_up(&mut self) {
-        let synced = self.shared.synced.load(Ordering::Acquire);
-        if synced <= self.written || self.shared.failure.told().is_some() {
-            return;
-        }
-        match self.cell.write(&synced.to_be_bytes()) {
-            Ok(()) => self.written = synced,
-            Err(error) => self.shared.fail("marking how far the Raft log is synced", &error),
-        }
-    }
-}
-
-impl Mark {
-    fn start(cell: Cell, written: u64, shared: Arc<Shared>) -> io::Result<Self> {
-        let state = Arc::new(Mutex::new(MarkState { cell, written, shared }));
-        let (running, ended) = sync_channel::<()>(1);
-        let of_thread = state.clone();
-        let thread = std::thread::Builder::new().name("log-mark".to_owned()).spawn(move || {
-            while ended.recv_timeout(MARK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                of_thread.lock().expect(MARK_NOT_POISONED).bring_up();
-            }
-        })?;
-        Ok(Self { state, running: Some(running), thread: Some(thread) })
-    }
-
-    fn bring_up(&self) {
-        self.state.lock().expect(MARK_NOT_POISONED).bring_up();
-    }
-}
-
-impl Drop for Mark {
-    fn drop(&mut self) {
-        drop(self.running.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-        self.bring_up();
-    }
-}
-
-const MARK_NOT_POISONED: &str = "writing the mark does not panic";
 
 impl LogStore {
     /// Opens the log under a directory, cutting a torn tail. Its mark is the file beside the directory that ends in `.synced`.

@@ -364,6 +364,9 @@ impl Node {
 
     /// After a change a majority of the voters must be there, or nothing could be decided any more, not even the change.
     fn check_majority(&self, voters: &BTreeSet<u64>) -> Result<(), ChangeError> {
+        if voters.is_empty() {
+            return refused("it is the last voter: nobody would be left to decide anything");
+        }
         let silent = self.silent_ms();
         let is_there =
             |id: &u64| *id == self.id || silent.get(id).is_some_and(|silent| *silent <= SILENT_MS_MAX);
@@ -385,15 +388,36 @@ impl Node {
             .channel(address)
             .map_err(|error| format!("{address:?} is no host:port: {error}"))?;
         let mut client = AdminClient::with_interceptor(channel, self.identity.clone());
-        match tokio::time::timeout(NEWCOMER_WAIT, client.status(StatusRequest { hash_index: 0 })).await {
+        match tokio::time::timeout(NEWCOMER_WAIT, client.status(StatusRequest::default())).await {
             Ok(Ok(status)) => Ok(status.into_inner()),
             Ok(Err(status)) => Err(status.message().to_owned()),
             Err(_) => Err("no answer".to_owned()),
         }
     }
 
-    /// A mistyped address must not become a member.
+    /// Replaces only who is here, or was: asked before the new one is taken in, since an id that is a member once is used up.
+    ///
+    /// # Errors
+    /// See [`ChangeError`].
+    pub async fn check_replaced(&self, old: u64, new: u64) -> Result<(), ChangeError> {
+        let now = self.settled_membership().await?;
+        let is_done = now.voter_ids().any(|id| id == new) && self.former_ids()?.contains(&old);
+        if is_done || now.voter_ids().any(|id| id == old) {
+            return Ok(());
+        }
+        refused(format!("replica {old} is no voter of this cluster"))
+    }
+
+    /// A mistyped address must not become a member; nor, without certificates, a host at which anybody may say that it is that replica:
+    /// everything would be sent there.
     async fn check_newcomer(&self, id: u64, address: &str) -> Result<(), ChangeError> {
+        let is_near = address.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+        if !is_near && !self.identity.is_sealed() {
+            return refused(format!(
+                "without certificates replicas are on loopback only, and {address} is not: use 127.0.0.1:PORT, or give all replicas \
+                 [tls]"
+            ));
+        }
         match self.ask(address).await {
             Ok(status) if status.id == id => Ok(()),
             Ok(status) => refused(format!("at {address} runs replica {}, not {id}", status.id)),

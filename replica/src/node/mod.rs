@@ -7,6 +7,7 @@
 mod admission;
 mod agreement;
 mod clock;
+mod film;
 mod halt;
 mod leader_loss;
 mod leadership;
@@ -23,23 +24,25 @@ mod roster;
 mod snapshots;
 mod stall;
 mod state_machine;
+mod status;
+mod ticks;
 mod types;
 mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::error::ClientWriteError;
-use openraft::{Config, ServerState, SnapshotPolicy};
+use openraft::{Config, SnapshotPolicy};
 use quorate_proto::rpc;
 
 use admission::Gate;
 use clock::Clocks;
+use film::Film;
 use halt::Halt;
 use leader_loss::Evidence;
 use leadership::{LeaderContact, QuorumAge, Reign};
@@ -51,13 +54,12 @@ use recall::Memory;
 use room::Room;
 use snapshots::{check_snapshot, discard_unprovable, snapshot_log_id};
 use state_machine::StateMachine;
-use types::{Peer, Proposal, stored_membership_to_wire};
+use types::{Peer, Proposal};
 use upgrade::TooNew;
 
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::feed::Publisher;
-use crate::machine::MessageTables as _;
 use crate::metrics::Metrics;
 use crate::planted;
 use crate::signals::Signals;
@@ -73,12 +75,6 @@ type Raft = openraft::Raft<types::Types, StateMachine>;
 
 /// Entries in one append to a follower.
 const APPEND_ENTRIES_MAX: u64 = 2048;
-/// How often the leader looks whether log time lags or clocks are wrong.
-const TICK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// How often it looks whether something is due: nothing is late by more than a second.
-const DUE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// Entries proposed one after the other for what one look found due; the next look goes on.
-const DUE_ENTRIES_PER_LOOK: usize = 64;
 /// An idle leader moves log time on when it lags by this much, so that what is due comes to pass.
 const TICK_LAG_MS: u64 = 60_000;
 
@@ -150,6 +146,7 @@ pub struct Node {
     reign: Reign,
     clocks: Clocks,
     evidence: Evidence,
+    film: Film,
     network: Network,
     read_index_client: Mutex<Option<(u64, String, network::Client)>>,
     memory: Memory,
@@ -208,21 +205,25 @@ impl Node {
         tokio::spawn(room.clone().watch(metrics.clone(), Arc::downgrade(&store)));
         let clocks = Clocks::new(settings.id, settings.clock_offset_ms);
         let (refusals, quorum_age) = (Refusals::default(), QuorumAge::default());
-        let network = Network::new(
-            identity.clone(),
-            clocks.clone(),
-            memory.clone(),
-            room.clone(),
-            store.clone(),
-            refusals.clone(),
-            quorum_age.clone(),
-        );
+        let contact = LeaderContact::new();
+        let film = Film::new(contact.clone());
+        let network = Network {
+            identity: identity.clone(),
+            clocks: clocks.clone(),
+            memory: memory.clone(),
+            room: room.clone(),
+            store: store.clone(),
+            refusals: refusals.clone(),
+            quorum_age: quorum_age.clone(),
+            film: film.clone(),
+        };
         let last = log.last_log_id().max(snapshot_log_id(&store)?);
         let found = memory.found(log.vote().as_ref(), last.as_ref());
         let raft = Raft::new(settings.id, Arc::new(config), network.clone(), log.clone(), machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
         quorum_age.of(&raft);
+        tokio::spawn(film.clone().watch(raft.clone(), clocks.clone()));
         let node = Self {
             id: settings.id,
             signals: Arc::new(Signals::new(store.clone(), metrics.clone())),
@@ -230,11 +231,12 @@ impl Node {
             store,
             log,
             publisher,
-            contact: LeaderContact::new(),
+            contact,
             quorum_age,
             reign: Reign::default(),
             clocks,
             evidence: Evidence::default(),
+            film,
             network,
             read_index_client: Mutex::default(),
             memory,
@@ -276,12 +278,12 @@ impl Node {
             metrics.replication.as_ref().map_or_else(Vec::new, |matched| recall::led(&metrics.vote, matched))
         }));
         let (network, memory, gate) = (self.network.clone(), self.memory.clone(), self.gate.clone());
-        let evidence = self.evidence.clone();
+        let (evidence, film) = (self.evidence.clone(), self.film.clone());
         tokio::spawn(self.memory.clone().keep());
         tokio::spawn(async move {
             admission::run(raft.clone(), network.clone(), memory, replicas, found, gate.clone()).await;
             if gate.is_open() {
-                leader_loss::watch(raft, network, id, evidence).await;
+                leader_loss::watch(raft, network, id, evidence, film).await;
             }
         });
     }
@@ -389,52 +391,9 @@ impl Node {
         }))
     }
 
-    /// How this replica stands.
-    pub fn status(&self, hash_index: u64) -> rpc::StatusResponse {
-        let watched = self.raft.metrics();
-        let metrics = watched.borrow_watched().clone();
-        let (applied, hash, at, former) = {
-            let state = self.store.read();
-            let applied = state.applied().clone();
-            let at = if hash_index == 0 { applied.index().unwrap_or(0) } else { hash_index };
-            let hash = state.hash_at(at).unwrap_or_default();
-            (applied, hash, at, roster::former_ids(&state).unwrap_or_default())
-        };
-        // It says so only of itself: openraft keeps a leader in office until it hears of another.
-        let deposed = metrics.state == ServerState::Leader && !self.leads();
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let index_of = |id: &Option<types::LogId>| id.as_ref().map_or(0, types::LogId::index);
-        let matched = metrics.replication.iter().flatten();
-        rpc::StatusResponse {
-            id: self.id,
-            role: if deposed { "candidate".to_owned() } else { role(metrics.state).to_owned() },
-            // The vote that is on disk: `current_term` runs ahead of it, and a power cut would take it back.
-            term: metrics.vote.leader_id.term,
-            leader_id: metrics.current_leader.filter(|_| !deposed).unwrap_or(0),
-            last_log_index: metrics.last_log_index.unwrap_or(0),
-            commit_index: index_of(&metrics.cluster_committed),
-            applied_index: applied.index().unwrap_or(0),
-            snapshot_index: index_of(&metrics.snapshot),
-            purged_index: index_of(&metrics.purged),
-            log_time_ms: applied.log_time_ms,
-            hash: hex(&hash),
-            hash_index: at,
-            membership: Some(stored_membership_to_wire(&metrics.membership_config)),
-            matched_index: matched.map(|(id, log_id)| (*id, index_of(log_id))).collect(),
-            checkpoint_index: self.store.checkpoint_index().unwrap_or(0),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            stopping: self.stopping.load(Ordering::Relaxed),
-            former_ids: former,
-            silent_ms: if metrics.state == ServerState::Leader { self.silent_ms() } else { BTreeMap::new() },
-            machine_version: applied.machine_version.max(1),
-            machine_version_max: self.machine_version_max,
-            state: hex(&applied.state),
-            disagreements: self.metrics.disagreements(),
-            storage_low: self.room.is_low(),
-            snapshot_received_bytes: self.metrics.snapshot_progress().0,
-            snapshot_total_bytes: self.metrics.snapshot_progress().1,
-            ..rpc::StatusResponse::default()
-        }
+    /// Changes of leader by which this replica came to lead since it was started, newest first.
+    pub fn failovers(&self) -> Vec<rpc::Failover> {
+        self.film.tell()
     }
 
     /// Whether too little room is left on disks for anything new to be proposed.
@@ -507,60 +466,6 @@ impl Node {
         self.log.mark_synced();
         self.store.close().await
     }
-
-    /// Moves log time on while nobody proposes anything, has done what is due, and names clocks that are wrong.
-    fn spawn_ticks(&self) {
-        let (raft, clocks, store) = (self.raft.clone(), self.clocks.clone(), self.store.clone());
-        tokio::spawn(async move {
-            let looks_per_check = TICK_CHECK_INTERVAL.as_millis() / DUE_CHECK_INTERVAL.as_millis();
-            let mut looks = 0;
-            while raft.metrics().borrow_watched().running_state.is_ok() {
-                tokio::time::sleep(DUE_CHECK_INTERVAL).await;
-                looks += 1;
-                if !raft.is_leader() {
-                    continue;
-                }
-                if looks >= looks_per_check {
-                    looks = 0;
-                    let log_time_ms = log_time_ms(&raft, &clocks);
-                    for (id, ahead_ms) in clocks.wrong_clocks(log_time_ms) {
-                        tracing::error!(
-                            id,
-                            ahead_ms,
-                            "a replica's clock is ahead of the majority's: set it right"
-                        );
-                    }
-                }
-                for _ in 0..DUE_ENTRIES_PER_LOOK {
-                    let log_time_ms = log_time_ms(&raft, &clocks);
-                    if !is_tick_wanted(&store, log_time_ms) {
-                        break;
-                    }
-                    // An entry without a command: only its time counts.
-                    let tick = Proposal { log_time_ms, command: Bytes::new(), traceparent: String::new() };
-                    if let Err(error) = raft.client_write(tick).await {
-                        tracing::debug!(%error, "log time was not moved on");
-                        break;
-                    }
-                }
-            }
-        });
-    }
-}
-
-/// Whether an entry is to be proposed for its time's sake: log time lags far behind the clocks, or something has become due and
-/// no entry has come since. Every entry does what is due, so that a busy leader proposes none of these.
-fn is_tick_wanted(store: &Store, log_time_ms: u64) -> bool {
-    let state = store.read();
-    let known_ms = state.applied().log_time_ms;
-    let due_ms = match state.due_head() {
-        Ok(head) => head.head_ms,
-        Err(error) => {
-            tracing::warn!(%error, "what is due could not be read");
-            0
-        }
-    };
-    log_time_ms >= known_ms + TICK_LAG_MS || due_ms != 0 && due_ms <= log_time_ms.max(known_ms)
 }
 
 /// The time to give to an entry proposed now: what a majority of the voters' clocks have reached.
@@ -568,16 +473,6 @@ fn log_time_ms(raft: &Raft, clocks: &Clocks) -> u64 {
     let metrics = raft.server_metrics();
     let metrics = metrics.borrow_watched();
     clocks.majority_ms(metrics.membership_config.membership().get_joint_config())
-}
-
-fn role(state: ServerState) -> &'static str {
-    match state {
-        ServerState::Learner => "learner",
-        ServerState::Follower => "follower",
-        ServerState::Candidate => "candidate",
-        ServerState::Leader => "leader",
-        ServerState::Shutdown => "shutdown",
-    }
 }
 
 fn raft_config(settings: &Settings) -> Result<Config, String> {
@@ -603,5 +498,7 @@ fn raft_config(settings: &Settings) -> Result<Config, String> {
 
 #[cfg(test)]
 mod due_tests;
+#[cfg(test)]
+mod film_tests;
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,7 @@ use tonic::{Request, Status};
 
 use super::QuorumAge;
 use super::clock::Clocks;
+use super::film::Film;
 use super::recall::{Memory, acknowledged};
 use super::room::Room;
 use super::state_machine::read_piece;
@@ -85,6 +86,11 @@ impl Identity {
         Self { target: Some(target.into()), ..self.clone() }
     }
 
+    /// Whether who is called must show a certificate.
+    pub fn is_sealed(&self) -> bool {
+        self.credentials.is_some()
+    }
+
     /// A channel to a replica, made when it is first used and again when it breaks.
     ///
     /// # Errors
@@ -117,35 +123,23 @@ impl Interceptor for Identity {
     }
 }
 
-/// Makes clients to peers.
+/// Makes clients to peers, which call as this replica and pass on what clocks peers tell, what they acknowledge, and how they vote.
 #[derive(Debug, Clone)]
 pub struct Network {
-    identity: Identity,
-    clocks: Clocks,
-    memory: Memory,
-    room: Room,
-    store: Arc<Store>,
-    refusals: Refusals,
-    quorum_age: QuorumAge,
+    pub(super) identity: Identity,
+    pub(super) clocks: Clocks,
+    pub(super) memory: Memory,
+    pub(super) room: Room,
+    pub(super) store: Arc<Store>,
+    pub(super) refusals: Refusals,
+    pub(super) quorum_age: QuorumAge,
+    pub(super) film: Film,
 }
 
 impl Network {
     /// As whom it calls.
     pub fn identity(&self) -> Identity {
         self.identity.clone()
-    }
-
-    /// A network that calls as this replica and passes on what clocks peers tell and what they acknowledge.
-    pub fn new(
-        identity: Identity,
-        clocks: Clocks,
-        memory: Memory,
-        room: Room,
-        store: Arc<Store>,
-        refusals: Refusals,
-        quorum_age: QuorumAge,
-    ) -> Self {
-        Self { identity, clocks, memory, room, store, refusals, quorum_age }
     }
 
     /// A client to the replica with this id at an address, on a connection of its own.
@@ -211,6 +205,7 @@ pub struct PeerClient {
     store: Arc<Store>,
     refusals: Refusals,
     quorum_age: QuorumAge,
+    film: Film,
 }
 
 fn unreachable(status: &Status) -> Unreachable<Types> {
@@ -230,8 +225,8 @@ impl PeerClient {
                 None
             }
         };
-        let Network { clocks, memory, room, store, refusals, quorum_age, .. } = network.clone();
-        Self { target, client, clocks, memory, room, store, refusals, quorum_age }
+        let Network { clocks, memory, room, store, refusals, quorum_age, film, .. } = network.clone();
+        Self { target, client, clocks, memory, room, store, refusals, quorum_age, film }
     }
 
     fn client(&self) -> Result<Client, Unreachable<Types>> {
@@ -388,10 +383,13 @@ impl RaftNetworkV2<Types> for PeerClient {
         request: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let term = request.vote.leader_id.term;
+        self.film.asked(term);
         let request = vote_request_to_wire(&request);
         let answer = self.call(option, |mut client| async move { client.vote(request).await }).await?;
         let answer = vote_response(answer)?;
         if answer.vote_granted {
+            self.film.granted(term, self.target);
             // Before the grant counts: if this replica comes to lead by it, it remembers by whom.
             self.memory.heard(&[acknowledged(self.target, Some(&answer.vote), None)]);
             self.memory.save().await;
@@ -404,6 +402,8 @@ impl RaftNetworkV2<Types> for PeerClient {
         request: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        // Asked without any evidence: the leader's lease has ended.
+        self.film.suspected();
         let request = vote_request_to_wire(&request);
         vote_response(self.call(option, |mut client| async move { client.pre_vote(request).await }).await?)
     }

@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::Gate;
 use super::clock::Clocks;
+use super::film::Film;
 use super::leader_loss::{self, Evidence};
 use super::leadership::{LeaderContact, read_index};
 use super::recall::Memory;
@@ -45,6 +46,7 @@ pub struct PeerService {
     contact: LeaderContact,
     clocks: Clocks,
     evidence: Evidence,
+    film: Film,
     memory: Memory,
     room: Room,
     gate: Gate,
@@ -62,6 +64,7 @@ impl PeerService {
             contact: node.contact.clone(),
             clocks: node.clocks.clone(),
             evidence: node.evidence.clone(),
+            film: node.film.clone(),
             memory: node.memory.clone(),
             room: node.room.clone(),
             gate: node.gate.clone(),
@@ -353,8 +356,16 @@ impl RaftService for PeerService {
         }
         let from = vote_from_wire(request.from).map_err(malformed)?;
         let last = request.last_log_id.as_ref().map(log_id_from_wire);
+        let is_heir = request.to == *self.raft.node_id();
+        if is_heir {
+            // Before it is acted upon: the election may be over sooner than the answer is there.
+            self.film.handed(from.leader_id.term);
+        }
         let asked = TransferLeaderRequest::new(from, request.to, last);
         let answer = self.raft.handle_transfer_leader(asked).await.map_err(stopped)?;
+        if is_heir && answer.is_err() {
+            self.film.declined();
+        }
         use transfer_leader_response::{Accepted, Result as Answer};
         let result = match answer {
             Ok(()) => Some(Answer::Accepted(Accepted {})),

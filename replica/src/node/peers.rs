@@ -108,8 +108,11 @@ impl Peers {
         let calls = self.channels.iter().map(|(id, (_, channel))| {
             let mut client = AdminClient::with_interceptor(channel.clone(), self.identity.clone());
             async move {
-                let answer =
-                    tokio::time::timeout(ANSWER_WAIT, client.status(StatusRequest { hash_index })).await;
+                let answer = tokio::time::timeout(
+                    ANSWER_WAIT,
+                    client.status(StatusRequest { hash_index, details: false }),
+                )
+                .await;
                 let status = answer.ok()?.ok()?.into_inner();
                 (status.id == *id).then_some((*id, status))
             }

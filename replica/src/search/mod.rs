@@ -109,6 +109,9 @@ pub enum SearchError {
     /// Decided: the same again gives the same.
     #[error("{}", .0.message)]
     Rejected(Rejected),
+    /// The index has not come as far as was asked for.
+    #[error("the search index is behind")]
+    Behind,
     /// Another replica may do better.
     #[error("{0}")]
     Unavailable(&'static str),
@@ -209,7 +212,8 @@ impl<S: Source> Search<S> {
     /// Answers a user's question: at most 50 messages that she may see now.
     ///
     /// # Errors
-    /// [`SearchError::Rejected`] when it cannot be asked, [`SearchError::Unavailable`] when this replica cannot answer now.
+    /// [`SearchError::Rejected`] when it cannot be asked, [`SearchError::Behind`] and [`SearchError::Unavailable`] when this replica
+    /// cannot answer now.
     pub async fn search(&self, user: u64, query: SearchQuery) -> Result<SearchResult, SearchError> {
         let asked = answer::Asked::new(user, &query)?;
         let mut through = self.shared.through.subscribe();
@@ -218,9 +222,7 @@ impl<S: Source> Search<S> {
             return Err(SearchError::Unavailable("the search index of this replica is being built"));
         }
         if !matches!(tokio::time::timeout(INDEXED_WAIT, through.wait_for(has_it)).await, Ok(Ok(_))) {
-            return Err(SearchError::Unavailable(
-                "behind: the search index has not reached that log index yet",
-            ));
+            return Err(SearchError::Behind);
         }
         let turn = tokio::time::timeout(TURN_WAIT, Arc::clone(&self.turns).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else {

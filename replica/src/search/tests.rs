@@ -147,7 +147,9 @@ impl Rig {
         let end = tokio::time::Instant::now() + WAIT;
         loop {
             match self.search.search(user, query.clone()).await {
-                Err(SearchError::Unavailable(_)) if tokio::time::Instant::now() < end => {
+                Err(SearchError::Behind | SearchError::Unavailable(_))
+                    if tokio::time::Instant::now() < end =>
+                {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 result => return result,

@@ -27,10 +27,17 @@ impl AdminService {
 #[tonic::async_trait]
 impl Admin for AdminService {
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        let status = self.node.status(request.into_inner().hash_index);
+        let StatusRequest { hash_index, details } = request.into_inner();
+        let status = self.node.status(hash_index);
+        let (failovers, gateways) = match details {
+            true => (self.node.failovers(), self.node.signals().gateways()),
+            false => Default::default(),
+        };
         Ok(Response::new(StatusResponse {
             cluster: self.cluster.clone(),
             configured: self.configured.clone(),
+            failovers,
+            gateways,
             ..status
         }))
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use prost::Message as _;
+use quorate_proto::reason::Reason;
 use quorate_proto::rpc::chat_server::Chat;
 use quorate_proto::rpc::{
     Command, Failure, FeedFrame, FeedRequest, ReadRequest, ReadResponse, SearchQuery, SubmitBatch,
@@ -77,6 +78,9 @@ impl ChatService {
         let result = match search.search(user, query).await {
             Ok(result) => read_response::Result::Search(result),
             Err(SearchError::Rejected(rejected)) => read_response::Result::Rejected(rejected),
+            Err(SearchError::Behind) => {
+                return Err(Reason::Behind.refusal("the search index has not reached that log index yet"));
+            }
             Err(SearchError::Unavailable(why)) => return Err(Status::unavailable(why)),
             Err(SearchError::Store(error)) => {
                 tracing::error!(%error, "a search failed");
@@ -90,13 +94,13 @@ impl ChatService {
     /// Waits until the state has reached an index.
     async fn wait_for(&self, min_index: u64, linearizable: bool) -> Result<(), Status> {
         if linearizable && self.node.linearize().await.is_err() {
-            return Err(Status::unavailable("no leader has confirmed a linearizable read: try again"));
+            return Err(Reason::NoLeader.refusal("a linearizable read: try again"));
         }
         let mut position = self.node.publisher().position();
         let reached = tokio::time::timeout(READ_WAIT, position.wait_for(|at| at.index >= min_index)).await;
         match reached {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(Status::unavailable("behind: this replica has not reached the index yet")),
+            _ => Err(Reason::Behind.refusal("this replica has not reached the index yet")),
         }
     }
 

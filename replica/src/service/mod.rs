@@ -1,7 +1,8 @@
-//! What a replica serves: gateways ([`chat`]), operators ([`admin`], [`operator`]); the other replicas are served by the node itself.
+//! What a replica serves: gateways ([`chat`], [`cluster`]), operators ([`admin`], [`operator`]); the other replicas are served by the node itself.
 
 pub mod admin;
 pub mod chat;
+pub mod cluster;
 pub mod http;
 pub mod operator;
 mod read;

@@ -61,6 +61,29 @@ fn send_backup(
     Ok(())
 }
 
+/// A commit counts on a majority of voters: one that lacks what others have committed must not be counted among them.
+///
+/// # Errors
+/// When it lacks something, or this replica does not lead.
+pub(super) async fn check_whole(node: &Node, files: Option<&Files>, id: u64) -> Result<(), ChangeError> {
+    let Some(files) = files else { return Ok(()) };
+    // Whoever begins to lead in between would change the membership unchecked.
+    if !node.leads() {
+        return Err(ChangeError::NotLeader);
+    }
+    if node.voter_sets().iter().any(|set| set.contains(&id)) {
+        return Ok(());
+    }
+    files.check_whole(id).await.map_err(ChangeError::Refused)
+}
+
+/// Whom to ask instead.
+pub(super) fn leader_hint(node: &Node) -> LeaderHint {
+    let (id, address) = node.leader().unwrap_or_default();
+    // This replica may not have noticed yet that it leads no more.
+    if id == node.id() { LeaderHint::default() } else { LeaderHint { id, address } }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct OperatorService {
@@ -80,25 +103,6 @@ impl OperatorService {
     #[must_use]
     pub fn with_files(self, files: Arc<Files>) -> Self {
         Self { files: Some(files), ..self }
-    }
-
-    /// A commit counts on a majority of voters: one that lacks what others have committed must not be counted among them.
-    async fn check_whole(&self, id: u64) -> Result<(), ChangeError> {
-        let Some(files) = &self.files else { return Ok(()) };
-        // Whoever begins to lead in between would change the membership unchecked.
-        if !self.node.leads() {
-            return Err(ChangeError::NotLeader);
-        }
-        if self.node.voter_sets().iter().any(|set| set.contains(&id)) {
-            return Ok(());
-        }
-        files.check_whole(id).await.map_err(ChangeError::Refused)
-    }
-
-    fn leader_hint(&self) -> LeaderHint {
-        let (id, address) = self.node.leader().unwrap_or_default();
-        // This replica may not have noticed yet that it leads no more.
-        if id == self.node.id() { LeaderHint::default() } else { LeaderHint { id, address } }
     }
 
     async fn offer(&self, only_first: bool) -> Result<Offered, Status> {
@@ -121,7 +125,7 @@ impl OperatorService {
         let unseen = || Offered::Unknown("its fate was not seen".to_owned());
         let outcomes = match self.node.propose(vec![Bytes::from(command.encode_to_vec())]).await {
             Ok(outcomes) => outcomes,
-            Err(ProposeError::NotLeader) => return Ok(Offered::NotLeader(self.leader_hint())),
+            Err(ProposeError::NotLeader) => return Ok(Offered::NotLeader(leader_hint(&self.node))),
             Err(ProposeError::StorageLow) => return Ok(Offered::Refused("disks are nearly full".to_owned())),
             Err(ProposeError::Unknown) => return Ok(unseen()),
         };
@@ -143,7 +147,7 @@ impl OperatorService {
     fn answer(&self, changed: Result<StoredMembership, ChangeError>) -> Response<MemberResponse> {
         let result = match changed {
             Ok(membership) => Answer::Membership(membership),
-            Err(ChangeError::NotLeader) => Answer::NotLeader(self.leader_hint()),
+            Err(ChangeError::NotLeader) => Answer::NotLeader(leader_hint(&self.node)),
             Err(ChangeError::Refused(why)) => Answer::Refused(why),
             Err(ChangeError::Unknown(why)) => Answer::Unknown(why),
         };
@@ -165,7 +169,7 @@ impl Operator for OperatorService {
 
     async fn promote(&self, request: Request<PromoteRequest>) -> Result<Response<MemberResponse>, Status> {
         let id = request.into_inner().id;
-        Ok(self.answer(match self.check_whole(id).await {
+        Ok(self.answer(match check_whole(&self.node, self.files.as_deref(), id).await {
             Ok(()) => self.node.promote(id).await,
             Err(error) => Err(error),
         }))
@@ -177,7 +181,7 @@ impl Operator for OperatorService {
 
     async fn replace(&self, request: Request<ReplaceRequest>) -> Result<Response<MemberResponse>, Status> {
         let request = request.into_inner();
-        Ok(self.answer(match self.check_whole(request.new_id).await {
+        Ok(self.answer(match check_whole(&self.node, self.files.as_deref(), request.new_id).await {
             Ok(()) => self.node.replace(request.old_id, request.new_id).await,
             Err(error) => Err(error),
         }))

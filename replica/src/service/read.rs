@@ -162,6 +162,10 @@ fn decide(
         Query::User(query) => people::user(state, user, &query).map(Answer::User),
         Query::Blocked(_) => people::blocked(state, user).map(Answer::Blocked),
         Query::AdminUsers(query) => people::admin_users(state, user, &query).map(Answer::AdminUsers),
+        Query::AdminSessions(query) => {
+            people::must_be_admin(state, user)?;
+            Ok(Answer::Sessions(sessions(state, query.user_id)?))
+        }
         Query::AdminConversations(query) => {
             people::admin_conversations(state, user, allowed, &query).map(Answer::AdminConversations)
         }

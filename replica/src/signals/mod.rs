@@ -20,7 +20,7 @@ use std::time::Duration;
 use quorate_proto::limits::{LEASE_MS, PRESENCE_MEMBERS_MAX, RECEIPT_MEMBERS_MAX};
 use quorate_proto::rpc::presence::State;
 use quorate_proto::rpc::{
-    Kept, Lease, MemberMarks, Presence, Receipt, RelayFrame, Signal, Typing, UserRef, signal,
+    GatewayLease, Kept, Lease, MemberMarks, Presence, Receipt, RelayFrame, Signal, Typing, UserRef, signal,
 };
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
@@ -254,6 +254,16 @@ impl Signals {
         let inner = self.inner();
         let leases = inner.served.keys().filter_map(|gateway| inner.table.whole(gateway, now_ms));
         RelayFrame { leases: leases.collect(), ..RelayFrame::default() }
+    }
+
+    /// The gateways that are known, and which of them have their feed here.
+    pub(crate) fn gateways(&self) -> Vec<GatewayLease> {
+        let inner = self.inner();
+        let told = inner.table.gateways().map(|told| {
+            let here = inner.served.contains_key(&told.gateway);
+            GatewayLease { here, ..told }
+        });
+        told.collect()
     }
 
     // ---- presence ----

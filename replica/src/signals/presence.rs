@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_proto::limits::LEASE_MS;
-use quorate_proto::rpc::{Lease, LeaseEntry, presence::State};
+use quorate_proto::rpc::{GatewayLease, Lease, LeaseEntry, presence::State};
 
 /// Gateways whose leases are kept: more than a deployment has; a stranger's cannot fill the memory.
 const LEASES_MAX: usize = 256;
@@ -25,6 +25,8 @@ struct Held {
     /// Its time is over: its users count no more, unless it is renewed.
     is_over: bool,
     users: BTreeMap<u64, State>,
+    /// Its sockets, if it tells.
+    sessions: Option<u32>,
 }
 
 /// See the module. Times are ms of the caller's monotonic clock.
@@ -76,6 +78,7 @@ impl Table {
             until_ms: 0,
             is_over: false,
             users: BTreeMap::new(),
+            sessions: None,
         });
         if lease.full || restarted {
             held.users.clear();
@@ -92,6 +95,8 @@ impl Table {
             }
         }
         (held.started_ms, held.number) = place;
+        // One that is only cut short says nothing of it.
+        held.sessions = lease.sessions.or(held.sessions);
         held.is_over = false;
         held.until_ms = now_ms + u64::from(lease.ttl_ms).min(LEASE_MS);
         Some(self.changed(before))
@@ -137,6 +142,7 @@ impl Table {
             number: place.1,
             full: false,
             entries: Vec::new(),
+            sessions: held.sessions,
             ttl_ms: u32::try_from(held.until_ms.saturating_sub(now_ms)).unwrap_or(u32::MAX),
         })
     }
@@ -154,7 +160,20 @@ impl Table {
             number: held.number,
             full: true,
             entries: entries.collect(),
+            sessions: held.sessions,
             ttl_ms: u32::try_from(held.until_ms.saturating_sub(now_ms)).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Every gateway whose lease lasts.
+    pub(super) fn gateways(&self) -> impl Iterator<Item = GatewayLease> {
+        let lasting = self.leases.iter().filter(|(_, held)| !held.is_over);
+        lasting.map(|(gateway, held)| GatewayLease {
+            gateway: gateway.clone(),
+            started_ms: held.started_ms,
+            number: held.number,
+            sessions: held.sessions,
+            here: false,
         })
     }
 
@@ -178,6 +197,7 @@ mod tests {
             full,
             entries: entries.iter().map(entry).collect(),
             ttl_ms: 9_000,
+            sessions: None,
         }
     }
 
@@ -246,6 +266,27 @@ mod tests {
         assert_eq!((short.number, short.full, short.ttl_ms), (6, false, 4_000));
         assert_eq!(table.expire(5_000), [(7, State::Offline)]);
         assert_eq!(table.shorten("a", (1, 6), 4_000, 5_000), None);
+    }
+
+    #[test]
+    fn gateways_are_told_with_their_sockets_for_as_long_as_their_leases_last() {
+        let mut table = Table::default();
+        let told = |table: &Table| -> Vec<(String, Option<u32>)> {
+            table.gateways().map(|it| (it.gateway, it.sessions)).collect()
+        };
+        table.take(&Lease { sessions: Some(7), ..lease("a", 1, true, &[]) }, 0);
+        table.take(&lease("old", 1, true, &[]), 0);
+        assert_eq!(told(&table), [("a".to_owned(), Some(7)), ("old".to_owned(), None)]);
+        table.take(&Lease { sessions: Some(0), ..lease("a", 2, false, &[]) }, 5_000);
+        assert_eq!(table.whole("a", 5_000).expect("a lease").sessions, Some(0));
+        table.expire(9_000);
+        assert_eq!(told(&table), [("a".to_owned(), Some(0))]);
+        // What another replica cuts short it also relays.
+        let short = table.shorten("a", (1, 2), 1_000, 9_000).expect("its own");
+        table.take(&short, 9_000);
+        assert_eq!(told(&table), [("a".to_owned(), Some(0))]);
+        table.expire(10_000);
+        assert_eq!(told(&table), []);
     }
 
     #[test]

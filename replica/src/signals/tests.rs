@@ -34,7 +34,15 @@ fn scene(world: World) -> Scene {
 
 fn lease(number: u64, full: bool, users: &[u64], state: State) -> Lease {
     let entries = users.iter().map(|user| LeaseEntry { user_id: *user, state: state.into() }).collect();
-    Lease { gateway: "a".into(), started_ms: 1, number, full, entries, ttl_ms: u32::try_from(MS).unwrap() }
+    Lease {
+        gateway: "a".into(),
+        started_ms: 1,
+        number,
+        full,
+        entries,
+        ttl_ms: u32::try_from(MS).unwrap(),
+        sessions: None,
+    }
 }
 
 impl Scene {

@@ -1,7 +1,7 @@
-//! What versions 4, 5 and 6 do and store, pinned: chats with everything that each of them brought, and the way from one to the next.
+//! What versions 4 to 7 do and store, pinned: chats with everything that each of them brought, and the way from one to the next.
 //!
-//! The hashes below were made by the last build that knew nothing newer than version 6. They hold outcomes, every key and value
-//! that was written, and every event that was told.
+//! The hashes below were made by the last build that knew nothing newer than version 6, and that of version 7 by the first one that
+//! knew version 8, which changed nothing of it. They hold outcomes, every key and value that was written, and every event that was told.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,11 @@ use super::history::{History, file_id, name_of};
 use super::*;
 
 /// What a run comes to, by the machine version that it keeps.
-const AS_THEN: [(u32, &str); 3] = [
+const AS_THEN: [(u32, &str); 4] = [
     (4, "106373dcc192720e354ba8a5d07fa68801d6609d0872b14191dc543820cb738b"),
     (5, "b1e1819e2df99c1fee9615df4b616464911b0dac1d10d8653703fb318230268d"),
     (6, "c8c705fb19c537fe808d89874d4129fad4020b6eec016a0d184194a56279d611"),
+    (7, "75c9591e8c725cd82d92388cbebacbe29e78f8a86d1938b047d753243ed8fb88"),
 ];
 
 /// How often each action is accepted at least under each version.

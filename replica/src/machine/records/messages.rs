@@ -1,7 +1,81 @@
 //! What belongs to messages.
 
+use bytes::Bytes;
 use prost::Message;
 use quorate_proto::rpc;
+
+/// A message, by sequence.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredMessage {
+    /// Version of the event that brought it.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// Its log index.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// Log time, ms.
+    #[prost(uint64, tag = "3")]
+    pub log_time_ms: u64,
+    /// Who wrote it.
+    #[prost(uint64, tag = "4")]
+    pub from: u64,
+    /// 16 bytes.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub client_message_id: Bytes,
+    /// As typed.
+    #[prost(string, tag = "6")]
+    pub text: String,
+    /// Sequence of the message answered to; 0 for none.
+    #[prost(uint64, tag = "7")]
+    pub reply_to: u64,
+    /// How often it was edited; the text is the newest.
+    #[prost(uint64, tag = "8")]
+    pub revision: u64,
+    /// Log index of the newest edit; 0 before the first.
+    #[prost(uint64, tag = "9")]
+    pub edited_index: u64,
+    /// Log time of the newest edit, ms; 0 before the first.
+    #[prost(uint64, tag = "10")]
+    pub edited_ms: u64,
+    /// Log time when it was taken back, ms; 0 while it is there. Then text, reactions, pin and mentions are gone.
+    #[prost(uint64, tag = "20")]
+    pub deleted_ms: u64,
+    /// Who was named by the text and a member, in order of id: those for whom there is a key in `Space::Mentions`.
+    #[prost(uint64, repeated, tag = "21")]
+    pub mentions: Vec<u64>,
+    /// Everybody was named.
+    #[prost(bool, tag = "22")]
+    pub mentions_all: bool,
+    /// Who wrote it where it was handed on from; 0: it was not.
+    #[prost(uint64, tag = "23")]
+    pub forwarded_from: u64,
+    /// When that was, ms.
+    #[prost(uint64, tag = "24")]
+    pub forwarded_ms: u64,
+    /// It has reactions: spares a look where there are none.
+    #[prost(bool, tag = "25")]
+    pub has_reactions: bool,
+    /// It is pinned.
+    #[prost(bool, tag = "26")]
+    pub pinned: bool,
+    /// Ids of the files that it shows, 16 bytes each.
+    #[prost(bytes = "bytes", repeated, tag = "100")]
+    pub attachments: Vec<Bytes>,
+}
+
+/// An earlier text of a message, by its revision.
+#[derive(Clone, PartialEq, Message)]
+pub struct Revision {
+    /// As typed.
+    #[prost(string, tag = "1")]
+    pub text: String,
+    /// Log index at which it became the text.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// Log time then, ms.
+    #[prost(uint64, tag = "3")]
+    pub log_time_ms: u64,
+}
 
 /// Messages were taken back.
 #[derive(Clone, PartialEq, Message)]

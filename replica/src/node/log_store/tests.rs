@@ -9,7 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use openraft::vote::RaftLeaderId as _;
 use tempfile::TempDir;
 
+use super::mark::mark_path;
 use super::*;
+use crate::cell::Cell;
 use crate::node::types::{LeaderId, Proposal};
 
 /// Small, so that a short log has many files.

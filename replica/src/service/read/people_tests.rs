@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use quorate_proto::rpc::command::Action;
 use quorate_proto::rpc::{
-    AdminConversationsQuery, AdminUsersQuery, AuditQuery, BlockedQuery, CredentialsQuery, DirectoryQuery,
-    LogId, ReportsQuery, UserQuery,
+    AdminConversationsQuery, AdminSessionsQuery, AdminUsersQuery, AuditQuery, BlockedQuery, CredentialsQuery,
+    DirectoryQuery, LogId, ReportsQuery, SessionsQuery, UserQuery,
 };
 
 use super::*;
@@ -136,6 +136,22 @@ async fn who_was_shut_out_or_has_left_is_not_found_and_cannot_sign_in() {
     assert_eq!(by_number.created_ms, 0);
     let by_name = Query::User(UserQuery { user_id: 0, name: "alma".into() });
     assert_eq!(replica.refused(ana, by_name), "not_found");
+}
+
+#[tokio::test]
+async fn only_admins_see_where_somebody_is_signed_in() {
+    let (world, [root, ana, alba, _]) = people();
+    let replica = Replica::new(&world);
+    let of = |user_id| Query::AdminSessions(AdminSessionsQuery { user_id });
+    let own = replica.ask(ana, Query::Sessions(SessionsQuery {}));
+    assert!(matches!(&own, Answer::Sessions(found) if !found.sessions.is_empty()), "{own:?}");
+    assert_eq!(replica.ask(root, of(ana)), own);
+    match replica.ask(root, of(alba)) {
+        Answer::Sessions(found) => assert!(found.sessions.is_empty(), "who is shut out has none"),
+        other => panic!("no sessions: {other:?}"),
+    }
+    assert_eq!(replica.refused(ana, of(root)), "forbidden");
+    assert_eq!(replica.refused(ana, of(ana)), "forbidden", "her own are read by another way");
 }
 
 #[tokio::test]
