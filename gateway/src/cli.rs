@@ -80,6 +80,9 @@ struct RunArgs {
     /// How long to go on accepting after SIGTERM, until the balancer must have noticed; ms.
     #[arg(long, env = "QUORATE_GATEWAY_DRAIN_GRACE_MS")]
     drain_grace_ms: Option<u64>,
+    /// For a demo, on loopback only: the file that says how to reach the runner of the processes.
+    #[arg(long = "demo-control", value_name = "FILE", env = "QUORATE_GATEWAY_DEMO_CONTROL")]
+    demo_control_file: Option<PathBuf>,
     /// Form of the logs on stderr.
     #[arg(long, env = "QUORATE_GATEWAY_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -109,6 +112,9 @@ impl RunArgs {
         set(&mut config.drain_grace_ms, &self.drain_grace_ms);
         if self.page_dir.is_some() {
             config.page_dir.clone_from(&self.page_dir);
+        }
+        if self.demo_control_file.is_some() {
+            config.demo_control_file.clone_from(&self.demo_control_file);
         }
         config.check()?;
         Ok(config)

@@ -90,6 +90,10 @@ pub struct Config {
     pub strict_transport_seconds: u64,
     /// For conformance tests, on loopback only: `/debug/echo` gives back messages up to this long. 0: there is no such route.
     pub debug_echo_bytes_max: usize,
+    /// For a demo, on loopback only: the file that says how to reach the runner of the processes. With it admins may hurt them at
+    /// `/api/v1/admin/demo`, and the links that the runner prints sign people in at `/demo`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub demo_control_file: Option<PathBuf>,
     /// Sessions that begin in a second, twice as many at once; more are told `bye 4105` and when to come. 0 for no limit.
     pub sessions_per_second: u32,
     /// One command in this many is traced through gateway, leader and followers (spans in the logs); 0 for none.
@@ -132,6 +136,7 @@ impl Default for Config {
             tls_key_file: None,
             strict_transport_seconds: STRICT_TRANSPORT_SECONDS,
             debug_echo_bytes_max: 0,
+            demo_control_file: None,
             sessions_per_second: SESSIONS_PER_SECOND,
             trace_one_in: 0,
             limits: SessionLimits::default(),
@@ -296,6 +301,12 @@ impl Config {
         if self.debug_echo_bytes_max > 0 && !self.listen.ip().is_loopback() {
             return fail(format!(
                 "debug_echo_bytes_max is for tests on loopback and {} is not: leave it out",
+                self.listen
+            ));
+        }
+        if self.demo_control_file.is_some() && !self.listen.ip().is_loopback() {
+            return fail(format!(
+                "demo_control_file lets admins kill processes of this machine and {} is not loopback: leave it out",
                 self.listen
             ));
         }
@@ -509,6 +520,11 @@ mod tests {
             c.listen = "0.0.0.0:8101".parse().unwrap();
         };
         assert!(line(echo_everywhere).contains("loopback"));
+        let demo_everywhere = |c: &mut Config| {
+            c.demo_control_file = Some("control.json".into());
+            c.listen = "0.0.0.0:8101".parse().unwrap();
+        };
+        assert!(line(demo_everywhere).contains("demo_control_file"));
         assert!(line(|c| c.limits.text_bytes_max = c.limits.frame_bytes_max).contains("text_bytes_max"));
         assert!(line(|c| c.limits.since_pairs_max = 129).contains("since_pairs_max"));
         assert!(line(|c| c.limits.outbox_frames_max = 0).contains("outbox_frames_max"));

@@ -13,7 +13,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::auth::{Accounts, ApiToken, Identity, TokenError, TokenVerifier};
 use crate::clock;
+use crate::cluster::Marks;
 use crate::config::Config;
+use crate::demo::DemoRunner;
 use crate::files::Files;
 use crate::hooks::Hooks;
 use crate::hub::Hub;
@@ -42,6 +44,8 @@ pub struct Gateway {
     pub leader: LeaderClient,
     /// Events.
     pub hub: Hub,
+    /// What it has seen of changes of leader.
+    pub marks: Arc<Marks>,
     /// Access tokens.
     pub tokens: TokenVerifier,
     /// Sign-up and sign-in.
@@ -60,6 +64,8 @@ pub struct Gateway {
     pub exports: Exports,
     /// Outgoing webhooks.
     pub hooks: Hooks,
+    /// The runner of a demo, where this is one.
+    pub demo: Option<DemoRunner>,
     /// How many sessions begin at a time.
     pub admission: Mutex<Admission>,
     /// When it was started.
@@ -94,11 +100,13 @@ impl Gateway {
         tokio::spawn(Replicas::keep_current(Arc::downgrade(&replicas)));
         let reader = Reader::new(Arc::clone(&replicas), Arc::clone(&metrics));
         let (leader_seen, feed_leader) = watch::channel(0);
+        let marks: Arc<Marks> = Arc::default();
         let leader = LeaderClient::start(
             Arc::clone(&replicas),
             Arc::clone(&metrics),
             feed_leader,
             config.trace_one_in,
+            Arc::clone(&marks),
         );
         let (seen, users_seen) = mpsc::channel(1);
         let hub = Hub::start(
@@ -108,6 +116,7 @@ impl Gateway {
             Arc::clone(&metrics),
             leader_seen,
             seen,
+            Arc::clone(&marks),
         );
         tokio::spawn(record_seen(leader.clone(), users_seen));
         let tokens = TokenVerifier::new(&config.cluster, reader.clone());
@@ -131,6 +140,7 @@ impl Gateway {
             reader,
             leader,
             hub,
+            marks,
             tokens,
             accounts,
             files,
@@ -140,6 +150,7 @@ impl Gateway {
             suggester: Suggester::new(&config.suggestions)?,
             exports: Exports::default(),
             hooks,
+            demo: DemoRunner::new(config.demo_control_file.as_deref())?,
             admission: Mutex::new(Admission::new(config.sessions_per_second)),
             started: Instant::now(),
             sockets: AtomicUsize::new(0),

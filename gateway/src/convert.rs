@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub use event::{conversation_event, me_event};
 pub use found::{
     admin_users, audit, bans, channel, channels, invites, members, messages, reactions, reports, revisions,
-    scheduled, user_profile,
+    scheduled, sessions, user_profile,
 };
 pub use summary::{preferences, summary};
 

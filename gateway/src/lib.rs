@@ -12,10 +12,12 @@
 mod auth;
 pub mod cli;
 mod clock;
+mod cluster;
 mod command;
 pub mod config;
 mod context;
 mod convert;
+mod demo;
 mod files;
 mod hooks;
 mod hub;

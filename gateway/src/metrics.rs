@@ -2,6 +2,8 @@
 //!
 //! Owns names and help texts. Must not know who counts.
 
+mod latency;
+
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
@@ -12,6 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+pub use latency::{Latency, WINDOW};
 
 use crate::session::outbox::Losses;
 
@@ -33,27 +37,22 @@ pub struct Stage {
 #[derive(Debug, Clone)]
 pub struct Stages {
     /// Behind earlier commands of its session, into the same conversation.
-    pub lane: Histogram,
+    pub lane: Latency,
     /// Until it was first sent to a replica.
-    pub queue: Histogram,
+    pub queue: Latency,
     /// From its first to its last sending: for a leader that was lost. Only of those sent more than once.
-    pub retry: Histogram,
+    pub retry: Latency,
     /// From its last sending to its outcome.
-    pub leader: Histogram,
+    pub leader: Latency,
     /// Of that, in the replica: log, majority, apply.
-    pub replica: Histogram,
+    pub replica: Latency,
     /// Of that, the rest: the way there and back, and the waiting at both ends of it.
-    pub network: Histogram,
+    pub network: Latency,
     /// From its outcome to the flush that carried its ack.
-    pub reply: Histogram,
+    pub reply: Latency,
 }
 
-type StageFamily = Family<Stage, Histogram, fn() -> Histogram>;
-
-/// 0.1 ms to 13 s: one step of an idle gateway to the longest write.
-fn stage_histogram() -> Histogram {
-    Histogram::new(exponential_buckets(0.0001, 2.0, 18))
-}
+type StageFamily = Family<Stage, Latency>;
 
 impl Stages {
     fn of(family: &StageFamily) -> Self {
@@ -119,7 +118,7 @@ pub struct Metrics {
     /// From `hello` to `welcome`.
     pub open_seconds: Histogram,
     /// From the hub's taking an event to the flush that ended with it, for one session each.
-    pub delivery_seconds: Histogram,
+    pub delivery_seconds: Latency,
     /// Reads by result: ok, behind, unreachable, rejected.
     pub reads: Family<Kind, Counter>,
     /// Passwords hashed.
@@ -148,7 +147,7 @@ impl fmt::Debug for Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let stages = StageFamily::new_with_constructor(stage_histogram);
+        let stages = StageFamily::default();
         let mut metrics = Self {
             registry: Registry::with_prefix("quorate_gateway"),
             sessions: Gauge::default(),
@@ -174,8 +173,7 @@ impl Default for Metrics {
             sessions_postponed: Counter::default(),
             sessions_resumed: Counter::default(),
             open_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
-            // 0.1 ms to 13 s: an idle gateway to the longest write.
-            delivery_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 18)),
+            delivery_seconds: Latency::default(),
             reads: Family::default(),
             password_hashes: Counter::default(),
             http_answers: Family::default(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use quorate_proto::error::ErrorCode;
+use quorate_proto::reason::Reason;
 use quorate_proto::rpc::{
     ReadRequest, ReadResponse, Rejected, TokenRequest, TokenResponse, read_request, read_response,
 };
@@ -25,13 +26,12 @@ const ATTEMPT_WAIT: Duration = Duration::from_millis(2_500);
 const READ_WAIT: Duration = Duration::from_millis(6_000);
 /// Each replica is asked at most this often, unless it waits for a leader.
 const ROUNDS_MAX: usize = 2;
-/// Between two rounds, and as much again by chance.
+/// Before the second round, and as much again by chance; twice as long before each further one.
 const ROUND_PAUSE_MS: u64 = 100;
+/// The longest pause, chance included: several fit into an election, and a leader that is there again is soon asked.
+const ROUND_PAUSE_MS_MAX: u64 = 500;
 /// An election's worth: for so long a linearizable read is asked again where no leader is known.
 const ELECTION_WAIT: Duration = Duration::from_millis(2_000);
-
-/// How a replica begins that cannot serve a linearizable read just now.
-const NO_LEADER: &str = "no leader has confirmed";
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -159,7 +159,8 @@ impl Reader {
                 break;
             }
             if round > 0 {
-                sleep(Duration::from_millis(ROUND_PAUSE_MS + chance(ROUND_PAUSE_MS))).await;
+                let least_ms = pause_least_ms(round);
+                sleep(Duration::from_millis(least_ms + chance(least_ms))).await;
             }
             for at in self.replicas.order(first) {
                 let now = Instant::now();
@@ -172,11 +173,13 @@ impl Reader {
                         Code::Unauthenticated | Code::PermissionDenied | Code::NotFound => {
                             return Err(ReadError::Unauthenticated);
                         }
-                        Code::Unavailable if status.message().contains("behind") => behind = true,
-                        _ => {
-                            leaderless |= status.message().starts_with(NO_LEADER);
-                            last = format!("{}: {}", self.replicas.address(at), status.message());
-                        }
+                        _ => match Reason::of(&status) {
+                            Some(Reason::Behind) => behind = true,
+                            reason => {
+                                leaderless |= reason == Some(Reason::NoLeader);
+                                last = format!("{}: {}", self.replicas.address(at), status.message());
+                            }
+                        },
                     },
                     Err(_) => last = format!("{}: no answer in time", self.replicas.address(at)),
                 }
@@ -188,6 +191,12 @@ impl Reader {
         }
         Err(ReadError::Unreachable(last))
     }
+}
+
+/// The least pause before a round, ms; as much again comes by chance, so that those who lost one leader do not ask in step.
+fn pause_least_ms(round: usize) -> u64 {
+    let doublings = u32::try_from(round.saturating_sub(1)).unwrap_or(u32::MAX);
+    ROUND_PAUSE_MS.saturating_mul(2_u64.saturating_pow(doublings)).min(ROUND_PAUSE_MS_MAX / 2)
 }
 
 /// A read request by a user's session.
@@ -220,12 +229,12 @@ mod tests {
                 reader.read(ReadRequest { linearizable: true, ..request(0, 1, &[7; 16], query) }).await
             };
             // Refused so often; how often it was asked.
-            let refusing = |times: usize, why: String| {
+            let refusing = |times: usize, why: Status| {
                 let asked = Arc::new(AtomicUsize::new(0));
                 let count = Arc::clone(&asked);
                 fake.set(|state| {
                     state.read = Box::new(move |_| match count.fetch_add(1, Ordering::Relaxed) {
-                        before if before < times => Err(Status::unavailable(why.clone())),
+                        before if before < times => Err(why.clone()),
                         _ => Ok(ReadResponse {
                             result: Some(read_response::Result::Sessions(Default::default())),
                             ..ReadResponse::default()
@@ -234,17 +243,32 @@ mod tests {
                 });
                 asked
             };
-            let no_leader = || format!("{NO_LEADER} a linearizable read: try again");
-            let asked = refusing(ROUNDS_MAX, no_leader());
-            assert!(newest().await.is_ok(), "somebody was elected meanwhile");
-            assert_eq!(asked.load(Ordering::Relaxed), ROUNDS_MAX + 1);
-            refusing(usize::MAX, no_leader());
+            let no_leader = || Reason::NoLeader.refusal("a linearizable read: try again");
+            let of_before = Status::unavailable(no_leader().message());
+            for refusal in [no_leader(), of_before] {
+                let asked = refusing(ROUNDS_MAX, refusal.clone());
+                assert!(newest().await.is_ok(), "somebody was elected meanwhile: {refusal}");
+                assert_eq!(asked.load(Ordering::Relaxed), ROUNDS_MAX + 1, "{refusal}");
+            }
+            let asked = refusing(usize::MAX, no_leader());
             assert!(matches!(newest().await, Err(ReadError::Unreachable(_))), "it ends without a majority");
-            let asked = refusing(usize::MAX, "stopping".to_owned());
+            let most = 4 + ELECTION_WAIT.as_millis() / u128::from(ROUND_PAUSE_MS_MAX / 2);
+            assert!(asked.load(Ordering::Relaxed) as u128 <= most, "{asked:?} times in one election");
+            let asked = refusing(usize::MAX, Status::unavailable("stopping"));
             assert!(matches!(newest().await, Err(ReadError::Unreachable(_))));
             assert_eq!(asked.load(Ordering::Relaxed), ROUNDS_MAX, "no election helps there");
         })
         .await;
+    }
+
+    #[test]
+    fn pauses_grow_and_stay_far_shorter_than_an_election() {
+        let least: Vec<u64> = (1..=5).map(pause_least_ms).collect();
+        assert_eq!(least, [100, 200, 250, 250, 250]);
+        for round in [1, 2, 3, 64, usize::MAX] {
+            let longest = Duration::from_millis(2 * pause_least_ms(round));
+            assert!(longest <= Duration::from_millis(ROUND_PAUSE_MS_MAX) && 4 * longest <= ELECTION_WAIT);
+        }
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use quorate_proto::CLUSTER_METADATA;
 use quorate_proto::rpc::admin_client::AdminClient;
 use quorate_proto::rpc::chat_client::ChatClient;
+use quorate_proto::rpc::cluster_client::ClusterClient;
 use quorate_proto::rpc::files_client::FilesClient;
 use quorate_proto::rpc::{StatusRequest, StatusResponse};
 use quorate_tls::Credentials;
@@ -49,6 +50,9 @@ pub type ChatRpc = ChatClient<InterceptedService<Channel, ClusterTag>>;
 
 /// A client of a replica's Files service.
 pub type FilesRpc = FilesClient<InterceptedService<Channel, ClusterTag>>;
+
+/// A client of a replica's Cluster service.
+pub type ClusterRpc = ClusterClient<InterceptedService<Channel, ClusterTag>>;
 
 /// Puts the cluster id on every call.
 #[derive(Debug, Clone)]
@@ -190,6 +194,11 @@ impl Replicas {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
+    /// A client for changes of the cluster itself.
+    pub fn cluster(&self, at: usize) -> ClusterRpc {
+        ClusterClient::with_interceptor(self.at(at).reads, self.tag.clone())
+    }
+
     /// Where reads go first.
     pub fn preferred(&self) -> usize {
         self.preferred.load(Ordering::Relaxed)
@@ -302,8 +311,18 @@ impl Replicas {
     }
 
     async fn status(&self, at: usize) -> Option<StatusResponse> {
+        self.status_within(at, StatusRequest::default(), STATUS_WAIT).await
+    }
+
+    /// How one replica says it is; `None` when it does not answer in time.
+    pub async fn status_within(
+        &self,
+        at: usize,
+        request: StatusRequest,
+        wait: Duration,
+    ) -> Option<StatusResponse> {
         let mut client = AdminClient::with_interceptor(self.at(at).reads, self.tag.clone());
-        let answer = tokio::time::timeout(STATUS_WAIT, client.status(StatusRequest::default())).await;
+        let answer = tokio::time::timeout(wait, client.status(request)).await;
         let status = answer.ok()?.ok()?.into_inner();
         self.learn(&status);
         self.list.write().expect(NOT_POISONED).ids.insert(status.id, at);

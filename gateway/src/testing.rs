@@ -9,10 +9,11 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use prost::Message as _;
 use quorate_proto::rpc::admin_server::{Admin, AdminServer};
 use quorate_proto::rpc::chat_server::{Chat, ChatServer};
+use quorate_proto::rpc::cluster_server::{Cluster, ClusterServer};
 use quorate_proto::rpc::{
-    Command, Done, Failure, FeedFrame, FeedRequest, Outcome, ReadRequest, ReadResponse, SignInAttempt,
-    StatusRequest, StatusResponse, SubmitBatch, SubmitResult, SubmitResults, TokenRequest, TokenResponse,
-    command, failure, outcome, submit_result,
+    ClusterChangeRequest, ClusterChangeResponse, Command, Done, Failure, FeedFrame, FeedRequest, Outcome,
+    ReadRequest, ReadResponse, SignInAttempt, StatusRequest, StatusResponse, SubmitBatch, SubmitResult,
+    SubmitResults, TokenRequest, TokenResponse, command, failure, outcome, submit_result,
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -76,6 +77,7 @@ pub(crate) enum Submits {
 
 type TokenAnswer = Box<dyn Fn(TokenRequest) -> Result<TokenResponse, Status> + Send + Sync>;
 type Decides = Box<dyn Fn(&Command) -> Option<outcome::Result> + Send + Sync>;
+type ChangeAnswer = Box<dyn Fn(ClusterChangeRequest) -> Result<ClusterChangeResponse, Status> + Send + Sync>;
 type ReadAnswer = Box<dyn Fn(ReadRequest) -> Result<ReadResponse, Status> + Send + Sync>;
 type FrameSender = mpsc::Sender<Result<FeedFrame, Status>>;
 
@@ -85,12 +87,17 @@ pub(crate) struct State {
     pub(crate) submits: Submits,
     pub(crate) commands: Vec<Bytes>,
     pub(crate) read: ReadAnswer,
+    /// It takes what is to be read and says nothing.
+    pub(crate) reads_hang: bool,
     pub(crate) token: TokenAnswer,
     /// The outcomes of commands that are applied; `None`: it is done.
     pub(crate) decides: Decides,
     pub(crate) applied_index: u64,
     /// Submit streams opened.
     pub(crate) streams: usize,
+    /// What else its status says.
+    pub(crate) details: StatusResponse,
+    pub(crate) change: ChangeAnswer,
 }
 
 /// A fake replica on a real socket.
@@ -119,15 +126,19 @@ impl Fake {
             submits: Submits::NotLeader(String::new()),
             commands: Vec::new(),
             read: Box::new(|_| Err(Status::unavailable("no reads here"))),
+            reads_hang: false,
             token: Box::new(|_| Err(Status::unauthenticated("no tokens here"))),
             decides: Box::new(|_| None),
             applied_index: 0,
             streams: 0,
+            details: StatusResponse::default(),
+            change: Box::new(|_| Err(Status::unimplemented("an older replica"))),
         };
         let fake = Self { address, state: Arc::new(Mutex::new(state)), feeds };
         let server = tonic::transport::Server::builder()
             .add_service(ChatServer::new(fake.clone()))
             .add_service(AdminServer::new(fake.clone()))
+            .add_service(ClusterServer::new(fake.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);
         (fake, opened)
@@ -231,6 +242,10 @@ impl Chat for Fake {
     }
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<ReadResponse>, Status> {
+        let hangs = self.state.lock().unwrap().reads_hang;
+        if hangs {
+            return std::future::pending().await;
+        }
         let state = self.state.lock().unwrap();
         (state.read)(request.into_inner()).map(Response::new)
     }
@@ -249,7 +264,18 @@ impl Admin for Fake {
             id: state.id,
             role: state.role.to_owned(),
             applied_index: state.applied_index,
-            ..StatusResponse::default()
+            ..state.details.clone()
         }))
+    }
+}
+
+#[tonic::async_trait]
+impl Cluster for Fake {
+    async fn change(
+        &self,
+        request: Request<ClusterChangeRequest>,
+    ) -> Result<Response<ClusterChangeResponse>, Status> {
+        let state = self.state.lock().unwrap();
+        (state.change)(request.into_inner()).map(Response::new)
     }
 }

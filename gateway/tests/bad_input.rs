@@ -266,6 +266,7 @@ async fn every_http_answer_says_what_is_wrong_and_carries_the_security_headers()
         let lower = answer.to_lowercase();
         for header in [
             "content-security-policy: default-src 'none'",
+            "; manifest-src 'self'; worker-src 'self';",
             "x-content-type-options: nosniff",
             "referrer-policy: no-referrer",
             "cross-origin-opener-policy: same-origin",

@@ -15,7 +15,7 @@ use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::frame::WriteState;
 use quorate_proto::ids::ClientMessageId;
 use quorate_proto::limits::NAME_CHARS_MAX;
-use quorate_proto::rest::{ClaimAdmin, NewPassword, SessionGrant, SessionInfo, Sessions, SignIn, SignUp};
+use quorate_proto::rest::{ClaimAdmin, NewPassword, SessionGrant, Sessions, SignIn, SignUp};
 use quorate_proto::rpc::{
     self, Command, CountAttempt, CreateSession, CreateUser, CredentialsQuery, CredentialsResult,
     EndOtherSessions, EndSession, Outcome, PasswordQuery, ReadRequest, RefreshSession, SessionsQuery,
@@ -415,15 +415,7 @@ impl Accounts {
         let Some(read_response::Result::Sessions(found)) = response.result else {
             return Err(internal("a replica answered something else"));
         };
-        let own = identity.session.as_bytes().as_slice();
-        let info = |session: rpc::SessionInfo| SessionInfo {
-            current: session.session_id == own,
-            id: convert::session(&session.session_id),
-            device: session.device,
-            created: session.created_ms,
-            refreshed: session.refreshed_ms,
-        };
-        Ok(Sessions { sessions: found.sessions.into_iter().map(info).collect(), as_of_index })
+        Ok(convert::sessions(found, identity.session.as_bytes(), as_of_index))
     }
 
     /// Ends every session of the caller but this one.

@@ -4,13 +4,13 @@ use quorate_proto::frame::ConversationKind;
 use quorate_proto::rest::{
     AdminUser, AdminUsers, Audit, AuditEntry, BanInfo, Bans, Channel, Channels, InviteInfo, Invites,
     MemberInfo, Members, Messages, ReactionUsers, Reactions, ReportInfo, Reports, RevisionInfo, Revisions,
-    Scheduled, UserProfile,
+    Scheduled, SessionInfo, Sessions, UserProfile,
 };
 use quorate_proto::rpc;
 use uuid::Uuid;
 
 use super::event::scheduled_item;
-use super::{avatar, conversation_event, role, some, user};
+use super::{avatar, conversation_event, role, session, some, user};
 
 /// Texts of a message.
 pub fn revisions(found: rpc::RevisionsResult, as_of_index: u64) -> Revisions {
@@ -120,6 +120,18 @@ pub fn admin_users(found: rpc::AdminUsersResult, as_of_index: u64) -> AdminUsers
     };
     let next = found.more.then_some(found.next);
     AdminUsers { users: found.users.into_iter().map(one).collect(), next, as_of_index }
+}
+
+/// Sessions of a user; `own` is the one that asks.
+pub fn sessions(found: rpc::SessionsResult, own: &[u8], as_of_index: u64) -> Sessions {
+    let info = |it: rpc::SessionInfo| SessionInfo {
+        current: it.session_id == own,
+        id: session(&it.session_id),
+        device: it.device,
+        created: it.created_ms,
+        refreshed: it.refreshed_ms,
+    };
+    Sessions { sessions: found.sessions.into_iter().map(info).collect(), as_of_index }
 }
 
 /// Reports.

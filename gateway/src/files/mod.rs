@@ -346,7 +346,7 @@ mod tests {
         let (fake, _feeds) = Fake::start(1).await;
         let (replicas, reader, metrics) = tier(&[&fake]);
         let (_seen, leads) = watch::channel(0);
-        let leader = LeaderClient::start(Arc::clone(&replicas), metrics, leads, 0);
+        let leader = LeaderClient::start(Arc::clone(&replicas), metrics, leads, 0, Arc::default());
         let files = Files::new(replicas, reader, leader);
         let place = async |user, count| files.place(user, &files.chunks, count, count).await;
         let mut held = Vec::new();

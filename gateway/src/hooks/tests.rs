@@ -123,7 +123,7 @@ async fn site(hooks: BTreeMap<u64, (String, Vec<HookItem>)>) -> Site {
     });
     let (replicas, reader, metrics) = tier(&[&fake]);
     let (feed_leader, leads) = watch::channel(0);
-    let leader = LeaderClient::start(replicas, Arc::clone(&metrics), leads, 0);
+    let leader = LeaderClient::start(replicas, Arc::clone(&metrics), leads, 0, Arc::default());
     let poster = Poster::new(vec![Network::parse("127.0.0.0/8").unwrap()]).unwrap();
     let tell =
         Arc::new(Tell { cluster: "c".into(), reader, leader, metrics, poster, hosts: Hosts::default() });

@@ -19,6 +19,7 @@ use super::switch::Switch;
 use super::topics::{Subscription, Topics, Verdict};
 use super::{Command, HubState, Item, NoRoom, SignalItem, SlotId, Subscribed};
 use crate::clock::wall_ms;
+use crate::cluster::Marks;
 use crate::metrics::Metrics;
 use crate::reads::Reader;
 use crate::replicas::Replicas;
@@ -45,6 +46,7 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) leader: watch::Sender<u64>,
     pub(super) seen: mpsc::Sender<Vec<UserId>>,
+    pub(super) marks: Arc<Marks>,
     pub(super) state: Arc<HubState>,
 }
 
@@ -81,6 +83,8 @@ struct Actor {
     /// An index known to exist, and since when: the feed must reach it.
     lag_mark: (u64, Instant),
     applied_index: u64,
+    /// A leader that the feed has named, under whom nothing was pushed yet.
+    new_leader: Option<u64>,
     searched: Instant,
     swept: Instant,
 }
@@ -106,6 +110,7 @@ pub(super) async fn run(mut commands: mpsc::Receiver<Command>, parts: Parts) {
         last_frame: now,
         lag_mark: (0, now),
         applied_index: 0,
+        new_leader: None,
         searched: now,
         swept: now,
     };
@@ -248,7 +253,8 @@ impl Actor {
                 break;
             }
         }
-        self.signals.fill(&mut request, Instant::now());
+        let sessions = u32::try_from(self.parts.metrics.sessions.get()).unwrap_or(0);
+        self.signals.fill(&mut request, sessions, Instant::now());
         request
     }
 
@@ -420,6 +426,11 @@ impl Actor {
     }
 
     fn deliver(&mut self, events: Vec<Event>, progress: Option<Progress>) {
+        if !events.is_empty()
+            && let Some(leader) = self.new_leader.take()
+        {
+            self.parts.marks.pushed(leader, Instant::now());
+        }
         for event in events {
             let Some(topic) = event.topic else { continue };
             match self.topics.judge(topic, event.version, event.index) {
@@ -473,13 +484,16 @@ impl Actor {
 
     fn note(&mut self, progress: &Progress) {
         self.parts.replicas.saw_index(progress.applied_index);
-        self.parts.leader.send_if_modified(|leader| {
+        let is_new = self.parts.leader.send_if_modified(|leader| {
             let changed = progress.leader_id != 0 && *leader != progress.leader_id;
             if changed {
                 *leader = progress.leader_id;
             }
             changed
         });
+        if is_new {
+            self.new_leader = Some(progress.leader_id);
+        }
         self.applied_index = progress.applied_index;
         let now = Instant::now();
         if progress.applied_index >= self.lag_mark.0 {

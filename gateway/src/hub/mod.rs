@@ -33,6 +33,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use item::{Item, ItemKind, SignalItem, SignalKey};
 
+use crate::cluster::Marks;
 use crate::metrics::Metrics;
 use crate::reads::Reader;
 use crate::replicas::Replicas;
@@ -133,7 +134,8 @@ pub struct Hub {
 
 impl Hub {
     /// Starts the actor; it ends when the last handle is gone. `leader` is told whom the feed names as leader; `name` is
-    /// the gateway's, under which its users are present; `seen` is given users who were here until just now.
+    /// the gateway's, under which its users are present; `seen` is given users who were here until just now; `marks` when the first
+    /// events came under a new leader.
     pub fn start(
         name: &str,
         replicas: Arc<Replicas>,
@@ -141,6 +143,7 @@ impl Hub {
         metrics: Arc<Metrics>,
         leader: watch::Sender<u64>,
         seen: mpsc::Sender<Vec<UserId>>,
+        marks: Arc<Marks>,
     ) -> Self {
         let (commands, requests) = mpsc::channel(COMMANDS_QUEUED_MAX);
         let state = Arc::new(HubState::default());
@@ -153,6 +156,7 @@ impl Hub {
                 metrics,
                 leader,
                 seen,
+                marks,
                 state: Arc::clone(&state),
             },
         ));

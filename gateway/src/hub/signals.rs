@@ -1,7 +1,8 @@
 //! Signals at this gateway: who wants those of which conversation, and what its own sessions say. Pure.
 //!
 //! Owns what goes up with the next feed request (signals, conversations to watch, the lease of presence) and who is told
-//! what comes down. A lease says who is there through this gateway; it is renewed, and vanishes with the gateway.
+//! what comes down. A lease says who is there through this gateway, and over how many sockets; it is renewed, and vanishes with
+//! the gateway.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -48,8 +49,6 @@ pub(super) struct Signals {
     whole: bool,
     /// At that time it does so anyway.
     whole_at: Instant,
-    /// Somebody has ever said how she is: from then on there is a lease.
-    leasing: bool,
     renew_at: Instant,
     up: VecDeque<Signal>,
     seen: Seen,
@@ -82,7 +81,6 @@ impl Signals {
             dirty: BTreeSet::new(),
             whole: true,
             whole_at: now,
-            leasing: false,
             renew_at: now,
             up: VecDeque::new(),
             seen: Seen::new(now),
@@ -132,7 +130,6 @@ impl Signals {
         if self.of(user) != before {
             self.dirty.insert(user);
         }
-        self.leasing = true;
     }
 
     pub(super) fn say(&mut self, signal: Signal) {
@@ -206,12 +203,16 @@ impl Signals {
 
     /// Whether a request is worth sending.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        let lease = self.leasing && (self.whole || !self.dirty.is_empty() || now >= self.renew_at);
-        lease || !self.changed.is_empty() || !self.up.is_empty()
+        self.is_lease_due(now) || !self.changed.is_empty() || !self.up.is_empty()
     }
 
-    /// Adds what is due to a request.
-    pub(super) fn fill(&mut self, request: &mut FeedRequest, now: Instant) {
+    /// There is a lease from the first moment on, so that the replicas know the gateway.
+    fn is_lease_due(&self, now: Instant) -> bool {
+        self.whole || !self.dirty.is_empty() || now >= self.renew_at
+    }
+
+    /// Adds what is due to a request. `sessions`: open, authenticated sockets of this gateway.
+    pub(super) fn fill(&mut self, request: &mut FeedRequest, sessions: u32, now: Instant) {
         while request.watch.len() + request.unwatch.len() < PER_REQUEST_MAX {
             let Some(conversation) = self.changed.pop_first() else { break };
             let wanted = self.watchers.contains_key(&conversation);
@@ -223,12 +224,12 @@ impl Signals {
         }
         let count = self.up.len().min(PER_REQUEST_MAX);
         request.signals.extend(self.up.drain(..count));
-        if self.leasing && (self.whole || !self.dirty.is_empty() || now >= self.renew_at) {
-            request.lease = Some(self.lease(now));
+        if self.is_lease_due(now) {
+            request.lease = Some(self.lease(sessions, now));
         }
     }
 
-    fn lease(&mut self, now: Instant) -> Lease {
+    fn lease(&mut self, sessions: u32, now: Instant) -> Lease {
         let dirty = std::mem::take(&mut self.dirty);
         let full = std::mem::take(&mut self.whole) || now >= self.whole_at;
         if full {
@@ -249,6 +250,7 @@ impl Signals {
             full,
             entries,
             ttl_ms: u32::try_from(LEASE_MS).unwrap_or(u32::MAX),
+            sessions: Some(sessions),
         }
     }
 
@@ -277,7 +279,7 @@ mod tests {
 
     fn request(signals: &mut Signals, now: Instant) -> FeedRequest {
         let mut request = FeedRequest::default();
-        signals.fill(&mut request, now);
+        signals.fill(&mut request, 3, now);
         request
     }
 
@@ -290,6 +292,7 @@ mod tests {
     fn a_conversation_is_watched_as_long_as_one_session_wants_it() {
         let now = Instant::now();
         let mut signals = Signals::new("a", 1, now);
+        assert_eq!(request(&mut signals, now).lease.expect("a lease").sessions, Some(3));
         assert!(!signals.is_due(now), "nobody has said anything");
         signals.watch(A, 5);
         signals.watch(A, 5);

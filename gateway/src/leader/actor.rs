@@ -16,6 +16,7 @@ use super::find::{self, Link};
 use super::pending::{Entry, Pending};
 use super::write_state::{WritePath, WriteStatus};
 use super::{Submission, SubmitError};
+use crate::cluster::Marks;
 use crate::metrics::Metrics;
 use crate::replicas::Replicas;
 
@@ -42,6 +43,7 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) state: watch::Sender<WriteStatus>,
     pub(super) feed_leader: watch::Receiver<u64>,
+    pub(super) marks: Arc<Marks>,
 }
 
 /// What a frame of answers means for the stream it came on.
@@ -55,9 +57,12 @@ struct Actor {
     metrics: Arc<Metrics>,
     state: watch::Sender<WriteStatus>,
     feed_leader: watch::Receiver<u64>,
+    marks: Arc<Marks>,
     pending: Pending<Reply>,
     path: WritePath,
     link: Option<Link>,
+    /// No command was answered on this stream yet.
+    is_fresh: bool,
     connecting: Option<BoxFuture<'static, Result<Link, String>>>,
     proving: Option<BoxFuture<'static, bool>>,
     /// The question to a quiet leader.
@@ -71,7 +76,7 @@ struct Actor {
 }
 
 pub(super) async fn run(parts: Parts) {
-    let Parts { mut commands, replicas, metrics, state, feed_leader } = parts;
+    let Parts { mut commands, replicas, metrics, state, feed_leader, marks } = parts;
     let now = Instant::now();
     let mut actor = Actor {
         connecting: Some(find::attempt(Arc::clone(&replicas), None, None, 0)),
@@ -79,9 +84,11 @@ pub(super) async fn run(parts: Parts) {
         metrics,
         state,
         feed_leader,
+        marks,
         pending: Pending::new(),
         path: WritePath::new(now),
         link: None,
+        is_fresh: false,
         proving: None,
         checking: None,
         attempts: 0,
@@ -161,6 +168,7 @@ impl Actor {
         self.last_answer = Instant::now();
         let mut verdict = Verdict::Stay;
         let mut outcomes = 0_u32;
+        let mut waited_since = None;
         for item in results.items {
             match item.result {
                 Some(submit_result::Result::Outcome(outcome)) => {
@@ -168,6 +176,9 @@ impl Actor {
                     outcomes += 1;
                     if let Some(entry) = self.pending.take(item.request_id) {
                         self.measure(&entry, item.leader_us);
+                        if self.is_fresh {
+                            waited_since = waited_since.into_iter().chain([entry.arrived]).min();
+                        }
                         // Nobody waits any more when the session is gone; the command is applied all the same.
                         let _ = entry.reply.send(Ok(outcome));
                     }
@@ -194,6 +205,10 @@ impl Actor {
         }
         if outcomes > 0 {
             self.publish_up();
+            if let (Some(since), Some(leader)) = (waited_since, self.leader_id) {
+                self.marks.answered(leader, since, self.last_answer);
+            }
+            self.is_fresh = false;
         }
         if let Verdict::Leave { hint } = verdict {
             let here = self.link.as_ref().map(|link| link.replica);
@@ -271,6 +286,7 @@ impl Actor {
                 self.proving = Some(find::proof(Arc::clone(&self.replicas), link.replica));
                 self.leader_id = self.replicas.id_of(link.replica);
                 self.link = Some(link);
+                self.is_fresh = true;
                 self.feed_leader.mark_unchanged();
             }
             Err(reason) => {

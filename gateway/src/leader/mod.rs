@@ -31,6 +31,7 @@ use uuid::Uuid;
 
 pub use write_state::WriteStatus;
 
+use crate::cluster::Marks;
 use crate::metrics::Metrics;
 use crate::replicas::Replicas;
 
@@ -71,12 +72,14 @@ pub struct LeaderClient {
 }
 
 impl LeaderClient {
-    /// Starts the actor; it ends when the last handle is gone. `feed_leader` is the feed's word on who leads.
+    /// Starts the actor; it ends when the last handle is gone. `feed_leader` is the feed's word on who leads;
+    /// `marks` is told of the first answers of each leader.
     pub fn start(
         replicas: Arc<Replicas>,
         metrics: Arc<Metrics>,
         feed_leader: watch::Receiver<u64>,
         trace_one_in: u64,
+        marks: Arc<Marks>,
     ) -> Self {
         let (queue, commands) = mpsc::channel(QUEUE_COMMANDS_MAX);
         let (state, write) = watch::channel(WriteStatus::starting(Instant::now()));
@@ -86,6 +89,7 @@ impl LeaderClient {
             metrics: Arc::clone(&metrics),
             state,
             feed_leader,
+            marks,
         }));
         Self { queue, write, metrics, trace_one_in, submitted: Arc::default() }
     }

@@ -17,7 +17,7 @@ fn command(id: u8) -> Command {
 fn client(fakes: &[&Fake]) -> (LeaderClient, watch::Sender<u64>) {
     let (replicas, _, metrics) = tier(fakes);
     let (feed, leader) = watch::channel(0);
-    (LeaderClient::start(replicas, metrics, leader, 0), feed)
+    (LeaderClient::start(replicas, metrics, leader, 0, Arc::default()), feed)
 }
 
 async fn submit(client: &LeaderClient, id: u8) -> Result<Outcome, SubmitError> {

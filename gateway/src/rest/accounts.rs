@@ -61,7 +61,8 @@ pub(super) fn signed_out(call: &Call) -> Response {
     response
 }
 
-fn granted(call: &Call, status: StatusCode, grant: Grant) -> Response {
+/// A session, and its cookie.
+pub(super) fn granted(call: &Call, status: StatusCode, grant: Grant) -> Response {
     let mut response = json(status, &grant.body);
     if let Some(value) = grant.cookie {
         set_cookie(&mut response, &cookie_header(&value, COOKIE_SECONDS, call.gateway.config.is_secure()));

@@ -3,7 +3,7 @@
 use futures_util::FutureExt as _;
 use hyper::{Method, StatusCode};
 use quorate_proto::error::{ErrorCode, WireError};
-use quorate_proto::rest::{AdminUsers, Audit, Channels, NewReset, Reports, Resolution, UserState};
+use quorate_proto::rest::{AdminUsers, Audit, Channels, NewReset, Reports, Resolution, Sessions, UserState};
 use quorate_proto::rpc::{self, command, read_request, read_response};
 use quorate_proto::text;
 use schemars::JsonSchema;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::groups::{ChannelsQuery, all_groups};
 use super::problem::Failure;
-use super::reads::{ask, something_else};
+use super::reads::{FreshnessQuery, ask, something_else};
 use super::route::Route;
 use super::writes::{writer, written};
 use super::{Answer, Call, json};
@@ -46,6 +46,9 @@ pub(super) fn rows() -> Vec<Route> {
             by!(offer_reset),
         )
         .body::<NewReset>(),
+        read("/api/v1/admin/users/{name}/sessions", "A user's sessions, for admins", by!(sessions))
+            .query::<FreshnessQuery>()
+            .gives::<Sessions>(ok, "In order of their beginning; `current` is the caller's"),
         read("/api/v1/admin/conversations", "Groups, for admins", by!(all_groups))
             .query::<ChannelsQuery>()
             .gives::<Channels>(ok, "In order of their numbers; never what is said in them"),
@@ -127,6 +130,18 @@ async fn users(call: Call) -> Answer {
 async fn named(call: &Call, identity: &Identity) -> Result<u64, Failure> {
     let reader = call.gateway.reader.clone();
     Ok(find_anybody(reader, identity.clone(), 0, call.text(0)?).await?)
+}
+
+async fn sessions(call: Call) -> Answer {
+    let identity = call.identity().await?;
+    let FreshnessQuery { min_index } = call.query()?;
+    let asked = rpc::AdminSessionsQuery { user_id: named(&call, &identity).await? };
+    let response = ask(&call, &identity, min_index, read_request::Query::AdminSessions(asked)).await?;
+    let Some(read_response::Result::Sessions(found)) = response.result else {
+        return Err(something_else());
+    };
+    let own = identity.session.as_bytes();
+    Ok(json(StatusCode::OK, &convert::sessions(found, own, response.as_of_index)))
 }
 
 async fn set_state(call: Call) -> Answer {

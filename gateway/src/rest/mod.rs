@@ -14,6 +14,8 @@ macro_rules! by {
 mod accounts;
 mod admin;
 mod bots;
+mod cluster;
+mod demo;
 mod disposition;
 mod exports;
 mod files;
@@ -325,7 +327,9 @@ fn table() -> Vec<Route> {
     rows.extend(groups::rows());
     rows.extend(people::rows());
     rows.extend(admin::rows());
+    rows.extend(cluster::rows());
     rows.extend(bots::rows());
+    rows.extend(demo::rows());
     rows.extend(exports::rows());
     rows
 }

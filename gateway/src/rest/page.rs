@@ -14,6 +14,9 @@ use warp::reply::Response;
 /// Largest file served: the page's WebAssembly is far below.
 const FILE_BYTES_MAX: u64 = 32 << 20;
 
+/// What is no address inside the page. A browser that is told that there is no worker lets go of the one it has.
+const FIXED: [&str; 3] = ["/worker.js", "/worker-off.js", "/manifest.webmanifest"];
+
 /// Said at `/` when no page was built.
 const NO_PAGE: &str = "This gateway serves no page: none was built, or page_dir is not set.\n\
     Build it with deploy/up (or cargo run --release -p quorate-bundle) and set page_dir to the folder it names.\n\
@@ -29,7 +32,12 @@ pub(super) async fn answer(dir: Option<&Path>, path: &str, headers: &HeaderMap) 
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         return Some(response);
     };
-    let name = if path == "/" { Some(PathBuf::from("index.html")) } else { relative(path) };
+    let name = match path {
+        "/" => Some(PathBuf::from("index.html")),
+        // What admins see, and how the page is made: a program of their own.
+        "/desk" | "/design" => Some(PathBuf::from("desk.html")),
+        _ => relative(path),
+    };
     if let Some(name) = name
         && let Some(response) = file(dir, &name, headers).await
     {
@@ -38,7 +46,8 @@ pub(super) async fn answer(dir: Option<&Path>, path: &str, headers: &HeaderMap) 
     // Addresses inside the page: whoever asks for HTML gets the page, which knows what to show.
     let wants_html =
         headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|v| v.contains("text/html"));
-    if wants_html && !path.starts_with("/api/") && !path.starts_with("/assets/") {
+    let is_inside = !path.starts_with("/api/") && !path.starts_with("/assets/") && !FIXED.contains(&path);
+    if wants_html && is_inside {
         return file(dir, Path::new("index.html"), headers).await;
     }
     None
@@ -184,6 +193,35 @@ mod tests {
         assert!(get("/c/7", &[]).await.is_none());
         assert!(get("/api/v1/nothing", &[("accept", "text/html")]).await.is_none());
         assert!(get("/assets/gone.js", &[("accept", "text/html")]).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn worker_and_manifest_are_asked_for_each_time_and_nothing_stands_in_for_them() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("index.html"), "<!doctype html>").unwrap();
+        let accept = headers(&[("accept", "text/html,*/*"), ("accept-encoding", "br")]);
+        for (path, kind) in [
+            ("/worker.js", "text/javascript; charset=utf-8"),
+            ("/worker-off.js", "text/javascript; charset=utf-8"),
+            ("/manifest.webmanifest", "application/manifest+json"),
+        ] {
+            assert!(answer(Some(dir.path()), path, &accept).await.is_none(), "{path} is not there");
+            std::fs::write(dir.path().join(&path[1..]), "x").unwrap();
+            std::fs::write(dir.path().join(format!("{}.br", &path[1..])), "squeezed").unwrap();
+            let there = answer(Some(dir.path()), path, &accept).await.unwrap();
+            assert_eq!(header(&there, "content-type"), kind);
+            assert_eq!(header(&there, "cache-control"), "no-cache");
+            assert_eq!(header(&there, "content-encoding"), "br");
+            let mut again = accept.clone();
+            again.insert(IF_NONE_MATCH, HeaderValue::from_str(header(&there, "etag")).unwrap());
+            let same = answer(Some(dir.path()), path, &again).await.unwrap();
+            assert_eq!(same.status(), StatusCode::NOT_MODIFIED);
+        }
+        std::fs::create_dir(dir.path().join("assets")).unwrap();
+        std::fs::write(dir.path().join("assets/icon-192-0.png"), "x").unwrap();
+        let icon = answer(Some(dir.path()), "/assets/icon-192-0.png", &HeaderMap::new()).await.unwrap();
+        assert_eq!(header(&icon, "content-type"), "image/png");
+        assert!(header(&icon, "cache-control").contains("immutable"));
     }
 
     #[tokio::test]

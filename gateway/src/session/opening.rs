@@ -30,6 +30,9 @@ use crate::reads::{ReadError, request};
 
 /// Opening in all: two elections and a read.
 const OPEN_WAIT: Duration = Duration::from_secs(15);
+/// How long an opening waits for its replica to be as new as what this gateway has answered: followers hear of a commit within a heartbeat.
+/// One that lags for longer is taken as it is, and left by the feed.
+const FRESH_WAIT: Duration = Duration::from_millis(500);
 /// Each round adds the conversations that came up since the one before.
 const ROUNDS_MAX: usize = 8;
 /// What a client is told to wait when no replica serves it, ms.
@@ -164,8 +167,11 @@ async fn subscribe_and_read(
     let me = me_topic(identity.user_id);
     let mut complete_from: u64 = subscribe(vec![me]).await?;
     let mut subscribed: HashSet<Topic> = HashSet::new();
+    // A client with a position says what it has seen. One without may have written by REST a moment ago: the feed would bring that
+    // in time, but for names, which come with no event of their own.
+    let mut wanted = gateway.reader.known_index();
     for _ in 0..ROUNDS_MAX {
-        let found = read_open(gateway, identity, resume, complete_from).await?;
+        let found = read_open(gateway, identity, resume, complete_from, &mut wanted).await?;
         let now: HashSet<Topic> =
             found.result.conversations.iter().map(|each| conversation_topic(each.id)).collect();
         let missing: Vec<Topic> = now.difference(&subscribed).copied().collect();
@@ -182,18 +188,35 @@ async fn subscribe_and_read(
     Err(no_replica("conversations change faster than they can be read"))
 }
 
+/// Reads what the session begins with, as of `wanted` at least if some replica has come so far. `wanted` is given up, and is 0 then,
+/// where none has: what is left of the replicas without a majority may lack the newest entries, and can still be read.
 async fn read_open(
     gateway: &Gateway,
     identity: &Identity,
     resume: Option<&Resume>,
     complete_from: u64,
+    wanted: &mut u64,
 ) -> Result<Found, Farewell> {
     let after_index = resume.map(|resume| resume.position);
     let events_max = gateway.config.limits.resume_events_max;
     let query = read_request::Query::Open(OpenQuery { after_index, events_max });
     let floor = resume.map_or(0, |resume| resume.seen.max(resume.position));
-    let mut asked = request(complete_from.max(floor), identity.user_id, identity.session.as_bytes(), query);
-    let mut response = gateway.reader.read(asked.clone()).await;
+    let needed = complete_from.max(floor);
+    let mut asked = request(needed, identity.user_id, identity.session.as_bytes(), query);
+    let fresh = if *wanted > needed {
+        let asked = ReadRequest { min_index: *wanted, ..asked.clone() };
+        timeout(FRESH_WAIT, gateway.reader.read(asked)).await.ok()
+    } else {
+        None
+    };
+    let mut response = match fresh {
+        Some(Ok(found)) => Ok(found),
+        Some(Err(ReadError::Rejected(rejected))) => Err(ReadError::Rejected(rejected)),
+        _ => {
+            *wanted = 0;
+            gateway.reader.read(asked.clone()).await
+        }
+    };
     if matches!(response, Err(ReadError::Rejected(_))) {
         // A replica that lags does not know a young session yet: believe a refusal only of the newest state. While that
         // cannot be had, the client comes again; it must not be told to stop.

@@ -2,6 +2,9 @@
 //!
 //! Owns the socket and its clock. The rules are elsewhere; this file only carries them out.
 
+mod arrivals;
+mod effects;
+
 use std::collections::VecDeque;
 use std::future::pending;
 use std::net::IpAddr;
@@ -11,9 +14,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
-use quorate_proto::error::{CloseCode, ErrorCode, WireError};
-use quorate_proto::frame::{Body, ConversationSummary, EventKind, ServerFrame, WriteState};
-use quorate_proto::rpc::{self, TokenScope, signal};
+use quorate_proto::error::CloseCode;
+use quorate_proto::frame::{Body, ServerFrame, WriteState};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
@@ -21,11 +23,11 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::codec;
-use super::delivery::{Delivery, Step};
-use super::effect::{Effect, Farewell, Lane, Query, Task};
+use super::delivery::Delivery;
+use super::effect::Farewell;
 use super::farewell::{End, broken, finish};
-use super::jobs::{self, Done, Job};
-use super::opening::{self, Held, Opened};
+use super::jobs::{Done, Job};
+use super::opening::Held;
 use super::out::{FLUSH_BYTES_MAX, FLUSH_FRAMES_MAX, Out};
 use super::outbox::{Bounds, Inbox, Outbox, Taken, outbox};
 use super::protocol::{Protocol, Times};
@@ -33,8 +35,8 @@ use super::users::Ticket;
 use crate::auth::Identity;
 use crate::clock::{chance, wall_ms};
 use crate::context::Gateway;
-use crate::convert::{conversation_topic, encode, me_topic, said_presence};
-use crate::hub::{SignalItem, Subscriber};
+use crate::convert::encode;
+use crate::hub::Subscriber;
 use crate::leader::WriteStatus;
 use crate::metrics::Metrics;
 use crate::server::{DrainPhase, Stranger};
@@ -43,10 +45,6 @@ use crate::server::{DrainPhase, Stranger};
 const WRITE_WAIT: Duration = Duration::from_secs(10);
 /// Commands under way when the gateway ends get this long.
 const FINISH_WAIT: Duration = Duration::from_secs(5);
-/// A program's token is looked at again at most so often, ms, and at least so often, whatever clocks say.
-const RECHECK_MS_MIN: u64 = 1_000;
-/// See [`RECHECK_MS_MIN`].
-const RECHECK_MS_MAX: u64 = 60_000;
 /// What a client that was let go is told to wait at most, ms: those let go together come back spread.
 const SLOW_RETRY_MS: u64 = 1_000;
 
@@ -326,319 +324,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
-    // ---- effects ----
-
-    fn effects(&mut self, effects: Vec<Effect>) -> Result<(), End> {
-        effects.into_iter().try_for_each(|effect| self.effect(effect))
-    }
-
-    fn effect(&mut self, effect: Effect) -> Result<(), End> {
-        let gateway = Arc::clone(&self.gateway);
-        match effect {
-            Effect::Write(frame) => self.out.push(encode(&frame)),
-            Effect::Close(farewell) => return Err(End::Bye(farewell)),
-            Effect::Open { id, hello } => {
-                let Some(outbox) = self.outbox.take() else { return Err(End::Gone) };
-                self.greeted = Some(Instant::now());
-                let opening = opening::open(gateway, id, hello, outbox, self.client);
-                self.jobs.push(Box::pin(async move { Done::Opened(opening.await) }));
-            }
-            Effect::Ping { n } => self.ping(n)?,
-            Effect::Watch(conversation) => self.watch(conversation, true),
-            Effect::Unwatch(conversation) => self.watch(conversation, false),
-            _ => {
-                // The protocol gives these only to a live session.
-                let Some(live) = &self.live else { return Err(End::Gone) };
-                let identity = live.identity.clone();
-                let seen = self.delivery.seen();
-                match effect {
-                    Effect::Submit { lane, task, asked_ms } => {
-                        let waited_ms = self.now_ms().saturating_sub(asked_ms);
-                        let waited = Duration::from_millis(waited_ms);
-                        gateway.metrics.submit_stages.lane.observe(waited.as_secs_f64());
-                        self.submit(gateway, identity, seen, lane, *task)?;
-                    }
-                    Effect::MarkRead { conversation, sequence } => {
-                        self.jobs.push(jobs::mark_read(gateway, identity, conversation, sequence));
-                    }
-                    Effect::Read { id, query } => {
-                        if let Query::Open { conversation, signals: true } = query
-                            && self.delivery.has(conversation_topic(conversation))
-                        {
-                            self.watch(conversation, true);
-                        }
-                        let watching = self.watching.clone();
-                        let first = async move {
-                            if let Some(watching) = watching {
-                                watching.await;
-                            }
-                        };
-                        self.jobs.push(jobs::read(gateway, identity, seen, id, query, first));
-                    }
-                    Effect::Renew { id, token } => {
-                        self.jobs.push(jobs::renew(gateway, identity, id, token, self.client));
-                    }
-                    Effect::Recheck => {
-                        if let Some(Held(token)) = live.token.clone() {
-                            self.jobs.push(jobs::recheck(gateway, identity, token));
-                        }
-                    }
-                    Effect::Typing(conversation) => {
-                        let kind = signal::Kind::Typing(rpc::Typing {});
-                        live.subscriber.say(said(&identity, conversation, kind));
-                    }
-                    Effect::Delivered { conversation, sequence } => {
-                        let receipt = rpc::Receipt { read: 0, delivered: sequence };
-                        let kind = signal::Kind::Receipt(receipt);
-                        let telling = live.subscriber.tell(said(&identity, conversation, kind));
-                        self.jobs.push(jobs::tell(telling));
-                    }
-                    Effect::Presence(state) => {
-                        if let Some(state) = said_presence(state) {
-                            let telling = live.subscriber.presence(identity.user_id, state);
-                            self.jobs.push(jobs::tell(telling));
-                        }
-                    }
-                    Effect::Write(_)
-                    | Effect::Close(_)
-                    | Effect::Open { .. }
-                    | Effect::Ping { .. }
-                    | Effect::Watch(_)
-                    | Effect::Unwatch(_) => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn submit(
-        &mut self,
-        gateway: Arc<Gateway>,
-        identity: Identity,
-        seen: u64,
-        lane: Lane,
-        task: Task,
-    ) -> Result<(), End> {
-        if self.finish_until.is_some() {
-            let error = WireError::new(ErrorCode::Unavailable, "this gateway is ending: resume elsewhere");
-            let effects = self.protocol.settled(lane, Err(error));
-            return self.effects(effects);
-        }
-        self.jobs.push(jobs::submit(gateway, identity, seen, lane, task));
-        Ok(())
-    }
-
-    /// Tells the hub whether a conversation's signals are wanted, after what it was told before: a conversation opened
-    /// and closed in one message would otherwise stay watched.
-    fn watch(&mut self, conversation: u64, watches: bool) {
-        let Some(live) = &self.live else { return };
-        let before = self.watching.take();
-        let telling = live.subscriber.watch(conversation, watches);
-        let telling = async move {
-            if let Some(before) = before {
-                before.await;
-            }
-            telling.await;
-        };
-        let telling = telling.boxed().shared();
-        self.jobs.push(jobs::tell(telling.clone()));
-        self.watching = Some(telling);
-    }
-
-    /// Brings the position up to date before it is told: first read how far the hub is, then empty the inbox.
-    fn ping(&mut self, n: u64) -> Result<(), End> {
-        let index = self.gateway.hub.state().delivered_index();
-        while let Some(taken) = self.inbox.try_recv(FLUSH_FRAMES_MAX, FLUSH_BYTES_MAX) {
-            self.taken(taken)?;
-        }
-        self.delivery.reached(index);
-        let log_time = self.gateway.hub.state().log_time_ms();
-        self.push(Body::Ping { n, index: self.delivery.position(), log_time, time: wall_ms() });
-        Ok(())
-    }
-
-    // ---- from the hub ----
-
-    fn taken(&mut self, taken: Taken) -> Result<(), End> {
-        self.oldest = self.oldest.or(taken.born());
-        let steps = self.delivery.offer(taken.events);
-        self.steps(steps)?;
-        let Some(live) = &self.live else { return Ok(()) };
-        for signal in taken.signals {
-            let (conversation, user) = signal.key.place();
-            // Only of what is hers and open; and what she does herself she knows.
-            if user != live.identity.user_id
-                && self.delivery.has(conversation_topic(conversation))
-                && self.protocol.wants(conversation)
-            {
-                self.out.push(signal.frame.clone());
-            }
-        }
-        Ok(())
-    }
-
-    fn steps(&mut self, steps: Vec<Step>) -> Result<(), End> {
-        for step in steps {
-            match step {
-                Step::Frame(text) => self.out.push(text),
-                Step::Gap(text) => {
-                    self.protocol.gap_told();
-                    self.out.push(text);
-                }
-                Step::Add { event, conversation, base_version } => {
-                    let Some(live) = &self.live else { return Err(End::Gone) };
-                    let topic = conversation_topic(conversation);
-                    self.jobs.push(jobs::add(
-                        Arc::clone(&self.gateway),
-                        live.identity.clone(),
-                        live.subscriber.subscribe(vec![topic]),
-                        event,
-                        conversation,
-                        base_version,
-                    ));
-                }
-                Step::Remove(topic) => {
-                    if let Some(live) = &self.live {
-                        live.subscriber.unsubscribe(vec![topic]);
-                    }
-                    self.protocol.closed_room(topic.id);
-                    self.watch(topic.id, false);
-                }
-                Step::Ended => {
-                    if let Some(live) = &mut self.live {
-                        live.subscriber.ends();
-                    }
-                    return Err(End::Bye(Farewell::new(CloseCode::Revoked, "this session was ended")));
-                }
-                Step::TooMuch => return Err(self.let_go()),
-                Step::Broken(topic) => {
-                    tracing::error!(?topic, "versions delivered to a session are not dense");
-                    return Err(internal("events were not complete: resume"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    // ---- jobs ----
-
-    fn done(&mut self, done: Done) -> Result<(), End> {
-        match done {
-            Done::Opened(Ok(opened)) => self.opened(*opened),
-            Done::Opened(Err(farewell)) => Err(End::Bye(farewell)),
-            Done::Settled(lane, result, at) => {
-                if let Ok(ack) = &result {
-                    self.settled.get_or_insert(at);
-                    self.delivery.saw(ack.index);
-                }
-                let effects = self.protocol.settled(lane, result);
-                self.effects(effects)
-            }
-            Done::Answered(frame, index, refused) => {
-                self.protocol.answered();
-                if let Some(conversation) = refused {
-                    self.protocol.closed_room(conversation);
-                    self.watch(conversation, false);
-                }
-                self.delivery.saw(index);
-                self.out.push(encode(&frame));
-                if let Body::Conversation { conversation, .. } = &frame.body {
-                    self.tell_durability(conversation);
-                }
-                Ok(())
-            }
-            Done::Renewed(id, result) => {
-                let ends = result.map(|fresh| {
-                    let ends_ms = fresh.ends_ms;
-                    // All of it: the token before may have been one that only reads.
-                    if let Some(live) = &mut self.live {
-                        live.identity = fresh;
-                    }
-                    ends_ms
-                });
-                let effect = self.protocol.renewed(id, ends);
-                self.effect(effect)
-            }
-            Done::Rechecked(result) => {
-                let result = result.map(|fresh| {
-                    let recheck_ms = recheck_ms(&fresh);
-                    if let Some(live) = &mut self.live {
-                        live.identity = fresh;
-                    }
-                    recheck_ms
-                });
-                let now_ms = self.now_ms();
-                self.protocol.rechecked(now_ms, result).map_or(Ok(()), |effect| self.effect(effect))
-            }
-            Done::Added(Ok(added)) => {
-                let Some(live) = &self.live else { return Err(End::Gone) };
-                let me = me_topic(live.identity.user_id);
-                let conversation = added.base.map(|(topic, _)| topic.id);
-                let steps = self.delivery.added(me, added);
-                self.steps(steps)?;
-                let opened = conversation.and_then(|conversation| self.protocol.added(conversation));
-                opened.map_or(Ok(()), |effect| self.effect(effect))
-            }
-            Done::Added(Err(reason)) => {
-                tracing::warn!(reason, "a conversation could not be added to a session");
-                Err(internal("a conversation could not be read: resume"))
-            }
-            Done::Marked | Done::Told => Ok(()),
-        }
-    }
-
-    /// How many replicas have the newest message of a conversation that was opened; of later ones the hub tells.
-    fn tell_durability(&mut self, summary: &ConversationSummary) {
-        let Some(event) = &summary.last_message else { return };
-        let EventKind::Message(message) = &event.kind else { return };
-        if event.index > 0
-            && self.protocol.wants(summary.id)
-            && let Some((replicas, of)) = self.gateway.hub.state().replicas_with(event.index)
-        {
-            self.out.push(SignalItem::durability(summary.id, message.sequence, replicas, of).frame);
-        }
-    }
-
-    fn opened(&mut self, opened: Opened) -> Result<(), End> {
-        let Opened {
-            identity,
-            token,
-            ticket,
-            subscriber,
-            frames,
-            gaps,
-            resumed,
-            versions,
-            bases,
-            position,
-            seen,
-        } = opened;
-        frames.into_iter().for_each(|frame| self.out.push(frame));
-        (0..gaps).for_each(|_| self.protocol.gap_told());
-        self.gateway.metrics.sessions_resumed.inc_by(u64::from(resumed));
-        if let Some(greeted) = self.greeted.take() {
-            self.gateway.metrics.open_seconds.observe(greeted.elapsed().as_secs_f64());
-        }
-        let now_ms = self.now_ms();
-        self.protocol.opened(now_ms, identity.ends_ms);
-        if token.is_some() {
-            self.protocol.programmed(now_ms, recheck_ms(&identity), identity.check(TokenScope::Send).err());
-        }
-        let session = *identity.session.as_bytes();
-        self.live = Some(Live { identity, token, ticket, subscriber });
-        self.stranger = None;
-        self.gateway.metrics.sessions.inc();
-        // `welcome` named the state of the write path; this also says who leads and since when, and what changed meanwhile.
-        let status = self.write.borrow_and_update().frame(Instant::now());
-        self.push(Body::Status(status));
-        let steps = self.delivery.open(session, versions, bases, position, seen);
-        self.steps(steps)?;
-        if *self.drain.borrow() != DrainPhase::Serving {
-            self.drain()?;
-        }
-        self.work()
-    }
-
     // ---- time and drain ----
 
     fn time(&mut self) -> Result<(), End> {
@@ -695,18 +380,6 @@ pub async fn echo<S: AsyncRead + AsyncWrite + Unpin>(metrics: &Metrics, mut ws: 
         }
     };
     finish(metrics, ws, VecDeque::new(), end).await;
-}
-
-/// When a program's token is looked at again: when its access token ends.
-fn recheck_ms(identity: &Identity) -> u64 {
-    identity.ends_ms.saturating_sub(wall_ms()).clamp(RECHECK_MS_MIN, RECHECK_MS_MAX)
-}
-
-/// A signal on its way up, vouched for by the session.
-fn said(identity: &Identity, conversation_id: u64, kind: signal::Kind) -> rpc::Signal {
-    let user = Some(rpc::UserRef { id: identity.user_id, ..rpc::UserRef::default() });
-    let session_id = bytes::Bytes::copy_from_slice(identity.session.as_bytes());
-    rpc::Signal { conversation_id, user, session_id, kind: Some(kind) }
 }
 
 fn internal(reason: &str) -> End {

@@ -3,9 +3,11 @@
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use quorate_proto::error::ErrorCode;
+use quorate_proto::reason::Reason;
 use quorate_proto::rpc::{
-    FeedFrame, KeysResult, OpenResult, Progress, PublicKey, ReadRequest, ReadResponse, TopicReady, UserRef,
-    read_request, read_response,
+    FeedFrame, KeysQuery, KeysResult, OpenResult, Progress, PublicKey, ReadRequest, ReadResponse, TopicReady,
+    UserRef, read_request, read_response,
 };
 use quorate_proto::token::{Claims, ISSUER};
 use serde_json::{Value, json};
@@ -17,6 +19,7 @@ use uuid::Uuid;
 use super::*;
 use crate::auth::ApiToken;
 use crate::config::Config;
+use crate::reads::request;
 use crate::testing::{Fake, Feed, Submits};
 
 const WAIT: Duration = Duration::from_secs(20);
@@ -177,6 +180,28 @@ async fn a_session_begun_with_a_token_that_reads_only_writes_once_it_is_given_on
     });
     let made = client.make_group(4).await;
     assert_eq!(made["type"], "ack", "{made}");
+}
+
+/// A client without a position, which had written by REST, was shown the state of before: only one with a position says what it has
+/// seen.
+#[tokio::test]
+async fn welcome_is_not_older_than_what_this_gateway_answered_unless_nobody_has_that() {
+    let scene = scene(|_| ()).await;
+    let answered = request(50, USER, &[], read_request::Query::Keys(KeysQuery {}));
+    assert_eq!(scene.gateway.reader.read(answered).await.unwrap().as_of_index, 50);
+    let hello = json!({"id": 1, "type": "hello", "token": token(&scene.key, false)});
+    let welcome = scene.dial(None).await.ask(hello.clone()).await;
+    assert_eq!((&welcome["type"], &welcome["index"]), (&json!("welcome"), &json!(50)), "{welcome}");
+    // Whoever had come so far is gone.
+    let key = scene.key.clone();
+    scene.fake.set(|state| {
+        state.read = Box::new(move |asked| match asked.min_index {
+            0..20 => read(&key, &asked),
+            _ => Err(Reason::Behind.refusal("this replica has not reached the index yet")),
+        });
+    });
+    let welcome = scene.dial(None).await.ask(hello).await;
+    assert_eq!((&welcome["type"], &welcome["index"]), (&json!("welcome"), &json!(1)), "{welcome}");
 }
 
 fn forged(session: u128) -> String {

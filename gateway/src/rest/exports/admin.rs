@@ -117,6 +117,7 @@ async fn record(
     // Before it is recorded: what finds no place is not exported.
     let place = call.gateway.exports.enter(identity.user_id)?;
     let action = command::Action::RecordExport(rpc::RecordExport { conversation_id, direct });
+    // Never the caller's key: one entry would stand for every export under it. An attempt that gives nothing may stand there, too.
     let key = ClientMessageId(clock::command_id());
     let ack = commit_action(&call.gateway, identity, key, action).await?;
     Ok((place, ack.index))

@@ -159,6 +159,17 @@ async fn nothing_is_given_before_the_audit_log_has_it() {
 }
 
 #[tokio::test]
+async fn an_export_that_is_repeated_is_recorded_again_whatever_its_key() {
+    let site = site(archive).await;
+    for _ in 0..2 {
+        assert_eq!(site.call(&Method::GET, ONE, None).await.0, 200);
+    }
+    let ids: BTreeSet<Bytes> = site.commands().into_iter().map(|command| command.command_id).collect();
+    assert_eq!(ids.len(), 2, "no repeat of one another for the replicas");
+    assert!(!ids.contains(Uuid::from_u128(5).as_bytes().as_slice()), "not the key of these calls");
+}
+
+#[tokio::test]
 async fn what_gives_nothing_records_nothing() {
     let site = site(archive).await;
     for path in [ONE, ALL, &format!("{ONE}?format=html")] {
