@@ -4,6 +4,8 @@
 
 use quorate_proto::frame::WriteState;
 
+use crate::words::{t, tf};
+
 /// A trouble is shown when it lasts this long.
 pub const BANNER_DELAY_MS: u64 = 1_000;
 
@@ -36,27 +38,29 @@ impl Banner {
     /// The banner in words at that time.
     pub fn text(&self, now_ms: u64) -> String {
         match self {
-            Banner::Connecting => "Connecting…".to_owned(),
+            Banner::Connecting => t("Connecting…").to_owned(),
             Banner::Reconnecting { at_ms } => {
                 let seconds = at_ms.saturating_sub(now_ms).div_ceil(1_000);
                 if seconds == 0 {
-                    "Reconnecting…".to_owned()
+                    t("Reconnecting…").to_owned()
                 } else {
-                    format!("Reconnecting in {seconds} s")
+                    tf("Reconnecting in {} s", &[&seconds])
                 }
             }
-            Banner::Offline => "You are offline. Messages will be sent when you are back.".to_owned(),
-            Banner::Electing => "Electing a leader. Sending resumes by itself.".to_owned(),
+            Banner::Offline => t("You are offline. Messages will be sent when you are back.").to_owned(),
+            Banner::Electing => t("Electing a leader. Sending resumes by itself.").to_owned(),
             Banner::NoQuorum => {
-                "No majority of replicas. You can read; messages wait and will be sent.".to_owned()
+                t("No majority of replicas. You can read; messages wait and will be sent.").to_owned()
             }
             Banner::Stopped { code: 4426, .. } => {
-                "This page is out of date. Reload it to go on; your unsent messages are kept.".to_owned()
+                t("This page is out of date. Reload it to go on; your unsent messages are kept.").to_owned()
             }
             Banner::Stopped { code: 4409, .. } => {
-                "Too many windows are open on this account. Close one, then try again.".to_owned()
+                t("Too many windows are open on this account. Close one, then try again.").to_owned()
             }
-            Banner::Stopped { code, reason } => format!("The server closed this session: {reason} ({code})."),
+            Banner::Stopped { code, reason } => {
+                tf("The server closed this session: {} ({}).", &[reason, code])
+            }
         }
     }
 

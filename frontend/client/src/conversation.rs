@@ -3,23 +3,30 @@
 //! The version rule: the event after the last one is applied, one that came before is dropped, one from further ahead is
 //! held back while `since` fills the gap. So nothing is shown twice, and nothing is skipped.
 
+mod asking;
 mod events;
+mod kept;
+mod past;
+mod told;
 
 use std::sync::Arc;
 
 use quorate_proto::frame::{
-    ConversationKind, ConversationSummary, Event, EventKind, MemberRole, Message, Preferences, PresenceState,
-    SequenceRange, User,
+    ConversationKind, ConversationSummary, Event, EventKind, MemberRole, Message, Preferences, SequenceRange,
+    User,
 };
 use quorate_proto::ids::{ConversationId, Index, Sequence, UserId, Version};
 use quorate_proto::limits::HIDDEN_RANGES_MAX;
 use quorate_proto::text;
 use uuid::Uuid;
 
+pub use kept::{KEPT_BYTES_MAX, KEPT_MESSAGES_MAX};
+use past::Reading;
+
 use crate::ordered::OrderedMap;
-use crate::signals::{Reach, RoomSignals};
-use crate::timeline::{Loading, Notice, NoticeKind, Page, Timeline};
-use crate::view::{Portrait, portrait_of, portrait_of_group, rooms_as_words, said};
+use crate::signals::RoomSignals;
+use crate::timeline::{Notice, NoticeKind, Timeline};
+use crate::view::{blocks, plain, said};
 
 /// Events held back per conversation while a gap is filled; what exceeds it comes by `since` as well.
 pub const HELD_EVENTS_MAX: usize = 1_000;
@@ -115,8 +122,10 @@ pub struct Conversation {
     pub pin_count: u32,
     /// Direct: one of the two has blocked the other.
     pub blocked: bool,
-    /// A message that the reader wants to see; older pages are read until it is here.
+    /// A message that the reader wants to see; history is read until it is here.
     pub seeking: Option<Sequence>,
+    /// Where she is in it.
+    reading: Reading,
     /// The newest message.
     pub preview: Option<Preview>,
     /// The messages.
@@ -162,7 +171,7 @@ impl Conversation {
             return;
         }
         if missing > 0 {
-            self.timeline.forget();
+            self.forget();
         }
         self.version = self.version.max(summary.version);
         self.take_counted(summary);
@@ -182,7 +191,7 @@ impl Conversation {
 
     /// The summary after a refused `since`: everything held is let go.
     pub fn reset_to(&mut self, summary: &ConversationSummary) {
-        self.timeline.forget();
+        self.forget();
         self.held.retain(|version, _| *version > summary.version);
         self.version = 0;
         self.known = 0;
@@ -221,39 +230,8 @@ impl Conversation {
         self.blocked = summary.blocked;
         self.hidden.clone_from(&summary.hidden);
         for range in &summary.hidden {
-            self.timeline.hide(*range);
+            self.hide_held(*range);
         }
-    }
-
-    /// Whether its reader may change it, its members and the messages of others.
-    pub fn manages(&self) -> bool {
-        self.kind == ConversationKind::Group && self.role >= MemberRole::Admin
-    }
-
-    /// Why nothing can be written here, in words; `None` when it can.
-    pub fn closed_because(&self) -> Option<&'static str> {
-        if self.announcement && !self.manages() {
-            Some("Only the owner and the admins of this group write here.")
-        } else if self.blocked {
-            Some("Nothing can be sent here: one of you has blocked the other.")
-        } else {
-            None
-        }
-    }
-
-    /// Whether it is silent at this log time.
-    pub fn muted(&self, log_time: u64) -> bool {
-        self.preferences.muted_until > log_time
-    }
-
-    /// Out of the list, until somebody writes: a message that the reader has not read brings it back.
-    pub fn folded(&self) -> bool {
-        self.preferences.archived && self.unread == 0
-    }
-
-    /// Shown as unread, whatever the count says.
-    pub fn marked_unread(&self) -> bool {
-        self.preferences.unread_from > 0 && self.preferences.unread_from <= self.sequence
     }
 
     /// Whether the reader took this message out of her sight.
@@ -267,7 +245,7 @@ impl Conversation {
         if range.first > range.last {
             return;
         }
-        self.timeline.hide(range);
+        self.hide_held(range);
         let mut merged = range;
         self.hidden.retain(|held| {
             let apart = held.last + 1 < merged.first || merged.last + 1 < held.first;
@@ -310,118 +288,11 @@ impl Conversation {
             .map(|(_, entry)| entry.message.as_ref())
     }
 
-    /// The reader wants to see a message; what lies between is read. False if it is not to be had.
-    pub fn seek(&mut self, sequence: Sequence) -> bool {
-        if sequence == 0 || sequence > self.sequence {
-            return false;
-        }
-        let reached = self.timeline.loaded
-            && (self.timeline.first().is_some_and(|first| first <= sequence) || !self.timeline.more_before);
-        self.seeking = (!reached).then_some(sequence);
-        true
-    }
-
-    /// The next page on the way to what is sought.
-    pub fn seek_on(&mut self) {
-        let Some(sequence) = self.seeking else { return };
-        if !self.timeline.loaded {
-            return;
-        }
-        let reached = self.timeline.first().is_some_and(|first| first <= sequence);
-        if reached || matches!(self.timeline.loading, Loading::Refused(_)) {
-            self.seeking = None;
-        } else if !self.want_history(Page::Older, 0) && self.timeline.loading == Loading::Idle {
-            // There is nothing older, or no room for it.
-            self.seeking = None;
-        }
-    }
-
-    /// A page of history has come.
-    pub fn take_page(&mut self, page: Page, messages: &[Event], more_before: bool, as_of: Index) {
-        let first = self.timeline.first();
-        self.timeline.page(page, messages, more_before, as_of);
-        let hidden = std::mem::take(&mut self.hidden);
-        for range in &hidden {
-            self.timeline.hide(*range);
-        }
-        self.hidden = hidden;
-        self.recount();
-        if page == Page::Older && self.timeline.first() >= first {
-            // It brought nothing older: asking again would not end.
-            self.seeking = None;
-        }
-        self.seek_on();
-    }
-
-    /// What to call it: the title, or the other's name.
-    pub fn name(&self, me: UserId) -> String {
-        if !self.title.is_empty() {
-            return self.title.clone();
-        }
-        let others: Vec<&str> =
-            self.members.iter().filter(|member| member.id != me).map(crate::view::called).collect();
-        match (others.as_slice(), self.members.first()) {
-            ([], Some(own)) => crate::view::called(own).to_owned(),
-            ([], None) => format!("Conversation {}", self.id),
-            (names, _) => names.join(", "),
-        }
-    }
-
-    /// Its picture: a group's own, or the other's.
-    pub fn portrait(&self, me: UserId) -> Option<Portrait> {
-        match self.kind {
-            ConversationKind::Group => portrait_of_group(self.id, self.avatar),
-            ConversationKind::Direct => {
-                let other = self.members.iter().find(|member| member.id != me);
-                other.or(self.members.first()).and_then(portrait_of)
-            }
-        }
-    }
-
-    /// Somebody as she is known here now: what people are called and look like may be newer than what they wrote.
-    pub fn face<'a>(&'a self, user: &'a User) -> &'a User {
-        self.members.iter().find(|member| member.id == user.id).unwrap_or(user)
-    }
-
     /// What a member is called and looks like now, as something that came a moment ago says.
     pub fn meet(&mut self, user: &User) {
         if let Some(member) = self.members.iter_mut().find(|member| member.id == user.id) {
             member.clone_from(user);
         }
-    }
-
-    /// How far a message of the reader has come among the other members.
-    pub fn reach(&self, sequence: Sequence) -> Reach {
-        if self.member_count as usize > self.members.len() {
-            // Not all are listed: nobody can say.
-            return Reach::Kept;
-        }
-        let others = self.members.iter().map(|member| member.id).filter(|id| *id != self.reader);
-        self.signals.reach(others, sequence)
-    }
-
-    /// Who types here, in one line; `None` while nobody does.
-    pub fn typing_line(&self) -> Option<String> {
-        let names: Vec<&str> = self.signals.typing().map(crate::view::called).collect();
-        match names.as_slice() {
-            [] => None,
-            [one] => Some(format!("{one} is typing")),
-            [one, two] => Some(format!("{one} and {two} are typing")),
-            [one, two, rest @ ..] => Some(format!("{one}, {two} and {} more are typing", rest.len())),
-        }
-    }
-
-    /// Whether the other of a direct conversation is a program.
-    pub fn is_with_bot(&self) -> bool {
-        let direct = self.kind == ConversationKind::Direct;
-        direct && self.members.iter().any(|member| member.id != self.reader && member.bot)
-    }
-
-    /// How present the other of a direct conversation is; `None` in a group.
-    pub fn other_presence(&self) -> Option<PresenceState> {
-        let direct = self.kind == ConversationKind::Direct;
-        let other = self.members.iter().find(|member| member.id != self.reader).filter(|_| direct)?;
-        Some(self.signals.presence(other.id))
     }
 
     /// Takes an event by the version rule.
@@ -520,55 +391,6 @@ impl Conversation {
             self.preferences.clone_from(&summary.preferences);
             self.unread_doubtful = false;
         }
-    }
-
-    /// The server let events go up to this version, or promised them.
-    pub fn known_up_to(&mut self, version: Version) {
-        self.known = self.known.max(version);
-        if self.version < self.known {
-            self.want_fill(0);
-        }
-    }
-
-    /// Versions up to here are not the reader's to see.
-    pub fn skip_to(&mut self, version: Version) {
-        self.version = self.version.max(version);
-        self.drain_held();
-    }
-
-    /// Something before what is known is missing.
-    pub fn incomplete(&self) -> bool {
-        self.version < self.known
-    }
-
-    /// Asks for a fill, unless one is under way.
-    pub fn want_fill(&mut self, at_ms: u64) {
-        if matches!(self.filling, Filling::Whole) {
-            self.filling = Filling::Wanted(at_ms);
-        }
-    }
-
-    /// A new socket: what was asked on the old one is asked again.
-    pub fn ask_again(&mut self) {
-        if matches!(self.filling, Filling::Asked) {
-            self.filling = Filling::Wanted(0);
-        }
-        if let Loading::Asked(page) = self.timeline.loading {
-            self.timeline.loading = Loading::Wanted(page, 0);
-        }
-    }
-
-    /// Wants the newest page of history, if it is not here.
-    pub fn want_history(&mut self, page: Page, at_ms: u64) -> bool {
-        let wanted = match page {
-            Page::Newest => !self.timeline.loaded,
-            Page::Older => self.timeline.loaded && self.timeline.more_before && !self.timeline.is_full(),
-        };
-        if !wanted || matches!(self.timeline.loading, Loading::Wanted(..) | Loading::Asked(_)) {
-            return false;
-        }
-        self.timeline.loading = Loading::Wanted(page, at_ms);
-        true
     }
 }
 

@@ -41,6 +41,22 @@ pub enum Input {
     Tick,
     /// Items that an earlier life of this client left behind.
     Restore(Vec<StoredItem>),
+    /// What an earlier life of this client kept of the conversations: [`Keep`](crate::client::Keep). Before any grant; then `Granted`,
+    /// or `RefreshFailed` when nobody answers: the person is inside either way, and the next refresh is asked for.
+    Recall {
+        /// Whose it is and of when.
+        head: String,
+        /// One conversation each.
+        rows: Vec<String>,
+    },
+    /// Items that another client on this device is to send: they are shown here, and not sent.
+    Elsewhere(Vec<StoredItem>),
+    /// Of those: the other client is gone, and this one sends them.
+    Adopt(Vec<ClientMessageId>),
+    /// The other way round: this client sleeps, and another may send these of its items, which it knows from the store.
+    Yield(Vec<ClientMessageId>),
+    /// The other client has let go of one: it was committed, or its writer deleted it.
+    Gone(ClientMessageId),
     /// Drafts that an earlier life of this client left behind.
     RestoreDrafts(Vec<(ConversationId, StoredDraft)>),
     /// A file was chosen for the next message there.
@@ -84,7 +100,7 @@ pub enum Input {
     Draft(ConversationId, Draft),
     /// A refused edit is let go.
     DropEdit(ConversationId, Sequence),
-    /// The reader wants to see a message; older pages are read until it is here.
+    /// The reader wants to see a message; history is read until it is here.
     Seek(ConversationId, Sequence),
     /// What is saved, as a list of the server says.
     KnownSaved(Vec<MessageRef>),
@@ -100,6 +116,12 @@ pub enum Input {
     Focus(Option<ConversationId>),
     /// An older page of history.
     LoadOlder(ConversationId),
+    /// What follows the past that is shown.
+    LoadNewer(ConversationId),
+    /// To the newest message.
+    Latest(ConversationId),
+    /// The topmost message in the reader's view; `None`: she is at the end, and follows what arrives.
+    Look(ConversationId, Option<Sequence>),
     /// The reader has read up to here.
     MarkRead(ConversationId, Sequence),
     /// Something was typed there.
@@ -149,8 +171,9 @@ pub enum Effect {
     Done(ClientMessageId, Option<ConversationId>),
     /// A message or command was refused: the composer or dialog keeps what was typed.
     Refused(Option<ClientMessageId>, WireError),
-    /// A message that somebody else wrote arrived live.
-    Arrived(ConversationId, Sequence),
+    /// A message that somebody else wrote arrived live, and calls for the reader's attention: it is for her alone or mentions her, nothing
+    /// is silent there, and she may be disturbed. [`view::notice`](crate::view::notice) has its words.
+    Calls(ConversationId, Sequence),
     /// The session is over: show sign-in. In words why, if not by sign-out.
     SignedOut(Option<String>),
     /// Part of the model changed.

@@ -4,7 +4,7 @@
 //! All of it is one state machine, [`Client`]. A driver feeds it and carries out what it answers:
 //!
 //! ```text
-//! let mut client = Client::new(Config { device, app });
+//! let mut client = Client::new(Config { device, app, window: None });
 //! let effects = client.handle(moment, Input::Granted(grant));      // after POST /api/v1/accounts or /sessions
 //! for effect in effects {                                          // in order
 //!     match effect {
@@ -19,6 +19,8 @@
 //! }
 //! // One timer: at client.deadline_ms(now_ms) call client.handle(moment, Input::Tick).
 //! ```
+//!
+//! What a device keeps for a start without a network comes from [`Client::keep`] and goes back by [`Input::Recall`].
 //!
 //! What the person sees is read from the client after each step: [`Client::conversations`], [`Client::banner`],
 //! [`Client::details`], and the pure views in [`view`].
@@ -41,6 +43,7 @@ pub mod signals;
 pub mod timeline;
 pub mod upload;
 pub mod view;
+pub mod words;
 
 pub use client::{Client, Config, Details};
 pub use command::Deed;

@@ -11,6 +11,7 @@ use quorate_proto::limits::OUTBOX_AGE_MS_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
+use crate::words::t;
 
 /// Items kept at most. A person does not write more while waiting; a runaway script must not fill the disk.
 pub const OUTBOX_ITEMS_MAX: usize = 1_000;
@@ -65,8 +66,22 @@ pub enum ItemState {
     },
     /// Older than a day: its writer says whether it still holds.
     NeedsTap,
+    /// It has travelled, and so long ago that it may be there although no answer came: the server's history is looked through.
+    InDoubt {
+        /// Its writer has asked for it to be sent again.
+        resend: bool,
+    },
+    /// Another client on this device sends it.
+    Elsewhere,
     /// Refused for good; kept until its writer retries or deletes it.
     Failed(WireError),
+}
+
+impl ItemState {
+    /// This client sends it, sooner or later, without being asked.
+    fn is_to_be_sent(&self) -> bool {
+        matches!(self, ItemState::Queued | ItemState::InFlight { .. } | ItemState::Waiting { .. })
+    }
 }
 
 /// A message that was written and not yet committed.
@@ -78,9 +93,20 @@ pub struct Item {
     pub state: ItemState,
     /// Temporary refusals so far.
     pub attempts: u32,
+    /// History was looked through for it.
+    pub looked: bool,
 }
 
 impl Item {
+    fn new(stored: StoredItem, state: ItemState) -> Self {
+        Self { stored, state, attempts: 0, looked: false }
+    }
+
+    /// Whether it may be there already, and nobody has looked.
+    fn may_be_there(&self) -> bool {
+        self.stored.first_sent > 0 && !self.looked
+    }
+
     /// The frame's body.
     pub fn to_send(&self) -> SendMessage {
         let own = |file: &Attachment| AttachFile { file: file.file, conversation: None, sequence: None };
@@ -115,7 +141,7 @@ impl Outbox {
         // Two items of one millisecond, or a clock that went back, must not change places at the next reload.
         stored.place = stored.created_ms.max(self.last_place + 1);
         self.last_place = stored.place;
-        self.items.push(Item { stored: stored.clone(), state: ItemState::Queued, attempts: 0 });
+        self.items.push(Item::new(stored.clone(), ItemState::Queued));
         Some(stored)
     }
 
@@ -131,12 +157,59 @@ impl Outbox {
             if self.items.len() >= OUTBOX_ITEMS_MAX || self.get(item.id).is_some() {
                 continue;
             }
-            let state = item.failed.clone().map_or(ItemState::Queued, ItemState::Failed);
-            let at = self.items.partition_point(|other| other.stored.place <= item.place);
-            self.items.insert(at, Item { stored: item, state, attempts: 0 });
+            self.place(item, ItemState::Queued);
         }
-        self.last_place =
-            self.items.last().map_or(self.last_place, |item| item.stored.place.max(self.last_place));
+    }
+
+    /// In its turn; one that was refused stays refused.
+    fn place(&mut self, stored: StoredItem, state: ItemState) {
+        let state = stored.failed.clone().map_or(state, ItemState::Failed);
+        let at = self.items.partition_point(|other| other.stored.place <= stored.place);
+        self.last_place = self.last_place.max(stored.place);
+        self.items.insert(at, Item::new(stored, state));
+    }
+
+    /// Another client has stored it. One that this client sends itself is left as it is: it may travel twice, under one id.
+    pub fn put_elsewhere(&mut self, stored: StoredItem) {
+        let is_settled = |state: &ItemState| {
+            matches!(
+                state,
+                ItemState::Elsewhere | ItemState::NeedsTap | ItemState::InDoubt { .. } | ItemState::Failed(_)
+            )
+        };
+        let at = self.items.iter().position(|item| item.stored.id == stored.id);
+        match at.map(|at| (at, &self.items[at].state)) {
+            None if self.items.len() >= OUTBOX_ITEMS_MAX => return,
+            None => {}
+            Some((at, state)) if is_settled(state) => {
+                self.items.remove(at);
+            }
+            Some(_) => return,
+        }
+        self.place(stored, ItemState::Elsewhere);
+    }
+
+    /// It is this client's from now on. `None`: it is not another's any more.
+    pub fn adopt(&mut self, id: ClientMessageId) -> Option<&Item> {
+        let item = self.get_mut(id)?;
+        if item.state == ItemState::Elsewhere {
+            item.state = ItemState::Queued;
+        } else if !matches!(item.state, ItemState::Failed(_)) {
+            return None;
+        }
+        Some(item)
+    }
+
+    /// It is another client's from now on, also where it travels already. Its conversation; `None`: it is not this client's to send.
+    pub fn give_away(&mut self, id: ClientMessageId) -> Option<ConversationId> {
+        let item = self.get_mut(id).filter(|item| item.state.is_to_be_sent())?;
+        item.state = ItemState::Elsewhere;
+        Some(item.stored.conversation)
+    }
+
+    /// Another client has let go of it. One that this client is about to send stays: its own answer tells.
+    pub fn gone(&mut self, id: ClientMessageId) -> Option<Item> {
+        if self.get(id)?.state.is_to_be_sent() { None } else { self.remove(id) }
     }
 
     /// The item with this id.
@@ -175,7 +248,8 @@ impl Outbox {
     }
 
     /// What may travel now: per conversation its oldest item, unless one is in flight or asked to wait. Items that need
-    /// their writer stand aside and hold up nobody. Items older than a day are put aside on the way.
+    /// their writer stand aside and hold up nobody. Items older than a day are put aside on the way; those that have travelled are looked
+    /// for first.
     pub fn take_turns(&mut self, moment: &Moment) -> Vec<ClientMessageId> {
         let mut decided: Vec<ConversationId> = Vec::new();
         let mut turns = Vec::new();
@@ -184,13 +258,18 @@ impl Outbox {
                 continue;
             }
             let ready = match item.state {
-                ItemState::Failed(_) | ItemState::NeedsTap => continue,
+                ItemState::Failed(_)
+                | ItemState::NeedsTap
+                | ItemState::InDoubt { .. }
+                | ItemState::Elsewhere => continue,
                 ItemState::InFlight { .. } => false,
                 ItemState::Waiting { until_ms } => until_ms <= moment.now_ms,
                 ItemState::Queued => true,
             };
             if ready && moment.wall_ms.saturating_sub(item.stored.created_ms) > OUTBOX_AGE_MS_MAX {
-                item.state = ItemState::NeedsTap;
+                let in_doubt = item.may_be_there();
+                item.state =
+                    if in_doubt { ItemState::InDoubt { resend: false } } else { ItemState::NeedsTap };
                 continue;
             }
             decided.push(item.stored.conversation);
@@ -240,9 +319,10 @@ impl Outbox {
         }
     }
 
-    /// A temporary refusal: the item stays and is tried again after `wait_ms(attempts before)`.
+    /// A temporary refusal: the item stays and is tried again after `wait_ms(attempts before)`; by another client, if it was given away
+    /// meanwhile.
     pub fn postpone(&mut self, id: ClientMessageId, now_ms: u64, wait_ms: impl FnOnce(u32) -> u64) {
-        if let Some(item) = self.get_mut(id) {
+        if let Some(item) = self.get_mut(id).filter(|item| item.state != ItemState::Elsewhere) {
             item.state = ItemState::Waiting { until_ms: now_ms + wait_ms(item.attempts) };
             item.attempts = item.attempts.saturating_add(1);
         }
@@ -256,11 +336,41 @@ impl Outbox {
         Some(item)
     }
 
+    /// The oldest item that may be there already.
+    pub fn in_doubt(&self) -> Option<&Item> {
+        self.items.iter().find(|item| matches!(item.state, ItemState::InDoubt { .. }))
+    }
+
+    /// It was looked for and not found; `surely`: back to before it was first sent. Whether it is to be sent again now.
+    pub fn looked_for(&mut self, id: ClientMessageId, surely: bool) -> bool {
+        let Some(item) = self.get_mut(id) else { return false };
+        let ItemState::InDoubt { resend } = item.state else { return false };
+        item.looked = true;
+        item.state = match item.stored.failed.clone() {
+            Some(error) if surely => ItemState::Failed(error),
+            Some(_) => {
+                let error = refused_here(
+                    ErrorCode::Expired,
+                    t("this may have been sent: look for it before you send it again"),
+                );
+                item.stored.failed = Some(error.clone());
+                ItemState::Failed(error)
+            }
+            None => ItemState::NeedsTap,
+        };
+        resend && surely
+    }
+
     /// Its writer wants it sent after all. Under a new id if the old one's outcome is final and stored ([`Certainty::Rejected`]
-    /// would be answered again), else under its own, so that it cannot double. Returns the old id and the item.
+    /// would be answered again), else under its own, so that it cannot double; one whose id is forgotten is looked for first. Returns the
+    /// old id and the item.
     pub fn retry(&mut self, id: ClientMessageId, moment: &Moment) -> Option<(ClientMessageId, &Item)> {
         let item = self.get_mut(id)?;
         match &item.state {
+            ItemState::Failed(error) if error.code == ErrorCode::Expired && item.may_be_there() => {
+                item.state = ItemState::InDoubt { resend: true };
+                return Some((id, item));
+            }
             ItemState::Failed(error) => {
                 if error.code.row().certainty == Certainty::Rejected {
                     item.stored.id = moment.client_message_id();
@@ -268,7 +378,11 @@ impl Outbox {
                 }
             }
             ItemState::NeedsTap => {}
-            ItemState::Waiting { .. } | ItemState::Queued | ItemState::InFlight { .. } => {
+            ItemState::Waiting { .. }
+            | ItemState::Queued
+            | ItemState::InFlight { .. }
+            | ItemState::InDoubt { .. }
+            | ItemState::Elsewhere => {
                 if matches!(item.state, ItemState::Waiting { .. }) {
                     item.state = ItemState::Queued;
                 }
@@ -279,6 +393,7 @@ impl Outbox {
         item.stored.created_ms = moment.wall_ms;
         item.state = ItemState::Queued;
         item.attempts = 0;
+        item.looked = false;
         Some((id, item))
     }
 
@@ -385,12 +500,98 @@ mod tests {
     }
 
     #[test]
+    fn an_old_item_that_has_travelled_is_looked_for_before_its_writer_is_asked() {
+        let mut outbox = Outbox::default();
+        outbox.push(stored(1, 1));
+        let id = stored(1, 1).id;
+        outbox.sent(id, 5, 10);
+        outbox.requeue_in_flight();
+        let late = moment(OUTBOX_AGE_MS_MAX + 2);
+        assert!(outbox.take_turns(&late).is_empty());
+        assert_eq!(outbox.in_doubt().map(|item| item.stored.id), Some(id));
+        assert!(!outbox.looked_for(id, true), "nobody has asked for it to be sent");
+        assert_eq!(outbox.get(id).map(|item| &item.state), Some(&ItemState::NeedsTap));
+        outbox.retry(id, &late);
+        assert_eq!(outbox.take_turns(&late), [id], "the servers remember it for longer than a day");
+    }
+
+    #[test]
+    fn what_was_refused_as_too_old_is_looked_for_before_it_is_sent_under_another_id() {
+        let expired = WireError::new(ErrorCode::Expired, "too old");
+        for surely in [true, false] {
+            let mut outbox = Outbox::default();
+            outbox.push(stored(1, 1));
+            let id = stored(1, 1).id;
+            outbox.sent(id, 5, 10);
+            outbox.fail(id, expired.clone());
+            let (old, item) = outbox.retry(id, &moment(50)).expect("there");
+            assert_eq!((old, item.stored.id), (id, id), "not yet");
+            assert!(outbox.take_turns(&moment(51)).is_empty());
+            assert_eq!(outbox.looked_for(id, surely), surely);
+            let held = outbox.get(id).expect("still there");
+            let ItemState::Failed(error) = &held.state else { panic!("{:?}", held.state) };
+            assert_eq!(error == &expired, surely, "its words say what is not known");
+            let (_, again) = outbox.retry(id, &moment(60)).expect("there");
+            assert!(again.stored.id != id && again.stored.first_sent == 0, "its writer decides");
+        }
+    }
+
+    #[test]
     fn restoring_twice_does_not_double() {
         let mut outbox = Outbox::default();
         outbox.restore(vec![stored(2, 1), stored(1, 1)]);
         outbox.restore(vec![stored(1, 1)]);
         assert_eq!(outbox.len(), 2);
         assert_eq!(outbox.take_turns(&moment(9)), [stored(1, 1).id], "oldest first");
+    }
+
+    #[test]
+    fn what_another_window_sends_is_shown_and_not_sent_until_that_window_is_gone() {
+        let mut outbox = Outbox::default();
+        outbox.put_elsewhere(stored(1, 1));
+        outbox.push(stored(2, 1));
+        assert_eq!(outbox.take_turns(&moment(9)), [stored(2, 1).id], "it holds nobody up");
+        outbox.put_elsewhere(stored(2, 1));
+        assert_eq!(outbox.get(stored(2, 1).id).map(|item| &item.state), Some(&ItemState::Queued));
+        assert!(outbox.adopt(stored(1, 1).id).is_some());
+        assert!(outbox.adopt(stored(1, 1).id).is_none(), "once");
+        assert_eq!(outbox.take_turns(&moment(9)), [stored(1, 1).id], "in its place");
+    }
+
+    #[test]
+    fn what_was_given_away_is_not_sent_whatever_is_heard_of_it() {
+        let mut outbox = Outbox::default();
+        for at in 1..=3 {
+            outbox.push(stored(at, at));
+        }
+        outbox.sent(stored(1, 1).id, 5, 9);
+        outbox.fail(stored(3, 3).id, WireError::new(ErrorCode::Forbidden, "no"));
+        let given = [1, 2, 3, 4].map(|at| outbox.give_away(stored(at, at).id));
+        assert_eq!(given, [Some(1), Some(2), None, None], "what is refused waits for its writer");
+        outbox.postpone(stored(1, 1).id, 10, |_| 0);
+        outbox.requeue_in_flight();
+        outbox.requeue_silent(1_000_000);
+        outbox.wake();
+        assert!(outbox.take_turns(&moment(1_000_000)).is_empty());
+        // Back before anybody took it.
+        assert!(outbox.adopt(stored(1, 1).id).is_some());
+        assert_eq!(outbox.take_turns(&moment(1_000_000)), [stored(1, 1).id]);
+        assert!(outbox.gone(stored(1, 1).id).is_none() && outbox.gone(stored(2, 2).id).is_some());
+    }
+
+    #[test]
+    fn what_another_window_lets_go_of_goes_unless_it_travels_from_here() {
+        let mut outbox = Outbox::default();
+        outbox.put_elsewhere(stored(1, 1));
+        outbox.push(stored(2, 1));
+        assert!(outbox.gone(stored(1, 1).id).is_some() && outbox.gone(stored(2, 1).id).is_none());
+        let refused = StoredItem { failed: Some(WireError::new(ErrorCode::Forbidden, "no")), ..stored(3, 1) };
+        outbox.put_elsewhere(refused.clone());
+        assert!(matches!(outbox.get(refused.id).map(|item| &item.state), Some(ItemState::Failed(_))));
+        // Its writer tries it again there.
+        outbox.put_elsewhere(stored(3, 1));
+        assert_eq!(outbox.get(refused.id).map(|item| &item.state), Some(&ItemState::Elsewhere));
+        assert_eq!(outbox.len(), 2);
     }
 
     #[test]

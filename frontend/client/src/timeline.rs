@@ -2,146 +2,28 @@
 //!
 //! Owns: committed messages by sequence, own messages that are acknowledged but whose event is still under way (echoes),
 //! and how far history was read. What is shown is the unbroken run that ends at the newest message: a hole is never
-//! painted over. Knows nothing of versions (conversation.rs) nor of what is still in the outbox.
+//! painted over. Knows nothing of versions (conversation.rs) nor of what is still in the outbox. A past (conversation/past.rs) is one as well:
+//! without echoes and notices, and with an end of its own.
+
+mod items;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorate_proto::frame::{Ack, Event, EventKind, MemberRole, Message, Reaction, SequenceRange, User};
-use quorate_proto::ids::{ClientMessageId, Index, Revision, Sequence, UserId, Version};
+use quorate_proto::frame::{Ack, Event, EventKind, Message, Reaction, SequenceRange};
+use quorate_proto::ids::{ClientMessageId, Index, Revision, Sequence, UserId};
 use quorate_proto::limits::REACTION_USERS_LISTED_MAX;
+
+pub use items::{Echo, Entry, Notice, NoticeKind};
 
 use crate::outbox::StoredItem;
 
-/// Messages kept of one conversation; beyond it the oldest go, and history reads them again.
+/// Messages kept of one conversation where no window says otherwise; beyond it the oldest go, and history reads them again.
 pub const TIMELINE_MESSAGES_MAX: usize = 5_000;
 /// Notices kept of one conversation.
 pub const NOTICES_MAX: usize = 200;
-
-/// A committed message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// What was written.
-    pub message: Arc<Message>,
-    /// Log time, ms.
-    pub time: u64,
-    /// Where in the log it stands; 0 if it came by a page of history.
-    pub index: Index,
-    /// Under which term it was acknowledged; 0 if somebody else sent it.
-    pub term: u64,
-    /// The message is as it was at this index or later: what events up to it say is in it already.
-    pub as_of: Index,
-    /// The newest event that changed it: a page that was read before is no news.
-    touched: Index,
-}
-
-/// An own message that is acknowledged; its event has not come yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Echo {
-    /// As it stood in the outbox.
-    pub item: StoredItem,
-    /// Where the ack says that it stands.
-    pub sequence: Sequence,
-    /// Where in the log.
-    pub index: Index,
-    /// Under which term.
-    pub term: u64,
-    /// Log time, ms.
-    pub time: u64,
-}
-
-/// Something that happened and is not a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// Its event's version.
-    pub version: Version,
-    /// After which message it is shown.
-    pub after: Sequence,
-    /// Log time, ms.
-    pub time: u64,
-    /// What happened.
-    pub what: NoticeKind,
-}
-
-/// What a [`Notice`] says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoticeKind {
-    /// Somebody joined.
-    Joined {
-        /// Who.
-        user: User,
-        /// By whom.
-        by: User,
-    },
-    /// Somebody left, or was removed.
-    Left {
-        /// Who.
-        user: User,
-        /// By whom.
-        by: User,
-        /// For good.
-        banned: bool,
-    },
-    /// The conversation was made or renamed.
-    Titled {
-        /// Its title now.
-        title: String,
-        /// By whom.
-        by: User,
-    },
-    /// It is about something else.
-    Topic {
-        /// What; may be empty.
-        topic: String,
-        /// By whom.
-        by: User,
-    },
-    /// It has another picture, or none any more.
-    Pictured {
-        /// Whether it has one.
-        on: bool,
-        /// By whom.
-        by: User,
-    },
-    /// Anybody can join, or no longer.
-    Public {
-        /// Whether.
-        on: bool,
-        /// By whom.
-        by: User,
-    },
-    /// Only its owner and admins write, or all members.
-    Announcement {
-        /// Whether.
-        on: bool,
-        /// By whom.
-        by: User,
-    },
-    /// Messages are kept for another time.
-    Retention {
-        /// For how long, ms; 0: for ever.
-        retention_ms: u64,
-        /// By whom.
-        by: User,
-    },
-    /// A member may do something else.
-    Role {
-        /// Who.
-        user: User,
-        /// What she is.
-        role: MemberRole,
-        /// By whom.
-        by: User,
-    },
-    /// A message was pinned.
-    Pinned {
-        /// Which.
-        sequence: Sequence,
-        /// By whom.
-        by: User,
-    },
-}
-
 /// Which page of history is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
@@ -149,6 +31,12 @@ pub enum Page {
     Newest,
     /// Before the oldest one held.
     Older,
+    /// Of the past: before this message, which is its oldest.
+    Before(Sequence),
+    /// Of the past: after this message, which is its newest.
+    After(Sequence),
+    /// What a past begins with: this message and what lies around it.
+    Around(Sequence),
 }
 
 /// How far reading history has come.
@@ -179,9 +67,82 @@ pub struct Timeline {
     pub more_before: bool,
     /// How far reading history has come.
     pub loading: Loading,
+    /// Messages held at most, where it is not [`TIMELINE_MESSAGES_MAX`].
+    max: Option<usize>,
 }
 
 impl Timeline {
+    /// An empty run that somebody else bounds.
+    pub(crate) fn of_past(reader: UserId) -> Self {
+        Self { reader, loaded: true, max: Some(usize::MAX), ..Self::default() }
+    }
+
+    /// The unbroken run at the end alone, as a past begins with it.
+    pub(crate) fn to_past(&self) -> Self {
+        let mut past = Self::of_past(self.reader);
+        past.more_before = self.more_before;
+        past.copy(self, self.first().unwrap_or(0)..=self.last().unwrap_or(0));
+        past
+    }
+
+    /// Another bound; the oldest go.
+    pub(crate) fn bound(&mut self, max: usize) {
+        self.max = Some(max);
+        self.drop_oldest(max);
+    }
+
+    /// Lets the oldest go until so many are left.
+    pub(crate) fn drop_oldest(&mut self, max: usize) {
+        while self.messages.len() > max {
+            self.messages.pop_first();
+            self.more_before = true;
+        }
+    }
+
+    /// Lets the newest of an unbroken run go until so many are left.
+    pub(crate) fn drop_newest(&mut self, max: usize) {
+        if let Some(first) = self.messages.keys().next().filter(|_| self.messages.len() > max) {
+            let beyond = *first + max as u64;
+            self.messages.split_off(&beyond);
+        }
+    }
+
+    fn copy(&mut self, other: &Self, wanted: std::ops::RangeInclusive<Sequence>) {
+        for sequence in wanted {
+            if let Some(entry) = other.get(sequence) {
+                self.messages.insert(sequence, entry.clone());
+            }
+        }
+    }
+
+    /// Takes what another run holds after the newest message of this one, at most so many.
+    pub(crate) fn follow_on(&mut self, other: &Self, max: u64) {
+        let (Some(last), Some(end)) = (self.last(), other.last()) else { return };
+        self.copy(other, last + 1..=end.min(last.saturating_add(max)));
+    }
+
+    /// Takes a run that ends at this one or within it; of its older part what finds room.
+    pub(crate) fn absorb(&mut self, past: &Self) {
+        self.follow_on(past, u64::MAX);
+        let (Some(first), Some(begin)) = (self.first(), past.first()) else { return };
+        let room = self.max().saturating_sub(self.messages.len()) as u64;
+        self.copy(past, begin.max(first.saturating_sub(room))..=first - 1);
+        if self.first() < Some(first) || past.first() == Some(first) {
+            self.more_before = self.first() > past.first() || past.more_before;
+        }
+        let max = self.max();
+        self.drop_oldest(max);
+    }
+
+    /// How many messages there are.
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    fn max(&self) -> usize {
+        self.max.unwrap_or(TIMELINE_MESSAGES_MAX)
+    }
+
     /// Takes a message as it was at index `as_of`; false if it was there already.
     pub fn insert(&mut self, event: &Event, as_of: Index) -> bool {
         let EventKind::Message(message) = &event.kind else { return false };
@@ -224,10 +185,8 @@ impl Timeline {
         let message = Arc::new(own_view(message));
         let entry = Entry { message, time: event.time, index: event.index, term, as_of, touched: 0 };
         self.messages.insert(sequence, entry);
-        if self.messages.len() > TIMELINE_MESSAGES_MAX {
-            self.messages.pop_first();
-            self.more_before = true;
-        }
+        let max = self.max();
+        self.drop_oldest(max);
         true
     }
 
@@ -344,7 +303,7 @@ impl Timeline {
 
     /// As many messages are held as ever are: older ones find no room.
     pub fn is_full(&self) -> bool {
-        self.messages.len() >= TIMELINE_MESSAGES_MAX
+        self.messages.len() >= self.max()
     }
 
     /// Takes a page of history.
@@ -413,7 +372,7 @@ impl Timeline {
     /// Lets go of everything but the echoes: it must be read anew.
     pub fn forget(&mut self) {
         let echoes = std::mem::take(&mut self.echoes);
-        *self = Self { echoes, reader: self.reader, ..Self::default() };
+        *self = Self { echoes, reader: self.reader, max: self.max, ..Self::default() };
     }
 
     /// The oldest sequence of the unbroken run at the end.
@@ -456,209 +415,5 @@ impl Timeline {
     /// Notices, oldest first.
     pub fn notices(&self) -> &[Notice] {
         &self.notices
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use quorate_proto::ids::ClientMessageId;
-
-    pub(crate) fn event(sequence: Sequence) -> Event {
-        Event {
-            conversation: 1,
-            version: sequence + 1,
-            index: sequence * 10,
-            time: sequence,
-            kind: EventKind::Message(Message {
-                sequence,
-                from: User { id: 1, name: "ana".into(), ..User::default() },
-                client_message_id: id(sequence),
-                text: sequence.to_string(),
-                ..Message::default()
-            }),
-        }
-    }
-
-    fn id(n: u64) -> ClientMessageId {
-        ClientMessageId::from_slice(&u128::from(n).to_be_bytes()).expect("16 bytes")
-    }
-
-    fn item(n: u64) -> StoredItem {
-        StoredItem {
-            id: id(n),
-            conversation: 1,
-            text: n.to_string(),
-            reply_to: None,
-            created_ms: 1,
-            place: 1,
-            first_sent: 1,
-            failed: None,
-            forward: None,
-            attachments: Vec::new(),
-        }
-    }
-
-    fn ack(n: u64) -> Ack {
-        Ack {
-            client_message_id: id(n),
-            conversation: Some(1),
-            sequence: Some(n),
-            version: Some(n + 1),
-            revision: None,
-            scheduled: None,
-            index: n * 10,
-            term: 3,
-            log_time: n,
-            replay: false,
-        }
-    }
-
-    fn shown(timeline: &Timeline) -> Vec<Sequence> {
-        timeline.run().map(|(sequence, _)| *sequence).collect()
-    }
-
-    #[test]
-    fn a_hole_is_never_painted_over() {
-        let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1), event(2), event(3)], false, 0);
-        timeline.insert(&event(6), 0);
-        assert_eq!(shown(&timeline), [6]);
-        timeline.insert(&event(5), 0);
-        timeline.insert(&event(4), 0);
-        assert_eq!(shown(&timeline), [1, 2, 3, 4, 5, 6]);
-    }
-
-    #[test]
-    fn an_older_page_joins_the_run() {
-        let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(4), event(5)], true, 0);
-        timeline.page(Page::Older, &[event(1), event(2), event(3)], false, 0);
-        assert_eq!(shown(&timeline), [1, 2, 3, 4, 5]);
-        assert!(!timeline.more_before);
-    }
-
-    #[test]
-    fn an_echo_stands_until_its_event() {
-        let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1)], false, 0);
-        timeline.echo(item(3), &ack(3));
-        assert_eq!(timeline.echoes().len(), 1);
-        timeline.insert(&event(2), 0);
-        assert_eq!(timeline.echoes().len(), 1);
-        timeline.insert(&event(3), 0);
-        assert!(timeline.echoes().is_empty());
-        assert_eq!(timeline.get(3).map(|entry| entry.term), Some(3), "the ack's term is kept");
-    }
-
-    #[test]
-    fn an_ack_after_its_event_makes_no_echo() {
-        let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1), event(2)], false, 0);
-        timeline.echo(item(2), &ack(2));
-        assert!(timeline.echoes().is_empty());
-        assert_eq!(timeline.get(2).map(|entry| entry.term), Some(3));
-    }
-
-    #[test]
-    fn an_edit_replaces_the_text_and_an_older_one_does_not() {
-        let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1), event(2)], false, 0);
-        let text = |timeline: &Timeline| timeline.get(1).map(|entry| entry.message.text.clone());
-        timeline.edit(1, 2, "second", 5);
-        timeline.edit(1, 1, "first", 4);
-        assert_eq!(text(&timeline).as_deref(), Some("second"));
-        let mut paged = event(1);
-        if let EventKind::Message(message) = &mut paged.kind {
-            (message.revision, message.text) = (3, "third".to_owned());
-        }
-        timeline.page(Page::Older, &[paged], false, 0);
-        assert_eq!(text(&timeline).as_deref(), Some("third"), "a page may be ahead of the events");
-        timeline.edit(9, 1, "of a message that is not held", 6);
-    }
-
-    #[test]
-    fn a_newest_page_far_above_what_was_held_drops_the_old() {
-        let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1), event(2)], false, 0);
-        timeline.page(Page::Newest, &[event(9), event(10)], true, 0);
-        assert_eq!(shown(&timeline), [9, 10]);
-        assert!(timeline.more_before);
-        assert!(timeline.get(1).is_none());
-    }
-
-    fn reactions(timeline: &Timeline, sequence: Sequence) -> Vec<(String, u32, bool)> {
-        let message = &timeline.get(sequence).expect("held").message;
-        message.reactions.iter().map(|one| (one.emoji.clone(), one.count, one.mine)).collect()
-    }
-
-    #[test]
-    fn reactions_are_counted_once_however_they_come() {
-        let mut timeline = Timeline { reader: 7, ..Timeline::default() };
-        timeline.page(Page::Newest, &[event(1)], false, 100);
-        timeline.react(1, "👍", 2, true, 90);
-        assert!(reactions(&timeline, 1).is_empty(), "the page was read later than this event");
-        timeline.react(1, "👍", 2, true, 101);
-        timeline.react(1, "👍", 2, true, 101);
-        timeline.react(1, "👍", 7, true, 102);
-        assert_eq!(reactions(&timeline, 1), [("👍".to_owned(), 2, true)]);
-        timeline.react(1, "👍", 7, false, 103);
-        timeline.react(1, "👍", 9, false, 104);
-        assert_eq!(reactions(&timeline, 1), [("👍".to_owned(), 1, false)], "who was not there is not missed");
-        timeline.react(1, "👍", 2, false, 105);
-        assert!(reactions(&timeline, 1).is_empty());
-    }
-
-    #[test]
-    fn a_page_that_was_read_before_an_event_takes_nothing_back() {
-        let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1)], false, 100);
-        timeline.react(1, "👍", 2, true, 120);
-        timeline.page(Page::Newest, &[event(1)], false, 110);
-        assert_eq!(reactions(&timeline, 1), [("👍".to_owned(), 1, false)]);
-        timeline.page(Page::Newest, &[event(1)], false, 130);
-        assert!(reactions(&timeline, 1).is_empty(), "a later one knows better");
-    }
-
-    #[test]
-    fn more_people_than_are_listed_are_counted() {
-        let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1)], false, 10);
-        for user in 1..=25 {
-            timeline.react(1, "👍", user, true, 10 + user);
-        }
-        assert_eq!(reactions(&timeline, 1), [("👍".to_owned(), 25, false)]);
-        timeline.react(1, "👍", 25, false, 99);
-        assert_eq!(reactions(&timeline, 1), [("👍".to_owned(), 24, false)]);
-        assert_eq!(timeline.get(1).map(|entry| entry.message.reactions[0].users.len()), Some(20));
-    }
-
-    #[test]
-    fn nothing_of_a_deleted_message_comes_back() {
-        let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1), event(2)], false, 100);
-        timeline.pin(1, true, 101);
-        timeline.react(1, "👍", 2, true, 102);
-        let was = timeline.delete(1).expect("it was there");
-        assert!(was.pinned && was.text == "1" && was.reactions.len() == 1);
-        assert!(timeline.delete(1).is_none(), "once");
-        timeline.edit(1, 9, "back", 9);
-        timeline.react(1, "👍", 2, true, 200);
-        timeline.pin(1, true, 201);
-        timeline.insert(&event(1), 300);
-        let left = &timeline.get(1).expect("its place").message;
-        assert!(left.deleted && left.text.is_empty() && left.reactions.is_empty() && !left.pinned);
-        assert_eq!(left.from.id, 1);
-    }
-
-    #[test]
-    fn what_is_hidden_stays_hidden() {
-        let mut timeline = Timeline::default();
-        timeline.page(Page::Newest, &[event(1), event(2), event(3)], false, 100);
-        timeline.hide(SequenceRange { first: 1, last: 2 });
-        timeline.hide(SequenceRange { first: 3, last: 1 });
-        timeline.insert(&event(2), 200);
-        let hidden: Vec<bool> = timeline.run().map(|(_, entry)| entry.message.hidden).collect();
-        assert_eq!(hidden, [true, true, false]);
     }
 }

@@ -92,9 +92,20 @@ impl OwnTopic {
 
 impl Client {
     pub(super) fn load_older(&mut self, id: ConversationId) {
-        if let Some(conversation) = self.conversations.get_mut(&id)
-            && conversation.want_history(Page::Older, 0)
-        {
+        if self.conversations.get_mut(&id).is_some_and(|conversation| conversation.want_older()) {
+            self.changed.insert(Change::Timeline(id));
+        }
+    }
+
+    pub(super) fn load_newer(&mut self, id: ConversationId) {
+        if self.conversations.get_mut(&id).is_some_and(|conversation| conversation.want_newer()) {
+            self.changed.extend([Change::Timeline(id), Change::List]);
+        }
+    }
+
+    pub(super) fn go_to_latest(&mut self, id: ConversationId) {
+        if let Some(conversation) = self.conversations.get_mut(&id) {
+            conversation.go_to_latest();
             self.changed.insert(Change::Timeline(id));
         }
     }
@@ -123,11 +134,15 @@ impl Client {
     }
 
     pub(super) fn pump_asking(&mut self, moment: &Moment) {
-        if self.live().is_none() {
-            return;
-        }
+        let live = self.live().is_some();
         if let Some(conversation) = self.focused.and_then(|id| self.conversations.get_mut(&id)) {
-            conversation.want_history(Page::Newest, 0);
+            conversation.enter(live);
+            if live {
+                conversation.want_history(Page::Newest, 0);
+            }
+        }
+        if !live {
+            return;
         }
         self.ask_history(moment);
         self.ask_since(moment);
@@ -176,24 +191,25 @@ impl Client {
     fn ask_history(&mut self, moment: &Moment) {
         let mut questions = Vec::new();
         for conversation in self.conversations.values_mut() {
-            let Loading::Wanted(page, at_ms) = conversation.timeline.loading else { continue };
-            if at_ms > moment.now_ms {
-                continue;
-            }
-            conversation.timeline.loading = Loading::Asked(page);
-            let before = match page {
-                Page::Newest => None,
-                Page::Older => conversation.timeline.first(),
-            };
-            questions.push((conversation.id, page, before));
+            let id = conversation.id;
+            let asked = conversation.ask_pages(moment.now_ms);
+            questions.extend(asked.into_iter().map(|page| (id, page, conversation.timeline.first())));
         }
-        for (id, page, before) in questions {
+        for (id, page, first) in questions {
+            let (before, after, around) = match page {
+                Page::Newest => (None, None, None),
+                Page::Older => (first, None, None),
+                Page::Before(first) => (Some(first), None, None),
+                Page::After(last) => (None, Some(last), None),
+                Page::Around(sequence) => (None, None, Some(sequence)),
+            };
             let history = History {
                 conversation: id,
                 before,
+                after,
+                around,
                 limit: HISTORY_MESSAGES.min(self.limits.history_messages_max.min(HISTORY_MESSAGES_MAX)),
                 min_index: Some(self.position.seen()),
-                ..History::default()
             };
             self.ask(moment, Asked::History(id, page), Request::History(history));
         }
@@ -209,6 +225,8 @@ impl Client {
         for conversation in self.conversations.values_mut() {
             if pairs.len() < SINCE_PAIRS_MAX && due(conversation.filling) {
                 conversation.filling = Filling::Asked;
+                // What is missing comes after what is shown: who reads is told that more is to come.
+                self.changed.insert(Change::Signals(conversation.id));
                 let topic = TopicRef::Conversation(conversation.id);
                 pairs.push(SincePair { topic, version: conversation.version });
             }
@@ -330,11 +348,11 @@ impl Client {
         error: &WireError,
     ) {
         if let Some(conversation) = self.conversations.get_mut(&id) {
-            conversation.timeline.loading = if error.temporary {
-                Loading::Wanted(page, moment.now_ms + error.retry_ms.unwrap_or(ASK_AGAIN_MS))
-            } else {
-                Loading::Refused(error.message.clone())
-            };
+            if !error.temporary {
+                conversation.refused(page, error.message.clone());
+            } else if let Some(loading) = conversation.asked(page) {
+                *loading = Loading::Wanted(page, moment.now_ms + error.retry_ms.unwrap_or(ASK_AGAIN_MS));
+            }
             self.changed.insert(Change::Timeline(id));
         }
     }
@@ -346,11 +364,7 @@ impl Client {
             _ => None,
         };
         let fills = self.conversations.values().filter_map(|conversation| wanted(conversation.filling));
-        let pages =
-            self.conversations.values().filter_map(|conversation| match conversation.timeline.loading {
-                Loading::Wanted(_, at_ms) => Some(at_ms),
-                _ => None,
-            });
+        let pages = self.conversations.values().filter_map(|conversation| conversation.pages_due_ms());
         let count = self.doubtful().map(|_| self.counts_next_ms);
         fills.chain(pages).chain(wanted(self.own.filling)).chain(count).min()
     }

@@ -13,6 +13,7 @@ use crate::event::{Change, Effect, SocketId};
 use crate::moment::Moment;
 use crate::ordered::OrderedMap;
 use crate::timeline::Page;
+use crate::words::t;
 
 /// A socket that does not open, or a hello that is not answered, within this long is given up.
 const CONNECT_WAIT_MS: u64 = HELLO_WAIT_MS;
@@ -79,6 +80,7 @@ pub(super) enum Asked {
     Send(ClientMessageId),
     Command(ClientMessageId),
     History(ConversationId, Page),
+    Look,
     Since,
     Summary(ConversationId),
     Count(ConversationId),
@@ -99,6 +101,11 @@ pub(super) struct Token {
 }
 
 impl Token {
+    /// Still to be asked for.
+    fn none() -> Self {
+        Self { text: String::new(), usable: false, refresh_at_ms: 0, refreshing: false, refused: 0 }
+    }
+
     fn spend(&mut self) {
         self.usable = false;
         if !self.refreshing {
@@ -114,6 +121,11 @@ impl Client {
     }
 
     pub(super) fn granted(&mut self, moment: &Moment, grant: SessionGrant) {
+        if self.phase != Phase::SignedOut && self.me.as_ref().is_some_and(|me| me.id != grant.user.id) {
+            // What refreshes here is somebody else's by now; nothing of one may become the other's.
+            self.sign_out(Some(t("Somebody else signed in here. Sign in to go on.").to_owned()));
+            return;
+        }
         let left_ms = grant.expires_at.saturating_sub(moment.wall_ms);
         // This clock may be wrong; a life that cannot be is replaced by a third of the usual one.
         let life_ms =
@@ -129,6 +141,7 @@ impl Client {
         self.token_backoff.reset();
         let same_user = self.me.as_ref().is_some_and(|me| me.id == grant.user.id);
         if !same_user {
+            self.unrecall();
             self.me = Some(grant.user);
             self.changed.insert(Change::List);
         }
@@ -142,8 +155,14 @@ impl Client {
 
     pub(super) fn refresh_failed(&mut self, moment: &Moment, denied: bool) {
         if denied {
-            self.sign_out(Some("Your session has ended. Sign in to go on.".to_owned()));
+            self.sign_out(Some(t("Your session has ended. Sign in to go on.").to_owned()));
             return;
+        }
+        if self.phase == Phase::SignedOut && self.recalled_at.is_some() {
+            // Nobody answers, and there is something to show meanwhile.
+            self.phase = Phase::Waiting { until_ms: moment.now_ms };
+            self.token = Some(Token::none());
+            self.changed.insert(Change::Connection);
         }
         let wait_ms = self.token_backoff.next_ms(moment).max(1_000);
         if let Some(token) = &mut self.token {
@@ -158,14 +177,33 @@ impl Client {
             self.changed.insert(Change::Connection);
             self.wake_uploads(moment, true);
         }
+        let soon_ms = moment.now_ms + moment.jitter_ms(NUDGE_MS_MAX);
         if let Phase::Waiting { until_ms } = &mut self.phase {
-            *until_ms = (*until_ms).min(moment.now_ms + moment.jitter_ms(NUDGE_MS_MAX));
+            *until_ms = (*until_ms).min(soon_ms);
+        }
+        self.want_token_by(soon_ms);
+    }
+
+    /// Where a token has to come before any socket, it is asked for then at the latest.
+    fn want_token_by(&mut self, at_ms: u64) {
+        if let Some(token) = self.token.as_mut().filter(|token| !token.usable && !token.refreshing) {
+            token.refresh_at_ms = token.refresh_at_ms.min(at_ms);
+        }
+    }
+
+    /// When the next socket is opened; `None`: a token is being asked for.
+    pub(super) fn next_attempt_ms(&self, until_ms: u64) -> Option<u64> {
+        match self.token.as_ref().filter(|token| !token.usable) {
+            None => Some(until_ms),
+            Some(token) if token.refreshing => None,
+            Some(token) => Some(token.refresh_at_ms.max(until_ms)),
         }
     }
 
     pub(super) fn try_now(&mut self, moment: &Moment) {
         if matches!(self.phase, Phase::Waiting { .. } | Phase::Stopped { .. }) {
             self.phase = Phase::Waiting { until_ms: moment.now_ms };
+            self.want_token_by(moment.now_ms);
             self.changed.insert(Change::Connection);
         }
     }
@@ -323,7 +361,7 @@ impl Client {
         let after = match code {
             // No way to say why by HTTP status, so this says it: the session was revoked.
             4403 => {
-                self.sign_out(Some("This session was ended. Sign in to go on.".to_owned()));
+                self.sign_out(Some(t("This session was ended. Sign in to go on.").to_owned()));
                 return;
             }
             other => after_close(other),
@@ -336,7 +374,7 @@ impl Client {
                     token.refused += 1;
                     if token.refused >= TOKENS_REFUSED_MAX {
                         self.sign_out(Some(
-                            "This session is not accepted any more. Sign in to go on.".to_owned(),
+                            t("This session is not accepted any more. Sign in to go on.").to_owned(),
                         ));
                         return;
                     }
@@ -352,7 +390,7 @@ impl Client {
     }
 
     /// Gives a socket up from this side.
-    fn drop_link(&mut self, moment: &Moment, socket: SocketId) {
+    pub(super) fn drop_link(&mut self, moment: &Moment, socket: SocketId) {
         self.out.push(Effect::Close(socket, 1000));
         self.closed(moment, socket, 1006);
     }

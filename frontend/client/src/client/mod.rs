@@ -8,13 +8,17 @@
 //!  Input + Moment ──▶ handle ──▶ link (connect, hello, welcome, drain)     ──▶ Effects
 //!                        │        sync (events, versions, position)
 //!                        │        sending (outbox, commands, read marks)
+//!                        │        looking (old messages that may be there already)
 //!                        │        uploading (files for messages)
+//!                        │        keeping (what a reload without a network shows)
 //!                        │        signals (typing, presence, receipts)
 //!                        └──▶     asking (history, since)       deadline_ms ──▶ one timer
 //! ```
 
 mod asking;
+mod keeping;
 mod link;
+mod looking;
 mod sending;
 mod signals;
 mod sync;
@@ -40,7 +44,9 @@ use crate::own::Own;
 use crate::position::Position;
 use crate::upload::Uploads;
 use asking::OwnTopic;
+pub use keeping::{KEPT_CONVERSATIONS_MAX, Keep, KeptRow};
 use link::{Link, Phase, Token};
+use looking::Looking;
 use signals::Telling;
 
 /// What a client says of itself in `hello`.
@@ -50,6 +56,9 @@ pub struct Config {
     pub device: String,
     /// The client's own version.
     pub app: String,
+    /// Messages of a conversation that are held and shown at a time, wherever in its history the reader is; `None`: the newest
+    /// [`TIMELINE_MESSAGES_MAX`](crate::timeline::TIMELINE_MESSAGES_MAX), and what is further back cannot be seen.
+    pub window: Option<usize>,
 }
 
 /// What the details drawer shows.
@@ -117,11 +126,16 @@ pub struct Client {
     seek_later: Option<(ConversationId, Sequence)>,
 
     outbox: Outbox,
+    looking: Looking,
     commands: Commands,
     drafts: Drafts,
     uploads: Uploads,
     mine: Own,
     reads: OrderedMap<ConversationId, Sequence>,
+    /// What the device keeps of each, as a mark.
+    kept: OrderedMap<ConversationId, u64>,
+    /// The conversations are those that were kept then: no server has told of them yet.
+    recalled_at: Option<u64>,
     reads_next_ms: u64,
     counts_next_ms: u64,
     /// The conversation whose count was asked for last.
@@ -163,11 +177,14 @@ impl Client {
             focused: None,
             seek_later: None,
             outbox: Outbox::default(),
+            looking: Looking::default(),
             commands: Commands::default(),
             drafts: Drafts::default(),
             uploads: Uploads::default(),
             mine: Own::default(),
             reads: OrderedMap::default(),
+            kept: OrderedMap::default(),
+            recalled_at: None,
             reads_next_ms: 0,
             counts_next_ms: 0,
             counted_last: 0,
@@ -194,9 +211,18 @@ impl Client {
             Input::TryNow => self.try_now(&moment),
             Input::Tick => {}
             Input::Restore(items) => {
-                self.changed.extend(items.iter().map(|item| Change::Timeline(item.conversation)));
+                let items = self.without_committed(items);
                 self.outbox.restore(items);
             }
+            Input::Recall { head, rows } => self.recall(&head, &rows),
+            Input::Elsewhere(items) => {
+                for item in self.without_committed(items) {
+                    self.outbox.put_elsewhere(item);
+                }
+            }
+            Input::Adopt(ids) => self.adopt(&ids),
+            Input::Yield(ids) => self.yield_items(&ids),
+            Input::Gone(id) => self.gone(id),
             Input::Send { conversation, text, reply_to } => {
                 self.send(&moment, conversation, text, reply_to);
             }
@@ -212,6 +238,13 @@ impl Client {
             Input::Delete(id) => self.delete(id),
             Input::Focus(conversation) => self.focus(conversation),
             Input::LoadOlder(conversation) => self.load_older(conversation),
+            Input::LoadNewer(conversation) => self.load_newer(conversation),
+            Input::Latest(conversation) => self.go_to_latest(conversation),
+            Input::Look(id, at) => {
+                if self.conversations.get_mut(&id).is_some_and(|conversation| conversation.look(at)) {
+                    self.changed.insert(Change::Timeline(id));
+                }
+            }
             Input::MarkRead(conversation, sequence) => self.mark_read(&moment, conversation, sequence),
             Input::Typing(conversation) => self.typing(&moment, conversation),
             Input::Presence(state) => self.set_presence(state),
@@ -259,6 +292,7 @@ impl Client {
         self.pump_uploads(moment);
         self.pump_sending(moment);
         self.pump_asking(moment);
+        self.pump_looking(moment);
         self.pump_signals(moment);
         let trouble = self.trouble();
         self.banner_delay.observe(trouble.as_ref(), moment.now_ms);
@@ -277,6 +311,7 @@ impl Client {
             self.link_deadline_ms(),
             self.sending_deadline_ms(),
             self.asking_deadline_ms(),
+            self.looking_deadline_ms(),
             self.signals_deadline_ms(),
             self.uploads_deadline_ms(),
             banner,
@@ -290,7 +325,10 @@ impl Client {
             Phase::Stopped { code, reason } => Some(Banner::Stopped { code: *code, reason: reason.clone() }),
             _ if self.live().is_some() => crate::banner::of_write(self.write),
             _ if self.offline => Some(Banner::Offline),
-            Phase::Waiting { until_ms } => Some(Banner::Reconnecting { at_ms: *until_ms }),
+            Phase::Waiting { until_ms } => Some(match self.next_attempt_ms(*until_ms) {
+                Some(at_ms) => Banner::Reconnecting { at_ms },
+                None => Banner::Connecting,
+            }),
             Phase::Linked => Some(Banner::Connecting),
         }
     }
@@ -309,7 +347,7 @@ impl Client {
 
     /// The current access token, for REST calls beside the socket.
     pub fn access_token(&self) -> Option<&str> {
-        self.token.as_ref().map(|token| token.text.as_str())
+        self.token.as_ref().map(|token| token.text.as_str()).filter(|text| !text.is_empty())
     }
 
     /// What the details drawer shows.
@@ -408,14 +446,15 @@ impl Client {
     fn focus(&mut self, conversation: Option<ConversationId>) {
         if let Some(left) = self.focused.filter(|left| Some(*left) != conversation) {
             self.drafts.left(left);
-            // Who goes elsewhere no longer looks for anything there.
             if let Some(left) = self.conversations.get_mut(&left) {
-                left.seeking = None;
+                left.leave();
             }
         }
         self.seek_later.take_if(|(id, _)| Some(*id) != conversation);
         self.focused = conversation;
+        let live = self.live().is_some();
         if let Some(id) = conversation {
+            self.conversations.get_mut(&id).iter_mut().for_each(|entered| entered.enter(live));
             self.changed.insert(Change::Timeline(id));
         }
     }

@@ -14,6 +14,7 @@ use crate::event::{Change, Effect};
 use crate::moment::Moment;
 use crate::outbox::{StoredItem, refused_here};
 use crate::upload::{Ready, Waiting};
+use crate::words::t;
 
 /// Least wait before a temporary refusal is tried again, so that zero jitter does not spin.
 const RETRY_MS_MIN: u64 = 250;
@@ -49,7 +50,7 @@ impl Client {
                 return false;
             }
             Ready::Failed => {
-                let why = "a file was not uploaded: try it again or take it out";
+                let why = t("a file was not uploaded: try it again or take it out");
                 self.refuse(None, refused_here(ErrorCode::Invalid, why));
                 return false;
             }
@@ -78,7 +79,7 @@ impl Client {
     /// A message is handed on: shown as it is here, taken by the servers from where it stands.
     pub(super) fn forward(&mut self, moment: &Moment, to: ConversationId, message: MessageRef) {
         let source = self.conversations.get(&message.conversation);
-        let held = source.and_then(|source| source.timeline.get(message.sequence));
+        let held = source.and_then(|source| source.entry(message.sequence));
         let item = StoredItem {
             id: moment.client_message_id(),
             conversation: to,
@@ -97,11 +98,14 @@ impl Client {
     fn queue(&mut self, item: StoredItem) -> bool {
         let conversation = item.conversation;
         let Some(item) = self.outbox.push(item) else {
-            let full = "too many messages are waiting to be sent; this one is kept in the box";
+            let full = t("too many messages are waiting to be sent; this one is kept in the box");
             self.refuse(None, refused_here(ErrorCode::RateLimited, full));
             return false;
         };
         self.out.push(Effect::Store(item));
+        if let Some(conversation) = self.conversations.get_mut(&conversation) {
+            conversation.has_answered();
+        }
         self.typed(conversation);
         self.changed.insert(Change::Timeline(conversation));
         true
@@ -121,6 +125,33 @@ impl Client {
     pub(super) fn delete(&mut self, id: ClientMessageId) {
         if let Some(item) = self.outbox.remove(id) {
             self.out.push(Effect::Unstore(id));
+            self.changed.insert(Change::Timeline(item.stored.conversation));
+        }
+    }
+
+    /// Who was to send these is gone: this client does, under the same ids.
+    pub(super) fn adopt(&mut self, ids: &[ClientMessageId]) {
+        for id in ids {
+            if let Some(item) = self.outbox.adopt(*id) {
+                let stored = item.stored.clone();
+                self.changed.insert(Change::Timeline(stored.conversation));
+                self.out.push(Effect::Store(stored));
+            }
+        }
+    }
+
+    /// Another client may send these from now on.
+    pub(super) fn yield_items(&mut self, ids: &[ClientMessageId]) {
+        for id in ids {
+            if let Some(conversation) = self.outbox.give_away(*id) {
+                self.changed.insert(Change::Timeline(conversation));
+            }
+        }
+    }
+
+    /// Another client has let go of it.
+    pub(super) fn gone(&mut self, id: ClientMessageId) {
+        if let Some(item) = self.outbox.gone(id) {
             self.changed.insert(Change::Timeline(item.stored.conversation));
         }
     }
@@ -151,7 +182,7 @@ impl Client {
         }
         let lane = deed.lane();
         if !self.commands.push(id, deed) {
-            let full = "too many changes are waiting; wait until they are done";
+            let full = t("too many changes are waiting; wait until they are done");
             self.refuse(Some(id), refused_here(ErrorCode::RateLimited, full));
             return;
         }
@@ -267,6 +298,11 @@ impl Client {
         }
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         conversation.preferences.unread_from = 0;
+        if sequence == Sequence::MAX {
+            // All of it: nothing is marked as new any more.
+            conversation.has_answered();
+            self.changed.insert(Change::Timeline(id));
+        }
         if conversation.mark_read(sequence.min(conversation.sequence)) {
             self.reads.insert(id, conversation.read);
             self.changed.extend([Change::List, Change::Timeline(id)]);
@@ -286,7 +322,7 @@ impl Client {
             if self.travels(&request) {
                 self.ask(moment, Asked::Command(id), request);
             } else {
-                let error = refused_here(ErrorCode::TooLarge, "this is too long to travel in one piece");
+                let error = refused_here(ErrorCode::TooLarge, t("this is too long to travel in one piece"));
                 self.command_refused(moment, id, error);
             }
         }
@@ -309,7 +345,8 @@ impl Client {
         let (stored, send) = (item.stored.clone(), item.to_send());
         let request = Request::Send(send);
         if !self.travels(&request) {
-            let error = refused_here(ErrorCode::TooLarge, "the message is too long to travel in one piece");
+            let error =
+                refused_here(ErrorCode::TooLarge, t("the message is too long to travel in one piece"));
             self.send_refused(moment, id, error);
             return;
         }

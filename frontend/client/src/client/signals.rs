@@ -68,6 +68,11 @@ impl Telling {
         }
     }
 
+    /// She has not said that she wants to be left alone.
+    pub(super) fn may_be_disturbed(&self) -> bool {
+        self.presence != Some(PresenceState::Dnd)
+    }
+
     /// Who signs in next is at the same device.
     pub(super) fn set_as(&mut self, former: &Self) {
         self.presence = former.presence;

@@ -8,6 +8,7 @@ use quorate_proto::frame::{
 use quorate_proto::ids::{ConversationId, Index, TopicRef, Version};
 
 use super::Client;
+use super::keeping::FILL_RECALLED_MAX;
 use super::link::{Asked, decode, is_answer_only};
 use crate::conversation::{Conversation, Verdict};
 use crate::drafts::Draft;
@@ -48,11 +49,13 @@ impl Client {
                 Some(Asked::History(conversation, page)) => {
                     self.history_refused(moment, conversation, page, &error);
                 }
+                Some(Asked::Look) => self.look_refused(moment, &error),
                 Some(Asked::Since) => self.since_refused(moment, &error),
                 Some(Asked::Summary(conversation)) => self.summary_refused(moment, conversation, &error),
                 Some(Asked::Room(conversation)) => self.room_refused(moment, conversation, &error),
                 Some(Asked::Count(conversation)) if !error.temporary => self.count_refused(conversation),
-                Some(Asked::Auth) if !error.temporary => self.token_spent(),
+                // Of another session, or no good: greeting anew tells which, and takes its time.
+                Some(Asked::Auth) if !error.temporary => self.drop_link(moment, socket),
                 // A refused hello is followed by `bye`, which says what to do.
                 Some(Asked::Auth | Asked::Hello | Asked::Measure | Asked::Count(_)) | None => {}
             },
@@ -65,11 +68,13 @@ impl Client {
                 self.position.event(event.index);
                 self.me_event(event);
             }
-            Body::Page { conversation, messages, more_before, as_of_index, .. } => {
-                if let Some(Asked::History(_, page)) = asked {
+            Body::Page { conversation, messages, more_before, as_of_index, .. } => match asked {
+                Some(Asked::History(_, page)) => {
                     self.history_page(conversation, page, &messages, more_before, as_of_index);
                 }
-            }
+                Some(Asked::Look) => self.look_page(moment, &messages, more_before),
+                _ => {}
+            },
             Body::Since { pages, as_of_index } => self.since_pages(moment, pages, as_of_index),
             Body::Conversation { conversation, marks, .. } => match asked {
                 Some(Asked::Summary(_)) => self.summary(&conversation),
@@ -121,6 +126,7 @@ impl Client {
         self.me = Some(welcome.user);
         self.resumable = true;
         self.resume_ends = None;
+        let is_recalled = self.recalled_at.take().is_some();
         if resumed {
             self.position.resume();
             self.resume_ends = Some(welcome.index);
@@ -132,18 +138,30 @@ impl Client {
                 welcome.conversations.iter().map(|summary| summary.id).collect();
             self.conversations.retain(|id, _| listed.contains(id));
         }
-        let me = self.me_id();
+        let (me, window) = (self.me_id(), self.config.window);
         for summary in &welcome.conversations {
             match self.conversations.get_mut(&summary.id) {
                 None => {
-                    self.conversations.insert(summary.id, Box::new(Conversation::from_summary(summary, me)));
+                    self.conversations.insert(
+                        summary.id,
+                        Box::new(Conversation::from_summary(summary, me).windowed(window)),
+                    );
                 }
                 Some(conversation) if resumed => {
                     conversation.describe(summary);
                     conversation.mark_read(summary.read);
                     conversation.promised = summary.version;
                 }
-                Some(conversation) => conversation.take_summary(summary),
+                Some(conversation) => {
+                    if is_recalled && summary.version > conversation.version + FILL_RECALLED_MAX {
+                        conversation.forget();
+                    }
+                    conversation.take_summary(summary);
+                    if is_recalled {
+                        // What was counted when it was kept is no more than a guess by now.
+                        conversation.take_count(summary);
+                    }
+                }
             }
         }
         for summary in &welcome.conversations {
@@ -170,6 +188,7 @@ impl Client {
         self.own.ask_again();
         self.outbox.requeue_in_flight();
         self.outbox.wake();
+        self.looking.ask_again();
         self.commands.requeue();
         self.wake_uploads(moment, other_gateway);
         self.changed.extend([Change::Connection, Change::List]);
@@ -209,7 +228,7 @@ impl Client {
         self.log_time = self.log_time.max(event.time);
         self.settle_own(&event);
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
-        let before = conversation.sequence;
+        let (before, named_before) = (conversation.sequence, conversation.mentions);
         let verdict = conversation.take_as_of(event, as_of);
         if verdict == Verdict::Applied {
             let (newest, version) = (conversation.sequence, conversation.version);
@@ -217,7 +236,11 @@ impl Client {
             let from_other = conversation.preview.as_ref().is_some_and(|preview| preview.from.id != me);
             let reached = (newest > before && from_other).then_some(newest);
             if live && newest > before && from_other {
-                self.out.push(Effect::Arrived(id, newest));
+                let is_for_her =
+                    conversation.kind == ConversationKind::Direct || conversation.mentions > named_before;
+                if is_for_her && !conversation.muted(self.log_time) && self.telling.may_be_disturbed() {
+                    self.out.push(Effect::Calls(id, newest));
+                }
                 // The conversation with its author shows the same name and picture.
                 let author = conversation.preview.as_ref().map(|preview| preview.from.clone());
                 let direct = |held: &&mut Box<Conversation>| held.kind == ConversationKind::Direct;
@@ -291,7 +314,8 @@ impl Client {
                     // The welcome's summary was ahead of this event.
                     Some(conversation) => conversation.describe(&summary),
                     None => {
-                        let mut conversation = Conversation::from_summary(&summary, me);
+                        let mut conversation =
+                            Conversation::from_summary(&summary, me).windowed(self.config.window);
                         // What lies between the base and the summary comes as events too; both are the same.
                         conversation.version = conversation.version.max(base_version);
                         self.conversations.insert(id, Box::new(conversation));
@@ -386,6 +410,14 @@ impl Client {
             self.settle_own(event);
         }
         if let Some(conversation) = self.conversations.get_mut(&id) {
+            if conversation.is_late(page, messages, as_of) {
+                return;
+            }
+            if matches!(page, Page::Before(_) | Page::After(_) | Page::Around(_)) {
+                conversation.take_past(page, messages, more_before, as_of);
+                self.changed.extend([Change::Timeline(id), Change::List]);
+                return;
+            }
             conversation.take_page(page, messages, more_before, as_of);
             let newest = messages.last().and_then(|event| match &event.kind {
                 EventKind::Message(message) => Some(message.sequence),

@@ -12,6 +12,7 @@ impl Conversation {
     }
 
     fn apply_kind(&mut self, event: &Event, as_of: Index) {
+        self.changed_meanwhile(event);
         match &event.kind {
             EventKind::Message(message) => self.apply_message(event, message, as_of),
             EventKind::Edit { sequence, revision, text, by } => {
@@ -23,12 +24,16 @@ impl Conversation {
                 }
             }
             EventKind::Reaction { sequence, emoji, user, on } => {
-                self.timeline.react(*sequence, emoji, user.id, *on, event.index);
+                for run in self.runs() {
+                    run.react(*sequence, emoji, user.id, *on, event.index);
+                }
             }
             EventKind::Pin { sequence, on, by } => {
                 self.pin_count =
                     if *on { self.pin_count.saturating_add(1) } else { self.pin_count.saturating_sub(1) };
-                self.timeline.pin(*sequence, *on, event.index);
+                for run in self.runs() {
+                    run.pin(*sequence, *on, event.index);
+                }
                 if *on {
                     self.note(event, NoticeKind::Pinned { sequence: *sequence, by: by.clone() });
                 }
@@ -79,6 +84,7 @@ impl Conversation {
     fn apply_message(&mut self, event: &Event, message: &Message, as_of: Index) {
         self.sequence = self.sequence.max(message.sequence);
         self.take_preview(Some(event));
+        self.make_room();
         self.timeline.insert(event, as_of);
         self.signals.wrote(message.from.id, message.sequence);
         // Names and pictures have no event of their own: they come with what people write.
@@ -100,16 +106,19 @@ impl Conversation {
     fn apply_edit(&mut self, sequence: Sequence, revision: u64, text: &str, by: &User, time: u64) {
         let named_before =
             self.timeline.get(sequence).is_some_and(|entry| self.mentions_reader(&entry.message));
-        let is_news = self
-            .timeline
-            .get(sequence)
-            .is_some_and(|entry| !entry.message.deleted && entry.message.revision < revision);
-        self.timeline.edit(sequence, revision, text, time);
+        let to_edit = |run: &Timeline| {
+            let held = run.get(sequence);
+            held.is_some_and(|entry| !entry.message.deleted && entry.message.revision < revision)
+        };
+        let is_news = to_edit(&self.timeline);
+        let named = text::mentions(text);
+        let own = self.members.iter().find(|member| member.id == self.reader);
+        let names_reader = own.is_some_and(|own| named.names.contains(&own.name));
+        for run in self.runs().filter(|run| to_edit(run)) {
+            run.edit(sequence, revision, text, time);
+            run.renamed(sequence, names_reader, named.all);
+        }
         if is_news {
-            let named = text::mentions(text);
-            let own = self.members.iter().find(|member| member.id == self.reader);
-            let names_reader = own.is_some_and(|own| named.names.contains(&own.name));
-            self.timeline.renamed(sequence, names_reader, named.all);
             // Whom a text names is decided where it is kept: this is a guess until the server was asked.
             let named_now = names_reader || named.all;
             if sequence > self.read && by.id != self.reader && named_now != named_before {
@@ -126,12 +135,13 @@ impl Conversation {
         if let Some(preview) =
             self.preview.as_mut().filter(|preview| preview.sequence == sequence && !preview.gone)
         {
-            preview.text = rooms_as_words(text);
+            preview.text = plain(&blocks(text));
         }
     }
 
     fn apply_delete(&mut self, sequence: Sequence) {
         let held = self.timeline.get(sequence).is_some();
+        let past = self.past_mut().and_then(|past| past.delete(sequence));
         if let Some(was) = self.timeline.delete(sequence) {
             if was.pinned {
                 self.pin_count = self.pin_count.saturating_sub(1);
@@ -145,6 +155,9 @@ impl Conversation {
         } else if !held && sequence > self.read {
             // Nobody here knows whose it was, nor whom it named.
             self.unread_doubtful = true;
+        }
+        if !held && past.is_some_and(|was| was.pinned) {
+            self.pin_count = self.pin_count.saturating_sub(1);
         }
         if let Some(preview) = self.preview.as_mut().filter(|preview| preview.sequence == sequence) {
             preview.text.clear();

@@ -4,7 +4,8 @@ use super::*;
 use quorate_proto::frame::Message;
 use quorate_proto::ids::ClientMessageId;
 
-use crate::timeline::TIMELINE_MESSAGES_MAX;
+use crate::timeline::{Loading, Page, TIMELINE_MESSAGES_MAX};
+use crate::view::Portrait;
 
 const ME: UserId = 1;
 

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::backoff::bound_ms;
 use crate::moment::Moment;
+use crate::words::t;
 
 /// Least wait before a failed call is made again.
 const RETRY_MS_MIN: u64 = 300;
@@ -200,7 +201,7 @@ impl Upload {
             && u32::try_from(upload.chunks).is_ok()
             && self.size.div_ceil(chunk_bytes) == upload.chunks;
         if !fits {
-            return self.fail("the server asks for chunks that the file does not have", true);
+            return self.fail(t("the server asks for chunks that the file does not have"), true);
         }
         let missing = Chunk { hash: None, state: ChunkState::Missing };
         self.chunk_bytes = chunk_bytes;
@@ -220,7 +221,7 @@ impl Upload {
             None => Vec::new(),
         };
         if matches!(self.phase, Phase::Committing { .. }) {
-            return self.again(moment, None, "the server has not made a file of it");
+            return self.again(moment, None, t("the server has not made a file of it"));
         }
         for (number, chunk) in (0..).zip(&mut self.chunks) {
             let has =
@@ -249,7 +250,7 @@ impl Upload {
                 self.tries = 0;
                 self.narrow = false;
             }
-            Ok(_) => self.again(moment, None, "what arrived is not what was sent"),
+            Ok(_) => self.again(moment, None, t("what arrived is not what was sent")),
             Err(trouble) => self.trouble(moment, trouble),
         }
         true
@@ -259,11 +260,11 @@ impl Upload {
         match trouble {
             Trouble::Unreadable => {
                 self.fail(
-                    "the file cannot be read: it is a folder, or was moved or changed. Choose it again",
+                    t("the file cannot be read: it is a folder, or was moved or changed. Choose it again"),
                     false,
                 );
             }
-            Trouble::Cut => self.again(moment, None, "the server does not answer"),
+            Trouble::Cut => self.again(moment, None, t("the server does not answer")),
             Trouble::Refused(error) if error.temporary || error.code == ErrorCode::Unauthenticated => {
                 self.again(moment, error.retry_ms, &error.message);
             }
@@ -329,7 +330,7 @@ impl Upload {
             calls.push(call);
         }
         if !calls.is_empty() {
-            self.again(moment, None, "the server does not answer");
+            self.again(moment, None, t("the server does not answer"));
         }
         calls
     }

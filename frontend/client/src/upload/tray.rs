@@ -11,6 +11,7 @@ use super::{
 use crate::moment::Moment;
 use crate::outbox::refused_here;
 use crate::view::size_words;
+use crate::words::tf;
 
 /// A message that goes when its files are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,17 +61,17 @@ impl Uploads {
     ) -> Result<(), WireError> {
         let max = limits.attachments_max;
         if self.of(conversation).count() >= max {
-            let message = format!("a message shows at most {max} files: send these first");
+            let message = tf("a message shows at most {} files: send these first", &[&max]);
             return Err(refused_here(ErrorCode::TooLarge, &message));
         }
         if self.uploads.len() >= UPLOADS_MAX {
-            let message = format!("at most {UPLOADS_MAX} files can be on their way at a time");
+            let message = tf("at most {} files can be on their way at a time", &[&UPLOADS_MAX]);
             return Err(refused_here(ErrorCode::TooLarge, &message));
         }
         let mut upload = Upload::new(id, conversation, name, size, key);
         if size > limits.file_bytes_max {
             let most = size_words(limits.file_bytes_max);
-            upload.fail(&format!("the file is too large: {} of at most {most}", size_words(size)), false);
+            upload.fail(&tf("the file is too large: {} of at most {}", &[&size_words(size), &most]), false);
         }
         self.uploads.push(upload);
         Ok(())

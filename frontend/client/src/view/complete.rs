@@ -5,6 +5,7 @@
 use quorate_proto::frame::User;
 
 use super::list::ListRow;
+use crate::words::t;
 
 /// Names offered at most: more are not read.
 const OFFERED_MAX: usize = 8;
@@ -73,7 +74,7 @@ pub fn candidates(members: &[User], typed: &str, me: u64, group: bool) -> Vec<Us
     let mut offered: Vec<User> = found.into_iter().map(|(_, user)| user.clone()).take(OFFERED_MAX).collect();
     if group && "all".starts_with(typed) {
         offered.truncate(OFFERED_MAX - 1);
-        let display_name = "Everybody here".to_owned();
+        let display_name = t("Everybody here").to_owned();
         offered.push(User { name: "all".to_owned(), display_name, ..User::default() });
     }
     offered

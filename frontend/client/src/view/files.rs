@@ -4,10 +4,11 @@ use quorate_proto::files::SHOWN_TYPES;
 use quorate_proto::frame::{Attachment, Message};
 use quorate_proto::ids::{ConversationId, Sequence};
 
-use super::markdown::rooms_as_words;
+use super::markdown::{blocks, plain};
 use super::people::sentence;
 use crate::client::Client;
 use crate::upload::{Phase, Upload, UploadId};
+use crate::words::{t, tf, tn};
 
 /// Pixels of the longer side of an image in a message: that of a thumbnail.
 pub const PICTURE_PIXELS_MAX: u32 = 320;
@@ -67,7 +68,7 @@ pub fn thumbnail_path(file: &Attachment, shown_by: Option<(ConversationId, Seque
 pub fn size_words(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KB", "MB", "GB", "TB"];
     if bytes < 1_000 {
-        return if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") };
+        return tn(bytes, "{} byte", "{} bytes");
     }
     let (mut unit, mut unit_bytes) = (0, 1_000);
     let whole = |unit_bytes: u64| (bytes.saturating_add(unit_bytes / 2)) / unit_bytes;
@@ -79,7 +80,7 @@ pub fn size_words(bytes: u64) -> String {
     if tenths >= 1_000 || tenths.is_multiple_of(10) {
         format!("{} {}", whole(unit_bytes), UNITS[unit])
     } else {
-        format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+        format!("{}{}{} {}", tenths / 10, t("."), tenths % 10, UNITS[unit])
     }
 }
 
@@ -96,10 +97,10 @@ pub fn kind_words(file: &Attachment) -> String {
             | "application/x-xz"
             | "application/x-7z-compressed",
             _,
-        ) => "Archive",
-        (_, "image") => "Image",
-        (_, "video") => "Video",
-        (_, "audio") => "Audio",
+        ) => t("Archive"),
+        (_, "image") => t("Image"),
+        (_, "video") => t("Video"),
+        (_, "audio") => t("Audio"),
         _ => "",
     };
     if !word.is_empty() {
@@ -110,8 +111,8 @@ pub fn kind_words(file: &Attachment) -> String {
         && ending.bytes().all(|byte| byte.is_ascii_alphanumeric());
     match (is_plain, kind) {
         (true, _) => ending.to_ascii_uppercase(),
-        (false, "text") => "Text".to_owned(),
-        _ => "File".to_owned(),
+        (false, "text") => t("Text").to_owned(),
+        _ => t("File").to_owned(),
     }
 }
 
@@ -120,11 +121,11 @@ pub fn files_line(files: &[Attachment]) -> String {
     match files {
         [] => String::new(),
         [one] => one.name.clone(),
-        [first, rest @ ..] => format!("{} and {} more", first.name, rest.len()),
+        [first, rest @ ..] => tf("{} and {} more", &[&first.name, &rest.len()]),
     }
 }
 
-/// What a message says where there is room for a line: its text, or which files it shows.
+/// What a message says where there is room for a line: its text without markup, or which files it shows.
 pub fn said(message: &Message) -> String {
     said_of(&message.text, &message.attachments)
 }
@@ -133,7 +134,7 @@ pub(super) fn said_of(text: &str, files: &[Attachment]) -> String {
     if text.trim().is_empty() && !files.is_empty() {
         return format!("📎 {}", files_line(files));
     }
-    rooms_as_words(text)
+    plain(&blocks(text))
 }
 
 /// How far a file for the next message has come.
@@ -193,14 +194,17 @@ fn row(upload: &Upload) -> UploadRow {
     let size = size_words(upload.size);
     let there = upload.bytes_there();
     let (state, words) = match &upload.phase {
-        Phase::Queued => (UploadState::Queued, format!("{size}, waiting for the others")),
-        Phase::Beginning { .. } | Phase::Asking { .. } => (UploadState::Sending, format!("{size}, starting")),
-        Phase::Sending => (UploadState::Sending, format!("{} of {size}", size_words(there))),
-        Phase::Committing { .. } => (UploadState::Sending, format!("{size}, finishing")),
-        Phase::Cut { .. } => {
-            (UploadState::Cut, format!("{} of {size}, interrupted: it goes on by itself", size_words(there)))
+        Phase::Queued => (UploadState::Queued, tf("{}, waiting for the others", &[&size])),
+        Phase::Beginning { .. } | Phase::Asking { .. } => {
+            (UploadState::Sending, tf("{}, starting", &[&size]))
         }
-        Phase::Committed(_) => (UploadState::Ready, format!("{size}, ready")),
+        Phase::Sending => (UploadState::Sending, tf("{} of {}", &[&size_words(there), &size])),
+        Phase::Committing { .. } => (UploadState::Sending, tf("{}, finishing", &[&size])),
+        Phase::Cut { .. } => (
+            UploadState::Cut,
+            tf("{} of {}, interrupted: it goes on by itself", &[&size_words(there), &size]),
+        ),
+        Phase::Committed(_) => (UploadState::Ready, tf("{}, ready", &[&size])),
         Phase::Failed(why) => (UploadState::Failed, sentence(why)),
     };
     let may_retry = match state {
@@ -310,5 +314,15 @@ mod tests {
         );
         one.thumbnail = false;
         assert_eq!(thumbnail_path(&one, None), format!("/api/v1/files/{id}/content"));
+    }
+
+    #[test]
+    fn a_line_of_a_message_has_its_words_and_no_markup() {
+        assert_eq!(
+            said_of("**Three** of _five_ is `enough`: [#Night](#/c/5)", &[]),
+            "Three of five is enough: #Night"
+        );
+        assert_eq!(said_of("> so\n- a\n- b", &[]), "so\na\nb");
+        assert_eq!(said_of("  ", &[]), "");
     }
 }

@@ -8,6 +8,7 @@ use super::markdown::rooms_as_words;
 use super::people::{called, one_line};
 use super::portrait::Portrait;
 use crate::client::Client;
+use crate::words::{t, tf};
 
 /// One line of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,12 +64,12 @@ pub fn list(client: &Client) -> Vec<ListRow> {
                     // An old item that waits does not make its conversation older.
                     let last = last.as_ref().map_or(0, |last| last.time);
                     let text = said_of(&item.stored.text, &item.stored.attachments);
-                    (format!("You: {}", one_line(&text)), item.stored.created_ms.max(last))
+                    (tf("You: {}", &[&one_line(&text)]), item.stored.created_ms.max(last))
                 }
                 (None, Some(last)) => {
-                    let text = if last.gone { "Message deleted".to_owned() } else { one_line(&last.text) };
+                    let text = if last.gone { t("Message deleted").to_owned() } else { one_line(&last.text) };
                     let text = if last.from.id == me {
-                        format!("You: {text}")
+                        tf("You: {}", &[&text])
                     } else if group {
                         format!("{}: {text}", called(&last.from))
                     } else {
@@ -76,7 +77,7 @@ pub fn list(client: &Client) -> Vec<ListRow> {
                     };
                     (text, last.time)
                 }
-                (None, None) => ("No messages yet".to_owned(), 0),
+                (None, None) => (t("No messages yet").to_owned(), 0),
             };
             let failed = client
                 .outbox()

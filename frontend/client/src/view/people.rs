@@ -2,13 +2,15 @@
 
 use quorate_proto::frame::User;
 
+use crate::words::{t, tn};
+
 /// Colours of avatars in the style sheet.
 const HUES: u64 = 8;
 
 /// What somebody wants to be called.
 pub fn called(user: &User) -> &str {
     if user.deleted {
-        return "Deleted user";
+        return t("Deleted user");
     }
     if user.display_name.is_empty() { &user.name } else { &user.display_name }
 }
@@ -52,14 +54,13 @@ pub fn one_line(text: &str) -> String {
 /// A time span in its largest whole unit: `36 hours`, `7 days`.
 pub fn duration(ms: u64) -> String {
     let hours = ms / 3_600_000;
-    let (count, unit) = if hours >= 48 && hours.is_multiple_of(24) {
-        (hours / 24, "day")
+    if hours >= 48 && hours.is_multiple_of(24) {
+        tn(hours / 24, "{} day", "{} days")
     } else if hours > 0 {
-        (hours, "hour")
+        tn(hours, "{} hour", "{} hours")
     } else {
-        (ms / 60_000, "minute")
-    };
-    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
+        tn(ms / 60_000, "{} minute", "{} minutes")
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::conversation::Conversation;
 use crate::outbox::{ItemState, StoredItem};
 use crate::signals::Reach;
 use crate::timeline::{Notice, NoticeKind};
+use crate::words::{t, tf, tn};
 
 /// Messages of one author within this time stand under one name.
 pub const GROUP_MS_MAX: u64 = 5 * 60 * 1_000;
@@ -177,9 +178,9 @@ pub fn rows(
 ) -> Vec<Row> {
     let me = client.me().cloned().unwrap_or_default();
     let Some(conversation) = client.conversation(id) else { return Vec::new() };
-    let timeline = &conversation.timeline;
+    let timeline = conversation.shown();
     let mut build = Builder { rows: Vec::new(), day: None, last: None, local_day };
-    let mut notices = timeline.notices().iter().peekable();
+    let mut notices = conversation.timeline.notices().iter().peekable();
     let mut new_shown = false;
     let first = timeline.first().unwrap_or(0);
     for (sequence, entry) in timeline.run() {
@@ -206,6 +207,9 @@ pub fn rows(
         let mut row = blank(Arc::clone(message), entry.time, own, state);
         dress(client, conversation, &me, &mut row);
         build.message(row);
+    }
+    if conversation.in_past() {
+        return build.rows;
     }
     for notice in notices {
         build.notice(notice);
@@ -323,7 +327,7 @@ fn react_ahead(reactions: &mut Vec<ReactionRow>, emoji: &str, on: bool) {
         None if on => reactions.push(ReactionRow {
             emoji: emoji.to_owned(),
             count: 1,
-            who: "You".to_owned(),
+            who: t("You").to_owned(),
             mine: true,
             pending: true,
         }),
@@ -346,37 +350,35 @@ fn who(conversation: &Conversation, users: &[UserId], count: u32, me: UserId) ->
     let mut names: Vec<String> = Vec::new();
     for user in users {
         if *user == me {
-            names.insert(0, "You".to_owned());
+            names.insert(0, t("You").to_owned());
         } else if let Some(member) = conversation.members.iter().find(|member| member.id == *user) {
             names.push(called(member).to_owned());
         }
     }
     let others = (count as usize).saturating_sub(names.len());
-    match others {
-        0 => {}
-        1 => names.push("1 other".to_owned()),
-        others => names.push(format!("{others} others")),
+    if others > 0 {
+        names.push(tn(others as u64, "{} other", "{} others"));
     }
     match names.as_slice() {
         [] => String::new(),
         [one] => one.clone(),
-        [head @ .., last] => format!("{} and {last}", head.join(", ")),
+        [head @ .., last] => tf("{} and {}", &[&head.join(", "), last]),
     }
 }
 
 /// What is shown of a message that is answered to.
 pub fn quote(conversation: &Conversation, sequence: Sequence) -> Quote {
-    let Some(entry) = conversation.timeline.get(sequence) else {
-        return Quote { sequence, text: "An earlier message".to_owned(), ..Quote::default() };
+    let Some(entry) = conversation.entry(sequence) else {
+        return Quote { sequence, text: t("An earlier message").to_owned(), ..Quote::default() };
     };
     let message = &entry.message;
     let gone = message.deleted || message.hidden || conversation.is_hidden(sequence);
-    let text = if gone { "This message is gone".to_owned() } else { one_line(&said(message)) };
+    let text = if gone { t("This message is gone").to_owned() } else { one_line(&said(message)) };
     Quote { sequence, author: called(&message.from).to_owned(), text, gone }
 }
 
 fn forwarded_from(client: &Client, conversation: ConversationId, sequence: Sequence) -> Forwarded {
-    let held = client.conversation(conversation).and_then(|source| source.timeline.get(sequence));
+    let held = client.conversation(conversation).and_then(|source| source.entry(sequence));
     match held {
         Some(entry) => entry
             .message
@@ -418,36 +420,34 @@ impl Builder<'_> {
         self.day_of(notice.time);
         self.last = None;
         let text = match &notice.what {
-            NoticeKind::Joined { user, by } if user.id == by.id => format!("{} joined", called(user)),
-            NoticeKind::Joined { user, by } => format!("{} added {}", called(by), called(user)),
-            NoticeKind::Left { user, by, .. } if user.id == by.id => format!("{} left", called(user)),
-            NoticeKind::Left { user, by, banned: true } => format!("{} banned {}", called(by), called(user)),
-            NoticeKind::Left { user, by, .. } => format!("{} removed {}", called(by), called(user)),
-            NoticeKind::Titled { title, by } => format!("{} named this “{title}”", called(by)),
-            NoticeKind::Topic { topic, by } if topic.is_empty() => {
-                format!("{} removed the topic", called(by))
-            }
-            NoticeKind::Topic { topic, by } => format!("{} set the topic to “{topic}”", called(by)),
-            NoticeKind::Pictured { on: true, by } => format!("{} changed the picture", called(by)),
-            NoticeKind::Pictured { on: false, by } => format!("{} removed the picture", called(by)),
-            NoticeKind::Public { on: true, by } => format!("{} opened this group to everybody", called(by)),
-            NoticeKind::Public { on: false, by } => format!("{} closed this group to others", called(by)),
+            NoticeKind::Joined { user, by } if user.id == by.id => tf("{} joined", &[&called(user)]),
+            NoticeKind::Joined { user, by } => tf("{} added {}", &[&called(by), &called(user)]),
+            NoticeKind::Left { user, by, .. } if user.id == by.id => tf("{} left", &[&called(user)]),
+            NoticeKind::Left { user, by, banned: true } => tf("{} banned {}", &[&called(by), &called(user)]),
+            NoticeKind::Left { user, by, .. } => tf("{} removed {}", &[&called(by), &called(user)]),
+            NoticeKind::Titled { title, by } => tf("{} named this “{}”", &[&called(by), title]),
+            NoticeKind::Topic { topic, by } if topic.is_empty() => tf("{} removed the topic", &[&called(by)]),
+            NoticeKind::Topic { topic, by } => tf("{} set the topic to “{}”", &[&called(by), topic]),
+            NoticeKind::Pictured { on: true, by } => tf("{} changed the picture", &[&called(by)]),
+            NoticeKind::Pictured { on: false, by } => tf("{} removed the picture", &[&called(by)]),
+            NoticeKind::Public { on: true, by } => tf("{} opened this group to everybody", &[&called(by)]),
+            NoticeKind::Public { on: false, by } => tf("{} closed this group to others", &[&called(by)]),
             NoticeKind::Announcement { on: true, by } => {
-                format!("{} lets only the owner and admins write here", called(by))
+                tf("{} lets only the owner and admins write here", &[&called(by)])
             }
-            NoticeKind::Announcement { on: false, by } => format!("{} lets everybody write here", called(by)),
+            NoticeKind::Announcement { on: false, by } => tf("{} lets everybody write here", &[&called(by)]),
             NoticeKind::Retention { retention_ms: 0, by } => {
-                format!("{} lets messages stay for good", called(by))
+                tf("{} lets messages stay for good", &[&called(by)])
             }
             NoticeKind::Retention { retention_ms, by } => {
-                format!("{} has messages deleted after {}", called(by), duration(*retention_ms))
+                tf("{} has messages deleted after {}", &[&called(by), &duration(*retention_ms)])
             }
             NoticeKind::Role { user, role, by } => match role {
-                MemberRole::Owner => format!("{} made {} the owner", called(by), called(user)),
-                MemberRole::Admin => format!("{} made {} an admin", called(by), called(user)),
-                MemberRole::Member => format!("{} is a member like others again", called(user)),
+                MemberRole::Owner => tf("{} made {} the owner", &[&called(by), &called(user)]),
+                MemberRole::Admin => tf("{} made {} an admin", &[&called(by), &called(user)]),
+                MemberRole::Member => tf("{} is a member like others again", &[&called(user)]),
             },
-            NoticeKind::Pinned { by, .. } => format!("{} pinned a message", called(by)),
+            NoticeKind::Pinned { by, .. } => tf("{} pinned a message", &[&called(by)]),
         };
         self.rows.push(Row::Notice { version: notice.version, text, time: notice.time });
     }

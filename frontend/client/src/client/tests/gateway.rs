@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::frame::{
-    Ack, Action, Body, ClientFrame, ConversationSummary, Event, EventKind, Hello, MeEvent, MeKind,
-    MemberMarks, Message, PresenceState, Reaction, Request, SendMessage, ServerFrame, SincePage, User,
-    Welcome, WriteState,
+    Ack, Action, Body, ClientFrame, ConversationKind, ConversationSummary, Event, EventKind, Hello, MeEvent,
+    MeKind, MemberMarks, Message, PresenceState, Reaction, Request, SendMessage, ServerFrame, SincePage,
+    User, Welcome, WriteState,
 };
 use quorate_proto::ids::{ClientMessageId, ConversationId, Index, Sequence, TopicRef, UserId};
 use quorate_proto::limits::SessionLimits;
@@ -57,6 +57,8 @@ pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) now_ms: u64,
     pub(super) cluster: String,
+    /// Of all conversations.
+    pub(super) kind: ConversationKind,
     pub(super) write: WriteState,
     /// Index of the newest entry.
     pub(super) index: Index,
@@ -83,11 +85,15 @@ pub(super) struct World {
     pub(super) refuse_sends: Option<WireError>,
     /// The same for the opening of conversations.
     pub(super) refuse_opens: Option<WireError>,
+    /// The same for history.
+    pub(super) refuse_history: Option<WireError>,
     /// The same for edits, deletions, reactions and pins.
     pub(super) refuse_commands: Option<WireError>,
     /// What was done by `do`.
     pub(super) done: Vec<Action>,
     drafts: BTreeMap<ConversationId, String>,
+    /// What `welcome` says.
+    pub(super) limits: SessionLimits,
     ping: u64,
 }
 
@@ -98,6 +104,7 @@ impl World {
             dice: Dice(seed * 2 + 1),
             now_ms: 1_000_000,
             cluster: "c1".into(),
+            kind: ConversationKind::Direct,
             write: WriteState::Up,
             index: 10,
             log: Vec::new(),
@@ -116,9 +123,11 @@ impl World {
             said: Vec::new(),
             refuse_sends: None,
             refuse_opens: None,
+            refuse_history: None,
             refuse_commands: None,
             done: Vec::new(),
             drafts: BTreeMap::new(),
+            limits: SessionLimits::default(),
             ping: 0,
         };
         for id in 1..=conversations {
@@ -413,6 +422,7 @@ impl World {
         let last = self.history(id).pop();
         ConversationSummary {
             id,
+            kind: self.kind,
             title: format!("room {id}"),
             version: self.of(id).count() as u64,
             sequence: messages.len() as u64,
@@ -449,7 +459,7 @@ impl World {
                     index: self.index,
                     resumed: resume.is_some(),
                     ping_ms: 25_000,
-                    limits: SessionLimits::default(),
+                    limits: self.limits.clone(),
                     write: self.write,
                     log_time: self.now_ms,
                     me_version: self.me_log.len() as u64,
@@ -522,17 +532,31 @@ impl World {
                 }
             }
             Request::History(history) => {
-                let before = history.before.unwrap_or(u64::MAX);
-                let mut all = self.history(history.conversation);
-                all.retain(|event| matches!(&event.kind, EventKind::Message(m) if m.sequence < before));
-                let from = all.len().saturating_sub(history.limit as usize);
+                if let Some(error) = self.refuse_history.clone() {
+                    return answer(self, Body::Error { error });
+                }
+                let all = self.history(history.conversation);
+                let (len, limit) = (all.len(), history.limit as usize);
+                // Sequences begin at 1 and have no holes.
+                let (from, to) = match (history.before, history.after, history.around) {
+                    (Some(before), ..) => {
+                        let to = len.min(before as usize - 1);
+                        (to.saturating_sub(limit), to)
+                    }
+                    (_, Some(after), _) => (len.min(after as usize), len.min(after as usize + limit)),
+                    (.., Some(around)) => {
+                        let from = len.min((around as usize - 1).saturating_sub(limit / 2));
+                        (from, len.min(from + limit))
+                    }
+                    _ => (len.saturating_sub(limit), len),
+                };
                 answer(
                     self,
                     Body::Page {
                         conversation: history.conversation,
-                        messages: all[from..].to_vec(),
+                        messages: all[from..to].to_vec(),
                         more_before: from > 0,
-                        more_after: false,
+                        more_after: to < len,
                         as_of_index: self.index,
                     },
                 );
@@ -663,7 +687,13 @@ impl World {
             TopicRef::Conversation(id) => {
                 let all: Vec<_> = self.of(id).filter(|event| event.version > pair.version).collect();
                 page.more = all.len() > limit;
-                page.events = all.into_iter().take(limit).cloned().collect();
+                // Messages are as they are now, as the page's index says.
+                let joined = self.history(id);
+                let now = |event: &Event| {
+                    let joined = joined.iter().find(|message| message.version == event.version);
+                    joined.unwrap_or(event).clone()
+                };
+                page.events = all.into_iter().take(limit).map(now).collect();
             }
         }
         page
@@ -702,6 +732,16 @@ impl World {
         WireError::new(ErrorCode::Unavailable, "no leader").retry_after(500)
     }
 
+    /// What is shown is a piece of the history, as it is now.
+    pub(super) fn assert_shown(&self, id: ConversationId) {
+        let conversation = self.client.conversation(id).expect("a conversation");
+        let shown: Vec<Message> =
+            conversation.shown().run().map(|(_, entry)| entry.message.as_ref().clone()).collect();
+        let first = shown.first().map_or(1, |message| message.sequence as usize);
+        assert_eq!(shown, self.messages(id)[first - 1..first - 1 + shown.len()], "what is shown of {id}");
+        assert_eq!(conversation.shown().more_before, first > 1, "whether {id} goes on above");
+    }
+
     /// Client and cluster agree: timelines, counts, nothing left over.
     pub(super) fn assert_agreement(&self) {
         for conversation in self.client.conversations() {
@@ -717,6 +757,7 @@ impl World {
                 assert_eq!(shown, truth[from..], "timeline of {id}");
                 assert!(from == 0 || conversation.timeline.more_before, "what is missing can be asked for");
                 assert!(conversation.timeline.echoes().is_empty(), "an echo stays behind in {id}");
+                self.assert_shown(id);
             }
         }
         assert!(self.client.commands().is_empty(), "{:?}", self.client.commands());

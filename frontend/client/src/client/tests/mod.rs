@@ -3,5 +3,7 @@
 mod changes;
 mod files;
 mod gateway;
+mod kept;
+mod looking;
 mod rules;
 mod storm;

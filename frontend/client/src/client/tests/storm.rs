@@ -1,6 +1,8 @@
 //! Many seeded runs in which everything that may go wrong between a client and a gateway does, in any order: then quiet,
 //! and nothing is lost, doubled or out of order.
 
+use std::collections::VecDeque;
+
 use quorate_proto::error::{ErrorCode, WireError};
 use quorate_proto::frame::{Body, EventKind};
 use quorate_proto::ids::TopicRef;
@@ -8,16 +10,34 @@ use quorate_proto::ids::TopicRef;
 use super::gateway::{ME, World, user};
 use crate::client::{Client, Config};
 use crate::command::Deed;
+use crate::conversation::Conversation;
 use crate::event::Input;
 
 const CONVERSATIONS: u64 = 3;
 
-fn storm(seed: u64) {
+/// Messages that are there before the storm, where there is a window.
+const EARLIER: u64 = 130;
+/// A window of this many messages, and pages of so many: small enough that a storm goes beyond them.
+const WINDOW: usize = 40;
+const PAGE: u32 = 12;
+
+/// Returns how many pasts were there when it was over.
+fn storm(seed: u64, window: Option<usize>) -> usize {
     let mut world = World::new(seed, CONVERSATIONS);
+    world.client = Client::new(Config { window, ..Config::default() });
+    if window.is_some() {
+        world.limits.history_messages_max = PAGE;
+        for n in 0..EARLIER * CONVERSATIONS {
+            world.other_writes(1 + n % CONVERSATIONS, "earlier");
+        }
+    }
     world.sign_in();
     let mut written: Vec<Vec<String>> = vec![Vec::new(); CONVERSATIONS as usize + 1];
     for step in 0..600 {
         let conversation = 1 + world.dice.below(CONVERSATIONS);
+        if window.is_some() && world.dice.one_in(4) {
+            look_around(&mut world, conversation);
+        }
         match world.dice.below(28) {
             0..=3 => {
                 let text = format!("mine {step}");
@@ -94,7 +114,7 @@ fn storm(seed: u64) {
                         world.cut(socket, 1001);
                     }
                     world.opening.clear();
-                    world.client = Client::new(Config::default());
+                    world.client = Client::new(Config { window, ..Config::default() });
                     world.input(Input::Restore(stored));
                     world.sign_in();
                 } else if let Some(socket) = world.sockets.keys().next_back().copied() {
@@ -122,6 +142,8 @@ fn storm(seed: u64) {
     world.refuse_sends = None;
     world.refuse_commands = None;
     world.resume_allowed = true;
+    world.settle();
+    let pasts = if window.is_some() { shown_are_true(&mut world) } else { 0 };
     for conversation in 1..=CONVERSATIONS {
         world.input(Input::Focus(Some(conversation)));
         world.settle();
@@ -129,6 +151,9 @@ fn storm(seed: u64) {
         world.settle();
     }
     world.assert_agreement();
+    if let Some(window) = window {
+        (1..=CONVERSATIONS).for_each(|conversation| to_the_first_and_back(&mut world, conversation, window));
+    }
     for conversation in 1..=CONVERSATIONS {
         let committed: Vec<String> = world
             .messages(conversation)
@@ -140,6 +165,78 @@ fn storm(seed: u64) {
         assert!(world.client.conversation(conversation).is_some_and(|c| c.timeline.loaded));
     }
     assert_eq!(world.client.details().position, world.index, "the position has caught up");
+    pasts
+}
+
+/// What is shown of each conversation is the history as it is now, before its reader goes anywhere else; how many of them are pasts.
+fn shown_are_true(world: &mut World) -> usize {
+    world.ping_all();
+    world.settle();
+    for conversation in 1..=CONVERSATIONS {
+        // Messages change after a page was read for her, and she hears of it before that page comes.
+        let newer = world.dice.one_in(2);
+        let load = if newer { Input::LoadNewer } else { Input::LoadOlder };
+        world.input(load(conversation));
+        while world.serve_one() {}
+        let (pages, others): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut world.down).into_iter().partition(|(_, frame)| frame.reply.is_some());
+        world.down = others;
+        let held = world.client.conversation(conversation).and_then(|held| held.shown().first());
+        for step in 0..20 {
+            let around = held.unwrap_or(1).saturating_sub(u64::from(PAGE)) + world.dice.below(60);
+            let sequence = around.clamp(1, world.messages(conversation).len() as u64);
+            change(world, conversation, sequence, step);
+        }
+        world.down.extend(pages);
+        world.settle();
+    }
+    let all = (1..=CONVERSATIONS).filter(|id| {
+        let held = world.client.conversation(*id).filter(|held| held.timeline.loaded);
+        if held.is_some() {
+            world.assert_shown(*id);
+        }
+        held.is_some_and(Conversation::in_past)
+    });
+    all.count()
+}
+
+/// The reader goes up and down, follows a link, or goes back to the end.
+fn look_around(world: &mut World, conversation: u64) {
+    let at = 1 + world.dice.below(EARLIER);
+    match world.dice.below(8) {
+        0..=2 => world.input(Input::LoadOlder(conversation)),
+        3..=4 => world.input(Input::LoadNewer(conversation)),
+        5 => world.input(Input::Seek(conversation, at)),
+        6 => {
+            let look = (!world.dice.one_in(3)).then_some(at);
+            world.input(Input::Look(conversation, look));
+        }
+        _ => world.input(Input::Latest(conversation)),
+    }
+}
+
+/// Up to the first message and down again, page by page: what is shown is the history at every step.
+fn to_the_first_and_back(world: &mut World, conversation: u64, window: usize) {
+    let go = |world: &mut World, input: fn(u64) -> Input, wanted: fn(&Conversation) -> bool| {
+        for _ in 0..100 {
+            world.assert_shown(conversation);
+            let held = world.client.conversation(conversation).expect("a conversation");
+            assert!(held.shown().run().count() <= window + 50, "no more than the window");
+            if wanted(held) {
+                return;
+            }
+            world.input(input(conversation));
+            world.pass(2_000);
+            world.step_all();
+        }
+        panic!("it does not get there");
+    };
+    world.input(Input::Focus(Some(conversation)));
+    world.input(Input::Look(conversation, Some(1)));
+    go(world, Input::LoadOlder, |held| held.shown().first() == Some(1));
+    go(world, Input::LoadNewer, |held| !held.in_past());
+    world.input(Input::Latest(conversation));
+    world.assert_agreement();
 }
 
 /// Something happens to a message that is there: by its reader's click, or by somebody else.
@@ -181,7 +278,18 @@ fn change(world: &mut World, conversation: u64, sequence: u64, step: u32) {
 #[test]
 fn nothing_is_lost_doubled_or_misordered() {
     for seed in 1..=300 {
-        let run = std::panic::catch_unwind(|| storm(seed));
+        let run = std::panic::catch_unwind(|| storm(seed, None));
         assert!(run.is_ok(), "seed {seed} fails; run it alone");
     }
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_misordered_in_the_past() {
+    let mut pasts = 0;
+    for seed in 1..=100 {
+        let run = std::panic::catch_unwind(|| storm(seed, Some(WINDOW)));
+        assert!(run.is_ok(), "seed {seed} fails; run it alone");
+        pasts += run.unwrap_or_default();
+    }
+    assert!(pasts > 30, "only {pasts} storms ended in a past");
 }
