@@ -1,0 +1,5 @@
+//! The desk's program.
+
+fn main() {
+    quorate_web::desk();
+}
