@@ -1,10 +1,13 @@
 //! The browser's clocks and randomness, and times in words.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use js_sys::Date;
 use leptos::prelude::window;
 use quorate_client::Moment;
+use quorate_client::ordered::OrderedMap;
+
+use crate::words::{keyed, t, tf};
 
 /// A clock that never goes back and does not stop while the machine sleeps: it advances by whichever of the browser's two
 /// clocks advanced more. The monotonic one may stand still in sleep, the wall clock may be set back.
@@ -58,8 +61,28 @@ fn date(time: u64) -> Date {
 
 /// The number of the local day that this time falls on.
 pub(crate) fn local_day(time: u64) -> i64 {
-    let offset_ms = date(time).get_timezone_offset() * 60_000.0;
-    ((time as f64 - offset_ms) / 86_400_000.0).floor() as i64
+    /// No zone changes to another day, or offset, within one.
+    const QUARTER_MS: u64 = 15 * 60 * 1_000;
+    /// Quarters remembered, of the times that were asked for.
+    const QUARTERS_MAX: usize = 2_000;
+    thread_local! {
+        // To ask the browser takes it some 30 µs, and each row of a timeline asks whenever one changes.
+        static DAYS: RefCell<OrderedMap<u64, i64>> = RefCell::default();
+    }
+    let quarter = time / QUARTER_MS;
+    DAYS.with_borrow_mut(|days| {
+        if let Some(day) = days.get(&quarter) {
+            return *day;
+        }
+        let begin = quarter * QUARTER_MS;
+        let offset_ms = date(begin).get_timezone_offset() * 60_000.0;
+        let day = ((begin as f64 - offset_ms) / 86_400_000.0).floor() as i64;
+        if days.len() >= QUARTERS_MAX {
+            days.clear();
+        }
+        days.insert(quarter, day);
+        day
+    })
 }
 
 /// `14:05`
@@ -72,17 +95,17 @@ pub(crate) fn hours(time: u64) -> String {
 pub(crate) fn day(time: u64) -> String {
     let now = Date::now() as u64;
     let date = date(time);
-    let weekday = WEEKDAYS[date.get_day() as usize % 7];
+    let weekday = t(WEEKDAYS[date.get_day() as usize % 7]);
     match local_day(now) - local_day(time) {
-        0 => "Today".to_owned(),
-        1 => "Yesterday".to_owned(),
+        0 => t("Today").to_owned(),
+        1 => t("Yesterday").to_owned(),
         2..=6 => weekday.to_owned(),
         _ => {
-            let month = MONTHS[date.get_month() as usize % 12];
+            let month = t(MONTHS[date.get_month() as usize % 12]);
             let year = date.get_full_year();
             let same_year = year == Date::new_0().get_full_year();
             let year = if same_year { String::new() } else { format!(" {year}") };
-            format!("{weekday}, {} {month}{year}", date.get_date())
+            tf("{}, {} {}{}", &[&weekday, &date.get_date(), &month, &year])
         }
     }
 }
@@ -95,11 +118,11 @@ pub(crate) fn brief(time: u64) -> String {
     let now = Date::now() as u64;
     match local_day(now) - local_day(time) {
         i64::MIN..=0 => hours(time),
-        1 => "Yesterday".to_owned(),
-        2..=6 => WEEKDAYS[date(time).get_day() as usize % 7][..3].to_owned(),
+        1 => t("Yesterday").to_owned(),
+        2..=6 => t(WEEKDAYS_SHORT[date(time).get_day() as usize % 7]).to_owned(),
         _ => {
             let date = date(time);
-            format!("{} {}", date.get_date(), &MONTHS[date.get_month() as usize % 12][..3])
+            tf("{} {}", &[&date.get_date(), &t(MONTHS_SHORT[date.get_month() as usize % 12])])
         }
     }
 }
@@ -109,6 +132,11 @@ pub(crate) fn full(time: u64) -> String {
     format!("{}, {}", day(time), hours(time))
 }
 
+/// The hour of today, or the whole stamp.
+pub(crate) fn as_of(time: u64) -> String {
+    if local_day(now()) == local_day(time) { hours(time) } else { stamp(time) }
+}
+
 /// `2026-01-31 14:05`, for texts that are read elsewhere and later.
 pub(crate) fn stamp(time: u64) -> String {
     let date = date(time);
@@ -116,20 +144,45 @@ pub(crate) fn stamp(time: u64) -> String {
     format!("{}-{month:02}-{day:02} {}", date.get_full_year(), hours(time))
 }
 
-const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const WEEKDAYS: [&str; 7] = [
+    keyed("Sunday"),
+    keyed("Monday"),
+    keyed("Tuesday"),
+    keyed("Wednesday"),
+    keyed("Thursday"),
+    keyed("Friday"),
+    keyed("Saturday"),
+];
 const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
+    keyed("January"),
+    keyed("February"),
+    keyed("March"),
+    keyed("April"),
+    keyed("May"),
+    keyed("June"),
+    keyed("July"),
+    keyed("August"),
+    keyed("September"),
+    keyed("October"),
+    keyed("November"),
+    keyed("December"),
+];
+
+const WEEKDAYS_SHORT: [&str; 7] =
+    [keyed("Sun"), keyed("Mon"), keyed("Tue"), keyed("Wed"), keyed("Thu"), keyed("Fri"), keyed("Sat")];
+const MONTHS_SHORT: [&str; 12] = [
+    keyed("Jan"),
+    keyed("Feb"),
+    keyed("Mar"),
+    keyed("Apr"),
+    keyed("May"),
+    keyed("Jun"),
+    keyed("Jul"),
+    keyed("Aug"),
+    keyed("Sep"),
+    keyed("Oct"),
+    keyed("Nov"),
+    keyed("Dec"),
 ];
 
 /// What a field of date and time says, in the reader's time zone; wall clock, ms.
@@ -155,9 +208,9 @@ pub(crate) fn soon() -> Vec<(&'static str, u64)> {
     // Monday is day 1; on a Monday the next one is a week away.
     let to_monday = (8 - Date::new_0().get_day()) % 7;
     let to_monday = if to_monday == 0 { 7 } else { to_monday };
-    let mut times = vec![("In 1 hour", (now + 3_600_000.0) as u64), ("Tomorrow morning", morning(1))];
+    let mut times = vec![(t("In 1 hour"), (now + 3_600_000.0) as u64), (t("Tomorrow morning"), morning(1))];
     if to_monday > 1 {
-        times.push(("Monday morning", morning(to_monday)));
+        times.push((t("Monday morning"), morning(to_monday)));
     }
     times
 }

@@ -5,13 +5,24 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{Element, HtmlElement, KeyboardEvent};
 
-use crate::context::{App, Panel, Stage};
+use crate::context::{App, Panel, Sheet, Stage};
 use crate::route;
 use crate::ui::select_bar;
 
 /// Listens until the owner is disposed.
 pub(crate) fn listen(app: App) {
     let handle = window_event_listener(ev::keydown, move |event| pressed(app, &event));
+    on_cleanup(move || handle.remove());
+}
+
+/// F6 alone, for pages that have parts and nothing else of the chat.
+pub(crate) fn listen_regions() {
+    let handle = window_event_listener(ev::keydown, |event| {
+        if event.key() == "F6" {
+            event.prevent_default();
+            next_region(event.shift_key());
+        }
+    });
     on_cleanup(move || handle.remove());
 }
 
@@ -25,6 +36,11 @@ fn pressed(app: App, event: &KeyboardEvent) {
             event.prevent_default();
             app.switching.update(|open| *open = !*open);
         }
+        "/" if control && !event.alt_key() => {
+            event.prevent_default();
+            show_keys(app);
+        }
+        "?" if !control && !event.alt_key() && !writes(event) => show_keys(app),
         "/" if !control && !event.alt_key() && !dialog_open() && !writes(event) => {
             event.prevent_default();
             app.detailing.set(false);
@@ -43,15 +59,36 @@ fn pressed(app: App, event: &KeyboardEvent) {
             event.prevent_default();
             select_bar::end(app);
         }
-        "Escape" if !dialog_open() => {
-            if app.detailing.get_untracked() {
-                app.detailing.set(false);
-            }
-            app.panel.set(None);
-            focus_composer();
-        }
+        // What composes a letter with it has not called for anything.
+        "Escape" if !dialog_open() && !event.default_prevented() && !event.is_composing() => close(app),
         _ => {}
     }
+}
+
+/// All keys, or no longer.
+fn show_keys(app: App) {
+    if app.sheet.get_untracked() == Some(Sheet::Keys) {
+        app.sheet.set(None);
+    } else if !dialog_open() {
+        app.sheet.set(Some(Sheet::Keys));
+    }
+}
+
+/// Closes what stands at the side; with nothing to close the open conversation is read, and its newest message comes into view.
+fn close(app: App) {
+    let begun = app.replying.get_untracked().is_some() || app.editing.with_untracked(Option::is_some);
+    if app.detailing.get_untracked() || app.panel.with_untracked(Option::is_some) {
+        app.detailing.set(false);
+        app.panel.set(None);
+    } else if !begun {
+        app.read_open();
+        if let Ok(Some(jump)) = document().query_selector("[data-testid=jump]")
+            && let Some(jump) = jump.dyn_ref::<HtmlElement>()
+        {
+            jump.click();
+        }
+    }
+    focus_composer();
 }
 
 /// The conversation above or below the open one.

@@ -13,8 +13,6 @@ pub(crate) enum Place {
     Conversation(ConversationId, Option<Sequence>),
     /// What an invite leads to.
     Invite(String),
-    /// The admins' part.
-    Admin,
 }
 
 /// What the address says.
@@ -31,7 +29,6 @@ fn read(hash: &str) -> Place {
             Place::Conversation(id, sequence)
         }
         (Some("invite"), Some(code), None, None) if !code.is_empty() => Place::Invite(code.to_owned()),
-        (Some("admin"), ..) => Place::Admin,
         _ => Place::List,
     }
 }

@@ -14,6 +14,7 @@ use web_sys::{AbortController, AbortSignal, Blob, BlobPropertyBag, ReadableStrea
 
 use super::rest::{self, Ask};
 use crate::follow::after;
+use crate::words::tf;
 
 /// A server that says nothing for this long is not waited for: an election takes seconds.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -108,7 +109,7 @@ async fn refused(response: &Response) -> Lost {
     Lost::Refused(
         status,
         problem.map_or_else(
-            || format!("The server answered {status}. Try again in a moment."),
+            || tf("The server answered {}. Try again in a moment.", &[&status]),
             |problem| sentence(&problem.detail),
         ),
         retry_ms.and_then(|ms| i32::try_from(ms).ok()).unwrap_or(0),

@@ -26,6 +26,7 @@ use super::input;
 use super::rest::{self, Answered, Ask};
 use crate::context::{App, ShownBy, sleep, unless_gone};
 use crate::follow::after;
+use crate::words::{t, tf};
 
 /// Images that are fetched at a time: fewer than the server allows a user, so that uploads go on beside them.
 const IMAGES_MAX: usize = 4;
@@ -188,7 +189,7 @@ impl Line {
                 // Something between here and the gateways.
                 None if status >= 500 => Trouble::Cut,
                 None => {
-                    let words = format!("the server answered {status}");
+                    let words = tf("the server answered {}", &[&status]);
                     Trouble::Refused(WireError::new(ErrorCode::Invalid, words))
                 }
             })
@@ -274,8 +275,8 @@ pub(crate) fn save(app: App, file: Attachment, shown_by: Option<ShownBy>) {
         unless_gone(app.saving.try_update(|saving| saving.retain(|id| *id != file.file)));
         match found.map(|blob| hand_over(&blob, &file.name)) {
             Ok(Ok(())) | Err(Lost::Stopped) => {}
-            Err(Lost::Refused(404, ..)) => app.warn("This file is gone, or no longer yours to see."),
-            Ok(Err(_)) | Err(_) => app.warn("The file could not be fetched. Try again in a moment."),
+            Err(Lost::Refused(404, ..)) => app.warn(t("This file is gone, or no longer yours to see.")),
+            Ok(Err(_)) | Err(_) => app.warn(t("The file could not be fetched. Try again in a moment.")),
         }
     });
 }
@@ -286,9 +287,9 @@ pub(crate) fn save(app: App, file: Attachment, shown_by: Option<ShownBy>) {
 /// In words why not.
 pub(crate) async fn keep(app: App, path: &str, name: &str) -> Result<(), String> {
     if under_way(app, path).is_some() {
-        return Err("This is being fetched already.".to_owned());
+        return Err(t("This is being fetched already.").to_owned());
     }
-    let cut = || "The file could not be fetched. Try again in a moment.".to_owned();
+    let cut = || t("The file could not be fetched. Try again in a moment.").to_owned();
     match fetch(app, path.to_owned(), path).await {
         Ok(blob) => hand_over(&blob, name).map_err(|_| cut()),
         Err(Lost::Refused(_, why, _)) => Err(why),

@@ -2,12 +2,16 @@
 //!
 //! Owns: the [`Client`] and every resource that must be let go again. Must not know: how anything looks.
 
+pub(crate) mod device;
 mod fetching;
 pub(crate) mod files;
+pub(crate) mod keeping;
+pub(crate) mod notices;
 pub(crate) mod pictures;
 pub(crate) mod rest;
 mod socket;
 pub(crate) mod store;
+pub(crate) mod windows;
 
 use std::time::Duration;
 
@@ -22,9 +26,12 @@ use quorate_client::{Change, Client, Config, Effect, Input, SocketId};
 use crate::clock::Clock;
 use crate::context::App;
 use crate::follow::after;
+use crate::words::{t, tf};
 use files::Files;
+use keeping::Keeping;
 use pictures::Place;
 use socket::Socket;
+use windows::Windows;
 
 /// The longest a timer is set for: browsers count in 32 bits, and a tick too many does no harm.
 const TIMER_MS_MAX: u64 = 60_000;
@@ -37,15 +44,31 @@ pub(crate) struct Driver {
     sockets: Vec<(SocketId, Socket)>,
     files: Files,
     pictures: Shelf<Place>,
+    keeping: Keeping,
+    notices: notices::Notices,
+    windows: Windows,
     timer: Option<TimeoutHandle>,
 }
+
+/// Messages of a conversation in the document at a time: some ten screens, and a frame's work however long the history is.
+const WINDOW_MESSAGES: usize = 240;
 
 impl Driver {
     pub(crate) fn new() -> Self {
         let app = format!("web {}", env!("CARGO_PKG_VERSION"));
-        let config = Config { device: device_name(), app };
+        let config = Config { device: device_name(), app, window: Some(WINDOW_MESSAGES) };
         let (client, clock, sockets) = (Client::new(config), Clock::new(), Vec::new());
-        Self { client, clock, sockets, files: Files::default(), pictures: Shelf::default(), timer: None }
+        Self {
+            client,
+            clock,
+            sockets,
+            files: Files::default(),
+            pictures: Shelf::default(),
+            keeping: Keeping::default(),
+            notices: Vec::new(),
+            windows: Windows::default(),
+            timer: None,
+        }
     }
 }
 
@@ -76,6 +99,8 @@ pub(crate) fn input(app: App, input: Input) -> Vec<Effect> {
         })
         .collect();
     app.refresh(&changes);
+    keeping::changed(app, &changes);
+    notices::follow(app);
     arm(app);
     effects
 }
@@ -121,7 +146,8 @@ fn carry_out(app: App, user: Option<&User>, effect: &Effect) {
         }),
         Effect::Store(item) => {
             if let Some(user) = user {
-                store::put_item(user, item);
+                let window = app.driver.with_value(|driver| driver.windows.name.clone());
+                store::put_item(user, &window, item);
             }
         }
         Effect::Unstore(id) => {
@@ -137,21 +163,24 @@ fn carry_out(app: App, user: Option<&User>, effect: &Effect) {
         Effect::Upload(id, call, step) => files::carry_out(app, *id, *call, step),
         Effect::DraftChanged(id) => app.redrafted(*id),
         Effect::Reminded(item) => {
-            let note = if item.text.is_empty() { String::new() } else { format!(": {}", item.text) };
-            app.remind(&format!("Reminder{note}"), item.conversation, item.remind_of);
+            let text = match &*item.text {
+                "" => t("Reminder").to_owned(),
+                note => tf("Reminder: {}", &[&note]),
+            };
+            app.remind(&text, item.conversation, item.remind_of);
         }
         Effect::ScheduleFailed(item, why) => {
-            app.warn(&format!(
+            app.warn(&tf(
                 "A message you scheduled was not sent: {} {}",
-                sentence(why),
-                one_line(&item.text)
+                &[&sentence(why), &one_line(&item.text)],
             ));
         }
         Effect::Done(id, conversation) => app.answered(*id, Ok(*conversation)),
         Effect::Refused(Some(id), error) => app.answered(*id, Err(sentence(&error.message))),
         Effect::Refused(None, error) => app.warn(&sentence(&error.message)),
         Effect::SignedOut(why) => app.signed_out(why.clone()),
-        Effect::Acked(_) | Effect::Arrived(..) | Effect::Changed(_) => {}
+        Effect::Calls(id, sequence) => notices::called(app, *id, *sequence),
+        Effect::Acked(_) | Effect::Changed(_) => {}
     }
 }
 
@@ -199,6 +228,6 @@ pub(crate) fn device_name() -> String {
     match (browser.as_str(), system.as_str()) {
         ("", _) => "Browser".to_owned(),
         (browser, "") => browser.to_owned(),
-        (browser, system) => format!("{browser} on {system}"),
+        (browser, system) => tf("{} on {}", &[&browser, &system]),
     }
 }

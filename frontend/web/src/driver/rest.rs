@@ -12,6 +12,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, HtmlAnchorElement, Request, RequestCredentials, RequestInit, Response};
 
+use crate::words::{t, tf};
+
 /// Why a call brought nothing, in words for the person who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CallError {
@@ -99,6 +101,31 @@ pub(crate) async fn write<B: Serialize>(
     send(method, path, Some(token), body).await.map(|_| ())
 }
 
+/// Looks at what stands at an address, for no longer than this. Who looks again and again has one question under way.
+pub(crate) async fn look<A: DeserializeOwned>(token: &str, path: &str, wait_ms: u32) -> Result<A, CallError> {
+    let signal = Some(AbortSignal::timeout_with_u32(wait_ms));
+    let ask = Ask { method: "GET", path, token: Some(token), signal, ..Ask::default() };
+    readable(&answered(ask.text().await)?)
+}
+
+/// A change that is asked for again until it is done: under one key it is one.
+pub(crate) async fn insist<B: Serialize, A: DeserializeOwned>(
+    token: &str,
+    path: &str,
+    key: String,
+    body: &B,
+) -> Result<A, CallError> {
+    let ask = Ask {
+        method: "POST",
+        path,
+        token: Some(token),
+        body: Some(json(body)),
+        key: Some(key),
+        signal: None,
+    };
+    readable(&answered(ask.text().await)?)
+}
+
 /// Sets another password by a secret; nobody is signed in.
 pub(crate) async fn reset_password(body: &ResetPassword) -> Result<(), CallError> {
     send("POST", "/api/v1/password/reset", None, Some(body)).await.map(|_| ())
@@ -181,10 +208,13 @@ async fn call<B: Serialize, A: DeserializeOwned>(
     token: Option<&str>,
     body: Option<&B>,
 ) -> Result<A, CallError> {
-    let text = send(method, path, token, body).await?;
+    readable(&send(method, path, token, body).await?)
+}
+
+fn readable<A: DeserializeOwned>(text: &str) -> Result<A, CallError> {
     let unreadable =
-        || CallError { status: 0, message: "The server answered something unreadable.".to_owned() };
-    parse(&text).ok_or_else(unreadable)
+        || CallError { status: 0, message: t("The server answered something unreadable.").to_owned() };
+    parse(text).ok_or_else(unreadable)
 }
 
 fn send<B: Serialize>(
@@ -207,16 +237,21 @@ fn exchange(
 ) -> Answered<Result<String, CallError>> {
     Box::pin(async move {
         let ask = Ask { method, path: &path, token: token.as_deref(), body, ..Ask::default() };
-        let (status, text) = ask.text().await.map_err(|_| CallError {
-            status: 0,
-            message: "No answer from the server. Check the connection and try again.".to_owned(),
-        })?;
-        if (200..300).contains(&status) {
-            return Ok(text);
-        }
-        let message = parse::<Problem>(&text)
-            .map(|problem| sentence(&problem.detail))
-            .unwrap_or_else(|| format!("The server answered {status}. Try again in a moment."));
-        Err(CallError { status, message })
+        answered(ask.text().await)
     })
+}
+
+/// The text of an answer, or in words why there is none.
+fn answered(answer: Result<(u16, String), JsValue>) -> Result<String, CallError> {
+    let (status, text) = answer.map_err(|_| CallError {
+        status: 0,
+        message: t("No answer from the server. Check the connection and try again.").to_owned(),
+    })?;
+    if (200..300).contains(&status) {
+        return Ok(text);
+    }
+    let message = parse::<Problem>(&text)
+        .map(|problem| sentence(&problem.detail))
+        .unwrap_or_else(|| tf("The server answered {}. Try again in a moment.", &[&status]));
+    Err(CallError { status, message })
 }

@@ -1,5 +1,5 @@
-//! Local storage: the outbox and drafts, keyed by user. One key an item, so that two tabs do not overwrite each other; two
-//! tabs that send the same item send it under the same id, which the cluster commits once.
+//! Local storage: the outbox and drafts, keyed by user. One key an item, so that two windows do not overwrite each other; each item with
+//! the name of the window that sends it (`windows.rs`). Two that send the same send it under one id, which the cluster commits once.
 
 use leptos::prelude::window;
 use quorate_client::proto::frame::User;
@@ -34,10 +34,25 @@ fn outbox_prefix(user: &User) -> String {
     format!("quorate.outbox.{}-{}/", user.id, user.name)
 }
 
-pub(crate) fn put_item(user: &User, item: &StoredItem) {
-    if let Ok(json) = serde_json::to_string(item) {
-        set(&format!("{}{}", outbox_prefix(user), item.id), &json);
+/// `window` sends it.
+pub(crate) fn put_item(user: &User, window: &str, item: &StoredItem) {
+    let json = serde_json::to_string(item).ok();
+    // Within the item, where a page that knows of no windows passes over it.
+    if let Some(json) = json.as_deref().and_then(|json| json.strip_prefix('{')) {
+        set(&format!("{}{}", outbox_prefix(user), item.id), &format!("{{\"window\":\"{window}\",{json}"));
     }
+}
+
+/// Which item of this user a key is for.
+pub(crate) fn item_id(user: &User, key: &str) -> Option<ClientMessageId> {
+    key.strip_prefix(&outbox_prefix(user))?.parse().ok()
+}
+
+/// The item at a key, and which window sends it; empty: one of a page that knew of no windows.
+pub(crate) fn item(key: &str) -> Option<(String, StoredItem)> {
+    let tree: serde_json::Value = serde_json::from_str(&get(key)?).ok()?;
+    let window = tree.get("window").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    Some((window, serde_json::from_value(tree).ok()?))
 }
 
 pub(crate) fn remove_item(user: &User, id: ClientMessageId) {
@@ -49,15 +64,15 @@ fn read<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(text).and_then(|tree: serde_json::Value| serde_json::from_value(tree)).ok()
 }
 
-/// Everything that a former life of the page left in this user's outbox.
-pub(crate) fn items(user: &User) -> Vec<StoredItem> {
+/// Everything in this user's outbox, with the names of the windows that send it.
+pub(crate) fn items(user: &User) -> Vec<(String, StoredItem)> {
     let Some(storage) = storage() else { return Vec::new() };
     let prefix = outbox_prefix(user);
     let count = storage.length().unwrap_or(0);
     (0..count)
         .filter_map(|at| storage.key(at).ok().flatten())
         .filter(|key| key.starts_with(&prefix))
-        .filter_map(|key| read(&get(&key)?))
+        .filter_map(|key| item(&key))
         .collect()
 }
 
@@ -80,6 +95,12 @@ pub(crate) fn drafts(user: &User) -> Vec<(ConversationId, StoredDraft)> {
             Some((id, stored))
         })
         .collect()
+}
+
+pub(crate) fn remove_drafts(user: &User) {
+    for (conversation, _) in drafts(user) {
+        remove(&format!("{}{conversation}", draft_prefix(user)));
+    }
 }
 
 pub(crate) fn put_draft(user: &User, conversation: ConversationId, stored: &StoredDraft) {

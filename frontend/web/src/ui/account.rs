@@ -5,16 +5,19 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use quorate_client::proto::rest::{ClaimAdmin, NewPassword, SessionInfo};
 use quorate_client::proto::text;
-use quorate_client::view::sentence;
 
+use super::appearance::Appearance;
 use super::bots::Bots;
 use super::icons::{Glyph, Icon};
+use super::notices::Notices;
 use super::profile::{Blocked, DeleteAccount, Export, Profile, RecoveryCodes};
 use super::tokens::OwnTokens;
+use super::vacant::Reading;
 use crate::clock;
 use crate::context::App;
 use crate::driver::rest::{self, Answered, CallError};
 use crate::follow::follow;
+use crate::words::{Word, refused, t, tf};
 
 /// See the module. Its body is made anew each time it opens.
 #[component]
@@ -38,14 +41,16 @@ pub(crate) fn Account() -> impl IntoView {
             on:close=move |_| app.accounting.set(false)
         >
             <div class="dialog-head">
-                <h2 id="account-title">"Account"</h2>
-                <button type="button" class="icon-button" aria-label="Close" on:click=move |_| app.accounting.set(false)>
+                <h2 id="account-title">{Word("Account")}</h2>
+                <button type="button" class="icon-button" aria-label=t("Close") on:click=move |_| app.accounting.set(false)>
                     <Glyph icon=Icon::Close/>
                 </button>
             </div>
             {move || app.accounting.get().then(|| view! {
                 <div class="dialog-body">
                     <Profile/>
+                    <Appearance/>
+                    <Notices/>
                     <Devices/>
                     <Password/>
                     <RecoveryCodes/>
@@ -63,13 +68,13 @@ pub(crate) fn Account() -> impl IntoView {
 }
 
 /// Does something with the present token and puts into words why not.
-pub(super) fn act<F, Fut>(app: App, error: RwSignal<String>, done: impl FnOnce() + 'static, call: F)
+pub(crate) fn act<F, Fut>(app: App, error: RwSignal<String>, done: impl FnOnce() + 'static, call: F)
 where
     F: FnOnce(String) -> Fut + 'static,
     Fut: Future<Output = Result<(), CallError>> + 'static,
 {
-    if let Some(token) = app.token() {
-        error.set(String::new());
+    error.set(String::new());
+    if let Some(token) = app.token_or(error) {
         wait(Box::pin(call(token)), error, Box::new(done));
     }
 }
@@ -111,34 +116,34 @@ fn Devices() -> impl IntoView {
     };
     let line = move |session: SessionInfo| {
         let name =
-            if session.device.is_empty() { "Unnamed device".to_owned() } else { session.device.clone() };
+            if session.device.is_empty() { t("Unnamed device").to_owned() } else { session.device.clone() };
         let when = if session.current {
-            "this device".to_owned()
+            t("this device").to_owned()
         } else {
-            format!("last used {}", clock::brief(session.refreshed))
+            tf("last used {}", &[&clock::brief(session.refreshed)])
         };
         let id = session.id.clone();
         view! {
             <li data-testid="device">
                 <span class="who"><b>{name}</b><span>{when}</span></span>
                 {(!session.current).then(move || view! {
-                    <button type="button" class="link-button" on:click=move |_| end(id.clone())>"Sign out"</button>
+                    <button type="button" class="link-button" on:click=move |_| end(id.clone())>{Word("Sign out")}</button>
                 })}
             </li>
         }
     };
     view! {
         <section>
-            <h3>"Signed in"</h3>
+            <h3>{Word("Signed in")}</h3>
             {move || match sessions.get() {
-                None => view! { <p class="hint">"Loading…"</p> }.into_any(),
+                None => view! { <Reading error again=Callback::new(move |()| load())/> }.into_any(),
                 Some(found) => {
                     let more = found.len() > 1;
                     view! {
                         <ul class="devices">{found.into_iter().map(line).collect_view()}</ul>
                         {more.then(|| view! {
                             <button type="button" class="link-button" data-testid="end-others" on:click=end_others>
-                                "Sign out everywhere else"
+                                {Word("Sign out everywhere else")}
                             </button>
                         })}
                     }.into_any()
@@ -170,31 +175,31 @@ fn Password() -> impl IntoView {
         said.set("");
         let body = NewPassword { password: value(present), new_password: value(new) };
         if let Err(why) = text::check_password(&body.new_password) {
-            return error.set(sentence(&why.to_string()));
+            return error.set(refused(&why));
         }
         let done = move || {
             clear(present);
             clear(new);
             // Said here: a modal dialog covers everything else.
-            let _ = said.try_set("Your password is changed. Every other device is signed out.");
+            let _ = said.try_set(t("Your password is changed. Every other device is signed out."));
         };
         act(app, error, done, move |token| async move { rest::set_password(&token, &body).await });
     };
     view! {
         <form class="form" data-testid="password" on:submit=submit novalidate>
-            <h3>"Password"</h3>
+            <h3>{Word("Password")}</h3>
             <label class="field">
-                <span>"Present password"</span>
+                <span>{Word("Present password")}</span>
                 <input node_ref=present class="input" name="present" type="password" autocomplete="current-password"/>
             </label>
             <label class="field">
-                <span>"New password"</span>
+                <span>{Word("New password")}</span>
                 <input node_ref=new class="input" name="new" type="password" autocomplete="new-password"/>
-                <small>"At least 8 characters, none of the most used. Every other device is signed out."</small>
+                <small>{Word("At least 8 characters, none of the most used. Every other device is signed out.")}</small>
             </label>
             <div class="error" role="alert">{error}</div>
             <div class="done" role="status">{said}</div>
-            <button type="submit" class="button">"Change password"</button>
+            <button type="submit" class="button">{Word("Change password")}</button>
         </form>
     }
 }
@@ -214,22 +219,22 @@ fn Admin() -> impl IntoView {
         }
         let done = move || {
             clear(secret);
-            let _ = said.try_set("You are an admin now.");
+            let _ = said.try_set(t("You are an admin now."));
             let _ = app.admin.try_set(true);
         };
         act(app, error, done, move |token| async move { rest::claim_admin(&token, &body).await });
     };
     view! {
         <form class="form" data-testid="admin" on:submit=submit novalidate>
-            <h3>"Become an admin"</h3>
+            <h3>{Word("Become an admin")}</h3>
             <label class="field">
-                <span>"Secret of the operator"</span>
+                <span>{Word("Secret of the operator")}</span>
                 <input node_ref=secret class="input" name="secret" autocomplete="off" spellcheck="false" data-testid="admin-secret"/>
-                <small>"Printed by deploy/up while there is no admin, or by replica admin offer."</small>
+                <small>{Word("Printed by deploy/up while there is no admin, or by replica admin offer.")}</small>
             </label>
             <div class="error" role="alert">{error}</div>
             <div class="done" role="status">{said}</div>
-            <button type="submit" class="button">"Claim"</button>
+            <button type="submit" class="button">{Word("Claim")}</button>
         </form>
     }
 }

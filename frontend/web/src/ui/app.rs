@@ -6,7 +6,6 @@ use leptos::task::spawn_local;
 use quorate_client::Input;
 
 use super::account::Account;
-use super::admin::Administration;
 use super::banner::Banner;
 use super::chat::Chat;
 use super::details::Details;
@@ -16,11 +15,13 @@ use super::new_conversation::NewConversation;
 use super::panel::Panel;
 use super::sheet::Sheets;
 use super::sidebar::Sidebar;
+use super::starting::Starting;
 use super::switcher::Switcher;
 use super::toast::Toast;
 use super::tray::keep_files;
 use crate::context::{App as Context, Stage};
-use crate::follow::follow;
+use crate::driver::{device, keeping, windows};
+use crate::follow::{follow, memo, next_frame};
 use crate::keys;
 
 /// The root.
@@ -29,15 +30,17 @@ pub(crate) fn App() -> impl IntoView {
     let app = Context::new();
     provide_context(app);
     listen(app);
+    windows::listen(app);
     keys::listen(app);
     spawn_local(app.start());
-    // What is unread shows in the window's title.
+    // What is unread shows in the window's title and on its icon.
     follow(move || {
         let unread = app.badge.get();
         let name = app.heading.with(|heading| heading.as_ref().map(|heading| heading.name.clone()));
         let count = if unread == 0 { String::new() } else { format!("({unread}) ") };
         let name = name.map_or_else(String::new, |name| format!("{name} · "));
         document().set_title(&format!("{count}{name}Quorate"));
+        device::badge(u32::try_from(unread).unwrap_or(u32::MAX));
     });
     view! {
         {move || match app.stage.get() {
@@ -49,33 +52,16 @@ pub(crate) fn App() -> impl IntoView {
     }
 }
 
-/// The static shell again, with what hinders the start.
-#[component]
-fn Starting(hindrance: Option<String>) -> impl IntoView {
-    view! {
-        <main class="shell" aria-busy="true">
-            <div class="shell-mark" aria-hidden="true"><i></i><i></i><i></i><i></i><i></i></div>
-            <p class="shell-name">"Quorate"</p>
-            <p class="shell-word" role="status">
-                {hindrance.map_or_else(|| "Opening…".to_owned(), |why| format!("{why} Trying again…"))}
-            </p>
-        </main>
-    }
-}
-
 #[component]
 fn Frame() -> impl IntoView {
     let app = Context::of_context();
+    give_focus_back(app);
     view! {
         <div class="frame">
             <Banner/>
-            <div class="columns" class:chatting=move || app.focused.get().is_some() || app.administering.get()>
+            <div class="columns" class:chatting=move || app.focused.get().is_some()>
                 <Sidebar/>
-                {move || if app.administering.get() {
-                    view! { <Administration/> }.into_any()
-                } else {
-                    view! { <Chat/> }.into_any()
-                }}
+                <Chat/>
                 {move || app.detailing.get().then(|| view! { <Details/> })}
                 <Panel/>
             </div>
@@ -86,6 +72,27 @@ fn Frame() -> impl IntoView {
         <Sheets/>
         <Lightbox/>
     }
+}
+
+/// Who closes what stands at the side is back where she opened it. Dialogs do so by themselves.
+fn give_focus_back(app: Context) {
+    let opener = StoredValue::new_local(None::<web_sys::Element>);
+    let open = memo(move || app.panel.with(Option::is_some) || app.detailing.get());
+    Effect::new(move |was: Option<bool>| {
+        let open = open.get();
+        if open && was == Some(false) {
+            opener.set_value(document().active_element());
+        } else if !open && was == Some(true) {
+            // What had the focus is gone by the next frame, unless it went elsewhere on purpose.
+            next_frame(move || {
+                let lost = document().active_element().is_none_or(|active| active.tag_name() == "BODY");
+                if let Some(opener) = opener.try_get_value().flatten().filter(|_| lost) {
+                    keys::focus(&opener);
+                }
+            });
+        }
+        open
+    });
 }
 
 fn listen(app: Context) {
@@ -99,7 +106,10 @@ fn listen(app: Context) {
         let hidden = document().hidden();
         app.visible.set(!hidden);
         app.say_presence(!hidden);
-        if !hidden {
+        if hidden {
+            // Browsers let go of hidden pages without a word.
+            keeping::now(app);
+        } else {
             app.input(Input::Visible);
         }
     });

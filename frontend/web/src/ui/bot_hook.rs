@@ -10,6 +10,7 @@ use crate::clock;
 use crate::context::App;
 use crate::driver::rest;
 use crate::follow::memo;
+use crate::words::{Word, t};
 
 #[component]
 pub(super) fn Hook(bot: String, bots: Known) -> impl IntoView {
@@ -29,7 +30,7 @@ pub(super) fn Hook(bot: String, bots: Known) -> impl IntoView {
         let mentions_only = only.get_untracked().is_some_and(|only| only.checked());
         let body = HookTarget { url: value(url).trim().to_owned(), mentions_only, new_secret };
         if body.url.is_empty() {
-            return error.set("Enter the address that is to be told.".to_owned());
+            return error.set(t("Enter the address that is to be told.").to_owned());
         }
         act(
             app,
@@ -63,20 +64,20 @@ pub(super) fn Hook(bot: String, bots: Known) -> impl IntoView {
     let (address, mentions_only) = first.map(|hook| (hook.url, hook.mentions_only)).unwrap_or_default();
     view! {
         <form class="form" data-testid="hook" on:submit=submit novalidate>
-            <h4>"Outgoing webhook"</h4>
+            <h4>{Word("Outgoing webhook")}</h4>
             <label class="field">
-                <span>"Address that is told of new messages"</span>
+                <span>{Word("Address that is told of new messages")}</span>
                 <input node_ref=url class="input" name="url" type="url" inputmode="url" autocomplete="off" spellcheck="false" placeholder="https://" value=address/>
-                <small>"Each call is signed by the rules of Standard Webhooks, and tried again for up to 72 hours."</small>
+                <small>{Word("Each call is signed by the rules of Standard Webhooks, and tried again for up to 72 hours.")}</small>
             </label>
-            <label class="check"><input node_ref=only type="checkbox" checked=mentions_only/>"Only messages that name the bot, and direct ones"</label>
+            <label class="check"><input node_ref=only type="checkbox" checked=mentions_only/>{Word("Only messages that name the bot, and direct ones")}</label>
             {move || hook.get().map(|hook| view! { <State hook/> })}
             <div class="error" role="alert">{error}</div>
             <p class="acts">
-                <button type="submit" class="button" data-testid="set-hook">{move || if hook.with(Option::is_some) { "Save the webhook" } else { "Set the webhook" }}</button>
+                <button type="submit" class="button" data-testid="set-hook">{move || if hook.with(Option::is_some) { t("Save the webhook") } else { t("Set the webhook") }}</button>
                 {move || hook.with(Option::is_some).then(|| view! {
-                    <button type="button" class="link-button" on:click=move |_| set(true)>"Another key"</button>
-                    <button type="button" class="link-button" data-testid="drop-hook" on:click=drop_hook>"Remove"</button>
+                    <button type="button" class="link-button" on:click=move |_| set(true)>{Word("Another key")}</button>
+                    <button type="button" class="link-button" data-testid="drop-hook" on:click=drop_hook>{Word("Remove")}</button>
                 })}
             </p>
         </form>
@@ -95,17 +96,17 @@ fn State(hook: HookRow) -> impl IntoView {
     });
     view! {
         <dl class="facts">
-            <div><dt>"Waiting to be told"</dt><dd>{hook.waiting.to_string()}</dd></div>
-            <div><dt>"Given up"</dt><dd>{hook.given_up.to_string()}</dd></div>
-            {trouble.map(|trouble| view! { <div><dt>"Last error"</dt><dd>{trouble}</dd></div> })}
+            <div><dt>{Word("Waiting to be told")}</dt><dd>{hook.waiting.to_string()}</dd></div>
+            <div><dt>{Word("Given up")}</dt><dd>{hook.given_up.to_string()}</dd></div>
+            {trouble.map(|trouble| view! { <div><dt>{Word("Last error")}</dt><dd>{trouble}</dd></div> })}
         </dl>
         {move || if seen.get() {
             view! {
-                <label class="field"><span>"Key of the signatures"</span><input class="input" readonly data-testid="hook-secret" value=secret.get_value()/></label>
-                <button type="button" class="link-button" on:click=move |_| app.copy(&secret.get_value(), "Copied.")>"Copy the key"</button>
+                <label class="field"><span>{Word("Key of the signatures")}</span><input class="input" readonly data-testid="hook-secret" value=secret.get_value()/></label>
+                <button type="button" class="link-button" on:click=move |_| app.copy(&secret.get_value(), t("Copied."))>{Word("Copy the key")}</button>
             }.into_any()
         } else {
-            view! { <button type="button" class="link-button" on:click=move |_| seen.set(true)>"Show the key of the signatures"</button> }.into_any()
+            view! { <button type="button" class="link-button" on:click=move |_| seen.set(true)>{Word("Show the key of the signatures")}</button> }.into_any()
         }}
     }
 }

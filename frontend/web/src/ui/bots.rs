@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use quorate_client::proto::frame::User;
 use quorate_client::proto::rest::{BotRow, Bots as Found, NewBot};
 use quorate_client::proto::text;
-use quorate_client::view::{called, sentence};
+use quorate_client::view::called;
 
 use super::account::{act, value};
 use super::bot_hook::Hook;
@@ -14,6 +14,7 @@ use crate::clock;
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
 use crate::follow::memo;
+use crate::words::{Word, refused};
 
 /// The bots as they are known here.
 pub(super) type Known = RwSignal<Option<Vec<BotRow>>>;
@@ -52,7 +53,7 @@ pub(crate) fn Bots() -> impl IntoView {
         let display_name = value(shown).trim().to_owned();
         let body = match text::canonical_name(&value(name)) {
             Ok(name) => NewBot { name, display_name: Some(display_name).filter(|name| !name.is_empty()) },
-            Err(why) => return error.set(sentence(&why.to_string())),
+            Err(why) => return error.set(refused(&why)),
         };
         act(
             app,
@@ -79,16 +80,16 @@ pub(crate) fn Bots() -> impl IntoView {
     });
     view! {
         <section data-testid="bots">
-            <h3>"Bots"</h3>
-            <p class="hint">"A bot is a user that a program acts as. Add it to a group like anybody else."</p>
+            <h3>{Word("Bots")}</h3>
+            <p class="hint">{Word("A bot is a user that a program acts as. Add it to a group like anybody else.")}</p>
             <ul class="bots">
                 {move || names.get().into_iter().map(|name| view! { <Bot name bots/> }).collect_view()}
             </ul>
             <form class="form" on:submit=make novalidate>
-                <label class="field"><span>"Name of a new bot"</span><input node_ref=name class="input" name="bot_name" autocomplete="off" autocapitalize="none" spellcheck="false" placeholder="build.bot"/></label>
-                <label class="field"><span>"Display name"</span><input node_ref=shown class="input" name="bot_display_name" maxlength="80" autocomplete="off"/></label>
+                <label class="field"><span>{Word("Name of a new bot")}</span><input node_ref=name class="input" name="bot_name" autocomplete="off" autocapitalize="none" spellcheck="false" placeholder="build.bot"/></label>
+                <label class="field"><span>{Word("Display name")}</span><input node_ref=shown class="input" name="bot_display_name" maxlength="80" autocomplete="off"/></label>
                 <div class="error" role="alert">{error}</div>
-                <button type="submit" class="button" data-testid="make-bot">"Make a bot"</button>
+                <button type="submit" class="button" data-testid="make-bot">{Word("Make a bot")}</button>
             </form>
         </section>
     }
@@ -130,12 +131,12 @@ fn Bot(name: String, bots: Known) -> impl IntoView {
                 <p class="acts">
                     {move || if sure.get() {
                         view! {
-                            <span>"Its tokens end at once, and its name is not used again."</span>
-                            <button type="button" class="button danger" data-testid="confirm-delete-bot" on:click=delete>"Delete the bot"</button>
-                            <button type="button" class="button" on:click=move |_| sure.set(false)>"Keep it"</button>
+                            <span>{Word("Its tokens end at once, and its name is not used again.")}</span>
+                            <button type="button" class="button danger" data-testid="confirm-delete-bot" on:click=delete>{Word("Delete the bot")}</button>
+                            <button type="button" class="button" on:click=move |_| sure.set(false)>{Word("Keep it")}</button>
                         }.into_any()
                     } else {
-                        view! { <button type="button" class="link-button" data-testid="delete-bot" on:click=move |_| sure.set(true)>"Delete this bot"</button> }.into_any()
+                        view! { <button type="button" class="link-button" data-testid="delete-bot" on:click=move |_| sure.set(true)>{Word("Delete this bot")}</button> }.into_any()
                     }}
                 </p>
             </details>
@@ -146,5 +147,5 @@ fn Bot(name: String, bots: Known) -> impl IntoView {
 /// Says that a user is a program.
 #[component]
 pub(crate) fn Badge() -> impl IntoView {
-    view! { <span class="bot-badge" data-testid="bot-badge">"bot"</span> }
+    view! { <span class="bot-badge" data-testid="bot-badge">{Word("bot")}</span> }
 }

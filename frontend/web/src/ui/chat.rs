@@ -14,6 +14,7 @@ use super::tray::DropZone;
 use crate::context::{App, Heading, Panel, Sheet, unless_gone};
 use crate::follow::{after, memo};
 use crate::route;
+use crate::words::{Word, keyed, t, tn};
 
 /// See the module.
 #[component]
@@ -22,13 +23,14 @@ pub(crate) fn Chat() -> impl IntoView {
     // Somebody else's link, or one that she was taken out of: there is nothing to wait for.
     let foreign = memo(move || app.listed.get() && app.heading.with(Option::is_none));
     view! {
-        <main class="chat" aria-label="Conversation">
+        <main class="chat" aria-label=t("Conversation")>
             {move || match app.focused.get() {
                 Some(_) if foreign.get() => view! { <Foreign/> }.into_any(),
                 Some(id) => view! {
                     <Head/>
                     <Pinned/>
                     <Timeline id/>
+                    <Filling/>
                     <SelectBar/>
                     <Composer id/>
                     <DropZone id/>
@@ -54,7 +56,7 @@ fn Head() -> impl IntoView {
     });
     view! {
         <header class="chat-head" data-region tabindex="-1">
-            <a class="icon-button only-phone" href=route::href(None) aria-label="Back to conversations">
+            <a class="icon-button only-phone" href=route::href(None) aria-label=t("Back to conversations")>
                 <Glyph icon=Icon::Back/>
             </a>
             {move || {
@@ -75,8 +77,8 @@ fn Head() -> impl IntoView {
                 type="button"
                 class="icon-button"
                 data-testid="details-toggle"
-                aria-label="Details"
-                title="Details"
+                aria-label=t("Details")
+                title=t("Details")
                 aria-expanded=move || app.detailing.get().to_string()
                 on:click=move |_| {
                     app.panel.set(None);
@@ -97,11 +99,7 @@ fn Pinned() -> impl IntoView {
         memo(move || app.heading.with(|heading| heading.as_ref().map_or(0, |heading| heading.pin_count)));
     move || {
         (count.get() > 0).then(|| {
-            let words = if count.get() == 1 {
-                "1 pinned message".to_owned()
-            } else {
-                format!("{} pinned messages", count.get())
-            };
+            let words = tn(count.get().into(), "{} pinned message", "{} pinned messages");
             view! {
                 <button type="button" class="pinned-bar" data-testid="pins" on:click=move |_| {
                     app.detailing.set(false);
@@ -114,29 +112,46 @@ fn Pinned() -> impl IntoView {
     }
 }
 
-/// A dot and its word; nothing while nobody can tell.
+/// Stands behind the newest message shown while what was missed after it is on its way, unless that is quick.
+#[component]
+fn Filling() -> impl IntoView {
+    let app = App::of_context();
+    let filling = memo(move || app.heading.with(|heading| heading.as_ref().is_some_and(|it| it.filling)));
+    view! {
+        <div class="catching" role="status">
+            {move || filling.get().then(|| view! { <p class="loading" data-testid="gap">{Word("Loading what you missed…")}</p> })}
+        </div>
+    }
+}
+
+/// A dot and its word in English; nothing while nobody can tell.
 pub(crate) fn shown(state: PresenceState) -> Option<(&'static str, &'static str)> {
     match state {
-        PresenceState::Active => Some(("dot", "Active")),
-        PresenceState::Idle => Some(("dot idle", "Idle")),
-        PresenceState::Dnd => Some(("dot dnd", "Do not disturb")),
-        PresenceState::Offline | PresenceState::Invisible => Some(("dot off", "Offline")),
+        PresenceState::Active => Some(("dot", keyed("Active"))),
+        PresenceState::Idle => Some(("dot idle", keyed("Idle"))),
+        PresenceState::Dnd => Some(("dot dnd", keyed("Do not disturb"))),
+        PresenceState::Offline | PresenceState::Invisible => Some(("dot off", keyed("Offline"))),
         PresenceState::Unknown => None,
     }
+}
+
+/// How many are in it.
+pub(crate) fn members(count: u32) -> String {
+    tn(count.into(), "{} member", "{} members")
 }
 
 /// Who is in it, in one line.
 fn about(heading: &Heading) -> String {
     if !heading.group {
         let word = heading.presence.and_then(shown).map(|(_, word)| word);
-        return word.unwrap_or("Direct conversation").to_owned();
+        return t(word.unwrap_or(keyed("Direct conversation"))).to_owned();
     }
     if !heading.topic.is_empty() {
         return heading.topic.clone();
     }
     let names: Vec<&str> = heading.members.iter().take(6).map(called).collect();
     let count = heading.member_count;
-    let people = if count == 1 { "1 member".to_owned() } else { format!("{count} members") };
+    let people = members(count);
     if names.is_empty() { people } else { format!("{people}: {}", names.join(", ")) }
 }
 
@@ -156,15 +171,15 @@ fn Foreign() -> impl IntoView {
         <div class="empty" data-testid="foreign" role="status">
             {move || if waited.get() {
                 view! {
-                    <h2>"You are not in this conversation"</h2>
-                    <p>"It does not exist, or you were never a member of it, or you no longer are."</p>
+                    <h2>{Word("You are not in this conversation")}</h2>
+                    <p>{Word("It does not exist, or you were never a member of it, or you no longer are.")}</p>
                     <div class="acts">
-                        <a class="button" href=route::href(None)>"Back to your conversations"</a>
-                        <button type="button" class="button" on:click=move |_| app.sheet.set(Some(Sheet::Channels))>"Browse channels"</button>
+                        <a class="button" href=route::href(None)>{Word("Back to your conversations")}</a>
+                        <button type="button" class="button" on:click=move |_| app.sheet.set(Some(Sheet::Channels))>{Word("Browse channels")}</button>
                     </div>
                 }.into_any()
             } else {
-                view! { <p>"Loading…"</p> }.into_any()
+                view! { <p>{Word("Loading…")}</p> }.into_any()
             }}
         </div>
     }
@@ -178,25 +193,25 @@ fn Nothing() -> impl IntoView {
             <Mark size=44/>
             {move || if app.list.with(Vec::is_empty) {
                 view! {
-                    <h2>"Welcome to Quorate"</h2>
-                    <p>"Start a conversation with anybody by user name. What you write waits here until a majority has it, whatever fails meanwhile."</p>
+                    <h2>{Word("Welcome to Quorate")}</h2>
+                    <p>{Word("Start a conversation with anybody by user name. What you write waits here until a majority has it, whatever fails meanwhile.")}</p>
                 }
             } else {
                 view! {
-                    <h2>"Pick up a conversation"</h2>
-                    <p>"Choose one on the left, or start a new one by user name."</p>
+                    <h2>{Word("Pick up a conversation")}</h2>
+                    <p>{Word("Choose one on the left, or start a new one by user name.")}</p>
                 }
             }}
             <div class="acts">
-                <button type="button" class="button" on:click=move |_| app.creating.set(true)>"New conversation"</button>
-                <button type="button" class="button" on:click=move |_| app.sheet.set(Some(Sheet::Channels))>"Browse channels"</button>
+                <button type="button" class="button" on:click=move |_| app.creating.set(true)>{Word("New conversation")}</button>
+                <button type="button" class="button" on:click=move |_| app.sheet.set(Some(Sheet::Channels))>{Word("Browse channels")}</button>
             </div>
             <dl class="keys">
-                <dt><kbd>"Ctrl"</kbd>" "<kbd>"K"</kbd></dt><dd>"Find a conversation"</dd>
-                <dt><kbd>"Alt"</kbd>" "<kbd>"↑"</kbd>" "<kbd>"↓"</kbd></dt><dd>"Go to the one above or below"</dd>
-                <dt><kbd>"↑"</kbd></dt><dd>"Edit your last message"</dd>
-                <dt><kbd>"/"</kbd></dt><dd>"Search messages"</dd>
-                <dt><kbd>"F6"</kbd></dt><dd>"Go through the parts of the page"</dd>
+                <dt><kbd>{Word("Ctrl")}</kbd>" "<kbd>"K"</kbd></dt><dd>{Word("Find a conversation")}</dd>
+                <dt><kbd>"Alt"</kbd>" "<kbd>"↑"</kbd>" "<kbd>"↓"</kbd></dt><dd>{Word("Go to the one above or below")}</dd>
+                <dt><kbd>"↑"</kbd></dt><dd>{Word("Edit your last message")}</dd>
+                <dt><kbd>"/"</kbd></dt><dd>{Word("Search messages")}</dd>
+                <dt><kbd>{Word("Ctrl")}</kbd>" "<kbd>"/"</kbd></dt><dd>{Word("Show all keys, as does ?")}</dd>
             </dl>
         </div>
     }

@@ -20,6 +20,7 @@ use super::suggest::Suggest;
 use super::tray::{Clip, Tray, pasted};
 use crate::context::{App, Editing, Sheet};
 use crate::follow::{follow, memo};
+use crate::words::{t, tf, tn};
 
 /// The counter appears when this many bytes are left.
 const COUNTER_BYTES: usize = 1_000;
@@ -43,11 +44,7 @@ impl Offer {
     }
 
     fn room(row: &ListRow) -> Self {
-        let about = if row.member_count == 1 {
-            "1 member".to_owned()
-        } else {
-            format!("{} members", row.member_count)
-        };
+        let about = super::chat::members(row.member_count);
         let put = room_link(row.id, &row.name);
         Self { name: format!("#{}", row.name), about, portrait: row.portrait, bot: false, put }
     }
@@ -135,7 +132,12 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
         keep(&text);
         grow(&area);
     });
-    let close = Callback::new(move |()| picking.set(false));
+    let close = Callback::new(move |()| {
+        picking.set(false);
+        if let Some(area) = input.get_untracked() {
+            let _ = area.focus();
+        }
+    });
     // The bars above the box go, and the box has what belongs there without them.
     let leave_bars = move || {
         let was_editing = app.editing.with_untracked(Option::is_some);
@@ -162,7 +164,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
         }
         if let Some(editing) = app.editing.get_untracked() {
             if text.len() > TEXT_BYTES_MAX {
-                return app.warn("The message is too long.");
+                return app.warn(t("The message is too long."));
             }
             if text != editing.text
                 || app.with(|client| client.commands().refused(id, editing.sequence).is_some())
@@ -268,7 +270,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
         app.heading.with(|heading| {
             heading
                 .as_ref()
-                .map_or_else(|| "Message".to_owned(), |heading| format!("Message {}", heading.name))
+                .map_or_else(|| t("Message").to_owned(), |heading| tf("Message {}", &[&heading.name]))
         })
     };
     let typing = move || {
@@ -282,11 +284,11 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
     let later = move |_| {
         let text = input.get_untracked().map(|area| area.value()).unwrap_or_default();
         if text.trim().is_empty() {
-            return app.tell("Write the message first, then choose when it is sent.");
+            return app.tell(t("Write the message first, then choose when it is sent."));
         }
         if has_files.get_untracked() {
             return app
-                .tell("A message with files cannot be sent later. Send it now, or take the files out.");
+                .tell(t("A message with files cannot be sent later. Send it now, or take the files out."));
         }
         app.sheet.set(Some(Sheet::Later(id, text.trim_end().to_owned(), app.replying.get_untracked())));
     };
@@ -296,7 +298,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
             {move || closed.get().is_none().then(|| view! { <Suggest id take=suggested/> })}
             <Bar id leave=Callback::new(move |()| leave_bars())/>
             {move || (!offered.with(Vec::is_empty)).then(|| view! {
-                <div class="offers" id="offers" role="listbox" aria-label="Suggested names" data-testid="mention-offers">
+                <div class="offers" id="offers" role="listbox" aria-label=t("Suggested names") data-testid="mention-offers">
                     {offered.get().into_iter().enumerate().map(|(at, offer)| {
                         let Offer { name, about, portrait, bot, .. } = offer.clone();
                         view! {
@@ -326,7 +328,7 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
                     data-region-focus
                     aria-label=label
                     aria-autocomplete="list"
-                    aria-controls="offers"
+                    aria-controls=move || (!offered.with(Vec::is_empty)).then_some("offers")
                     aria-activedescendant=move || chosen.get().filter(|_| !offered.with(Vec::is_empty)).map(|at| format!("offer-{at}"))
                     placeholder=label
                     enterkeyhint="send"
@@ -344,22 +346,23 @@ pub(crate) fn Composer(id: ConversationId) -> impl IntoView {
                         }
                     }
                 ></textarea>
-                <button type="button" class="icon-button" aria-label="Emoji" title="Emoji" data-testid="composer-emoji" on:click=move |_| picking.update(|open| *open = !*open)>
+                <button type="button" class="icon-button" aria-label=t("Emoji") title=t("Emoji") data-testid="composer-emoji" on:click=move |_| picking.update(|open| *open = !*open)>
                     <Glyph icon=Icon::Smile/>
                 </button>
-                <button type="button" class="icon-button" aria-label="Send later" title="Send later" data-testid="send-later" on:click=later>
+                <button type="button" class="icon-button" aria-label=t("Send later") title=t("Send later") data-testid="send-later" on:click=later>
                     <Glyph icon=Icon::Later/>
                 </button>
-                <button type="submit" class="icon-button send" class:idle=move || bytes.get() == 0 && !has_files.get() aria-label="Send" title="Send (Enter)">
+                <button type="submit" class="icon-button send" class:idle=move || bytes.get() == 0 && !has_files.get() aria-label=t("Send") title=t("Send (Enter)")>
                     <Glyph icon=Icon::Send/>
                 </button>
             </form>
             <div class="foot">
                 <span class="typing" data-testid="typing" role="status" aria-live="polite">{typing}</span>
-                <span class="hint">{move || (bytes.get() > 0).then_some("Enter sends, Shift+Enter starts a new line")}</span>
+                <span class="hint">{move || (bytes.get() > 0).then_some(t("Enter sends, Shift+Enter starts a new line"))}</span>
                 {move || (left() < COUNTER_BYTES as i64).then(|| {
                     let over = left() < 0;
-                    let text = if over { format!("{} bytes too long", -left()) } else { format!("{} bytes left", left()) };
+                    let bytes = left().unsigned_abs();
+                    let text = if over { tn(bytes, "{} byte too long", "{} bytes too long") } else { tn(bytes, "{} byte left", "{} bytes left") };
                     view! { <span class:over=over aria-live="polite">{text}</span> }
                 })}
             </div>
@@ -374,8 +377,8 @@ fn Bar(id: ConversationId, leave: Callback<()>) -> impl IntoView {
     move || {
         let editing = app.editing.with(|editing| editing.as_ref().map(|editing| editing.sequence));
         let (words, sequence, testid) = match (editing, app.replying.get()) {
-            (Some(sequence), _) => ("Editing", sequence, "edit-bar"),
-            (None, Some(sequence)) => ("Replying to", sequence, "reply-bar"),
+            (Some(sequence), _) => (t("Editing"), sequence, "edit-bar"),
+            (None, Some(sequence)) => (t("Replying to"), sequence, "reply-bar"),
             (None, None) => return ().into_any(),
         };
         // The quote is read again when rows change: the message may come in later, or go.
@@ -386,7 +389,7 @@ fn Bar(id: ConversationId, leave: Callback<()>) -> impl IntoView {
             <div class="composer-bar" data-testid=testid>
                 <span class="what">{words}" "<b>{if editing.is_some() { String::new() } else { quote.author }}</b></span>
                 <span class="of">{quote.text}</span>
-                <button type="button" class="icon-button" aria-label="Cancel" title="Cancel (Esc)" on:click=move |_| leave.run(())>
+                <button type="button" class="icon-button" aria-label=t("Cancel") title=t("Cancel (Esc)") on:click=move |_| leave.run(())>
                     <Glyph icon=Icon::Close size=16/>
                 </button>
             </div>

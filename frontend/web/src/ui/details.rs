@@ -13,6 +13,7 @@ use super::group::{About, Members, Mine};
 use super::icons::{Glyph, Icon};
 use crate::context::App;
 use crate::follow::memo;
+use crate::words::{Word, t, tf};
 
 /// The round trip is measured this often while the drawer is open.
 const MEASURE: Duration = Duration::from_secs(3);
@@ -36,16 +37,16 @@ pub(crate) fn Details() -> impl IntoView {
         memo(move || app.heading.with(|heading| heading.as_ref().map(|heading| (heading.id, heading.group))));
     let write = move || {
         details.with(|details| match (details.live, details.write) {
-            (false, _) => ("lamp off", "Not connected"),
-            (true, WriteState::Up) => ("lamp", "Up"),
-            (true, WriteState::Electing) => ("lamp wait", "Electing a leader"),
-            (true, WriteState::NoQuorum) => ("lamp off", "No majority"),
+            (false, _) => ("lamp off", t("Not connected")),
+            (true, WriteState::Up) => ("lamp", t("Up")),
+            (true, WriteState::Electing) => ("lamp wait", t("Electing a leader")),
+            (true, WriteState::NoQuorum) => ("lamp off", t("No majority")),
         })
     };
     view! {
         <aside
             class="details"
-            aria-label="Details"
+            aria-label=t("Details")
             data-region
             tabindex="-1"
             data-testid="details"
@@ -55,8 +56,8 @@ pub(crate) fn Details() -> impl IntoView {
             data-sockets=move || details.with(|details| details.sockets.to_string())
         >
             <header>
-                <h2>"Details"</h2>
-                <button type="button" class="icon-button" aria-label="Close details" on:click=move |_| app.detailing.set(false)>
+                <h2>{Word("Details")}</h2>
+                <button type="button" class="icon-button" aria-label=t("Close details") on:click=move |_| app.detailing.set(false)>
                     <Glyph icon=Icon::Close/>
                 </button>
             </header>
@@ -66,27 +67,28 @@ pub(crate) fn Details() -> impl IntoView {
                 None => ().into_any(),
             }}
             <section>
-                <h3>"Connection"</h3>
+                <h3>{Word("Connection")}</h3>
                 <dl>
-                    <div><dt>"Writes"</dt><dd><span class=move || write().0 aria-hidden="true"></span>{move || write().1}</dd></div>
-                    <div><dt>"Gateway"</dt><dd>{move || details.with(|details| details.gateway.clone())}</dd></div>
+                    <div><dt>{Word("Writes")}</dt><dd><span class=move || write().0 aria-hidden="true"></span>{move || write().1}</dd></div>
+                    <div><dt>{Word("Gateway")}</dt><dd>{move || details.with(|details| details.gateway.clone())}</dd></div>
                     {move || details.with(|details| details.leader).map(|leader| view! {
-                        <div><dt>"Leader"</dt><dd>{format!("replica {leader}")}</dd></div>
+                        <div><dt>{Word("Leader")}</dt><dd>{tf("replica {}", &[&leader])}</dd></div>
                     })}
-                    <div><dt>"Round trip"</dt><dd>{move || details.with(|details| details.round_trip_ms.map_or_else(|| "—".to_owned(), |ms| format!("{ms} ms")))}</dd></div>
-                    <div><dt>"Waiting to be sent"</dt><dd>{move || details.with(|details| details.outbox.to_string())}</dd></div>
+                    <div><dt>{Word("Round trip")}</dt><dd>{move || details.with(|details| details.round_trip_ms.map_or_else(|| "—".to_owned(), |ms| format!("{ms} ms")))}</dd></div>
+                    <div><dt>{Word("Waiting to be sent")}</dt><dd>{move || details.with(|details| details.outbox.to_string())}</dd></div>
                 </dl>
             </section>
             <section>
-                <h3>"Position"</h3>
+                <h3>{Word("Position")}</h3>
                 <dl>
-                    <div><dt>"Delivered up to"</dt><dd>{move || details.with(|details| details.position.to_string())}</dd></div>
-                    <div><dt>"Seen"</dt><dd>{move || details.with(|details| details.seen.to_string())}</dd></div>
-                    <div><dt>"Cluster"</dt><dd class="mono">{move || details.with(|details| details.cluster.clone())}</dd></div>
-                    <div><dt>"Session"</dt><dd class="mono">{move || details.with(|details| details.session.clone())}</dd></div>
+                    <div><dt>{Word("Delivered up to")}</dt><dd>{move || details.with(|details| details.position.to_string())}</dd></div>
+                    <div><dt>{Word("Behind")}</dt><dd>{move || details.with(|details| details.seen.saturating_sub(details.position).to_string())}</dd></div>
+                    <div><dt>{Word("Seen")}</dt><dd>{move || details.with(|details| details.seen.to_string())}</dd></div>
+                    <div><dt>{Word("Cluster")}</dt><dd class="mono">{move || details.with(|details| details.cluster.clone())}</dd></div>
+                    <div><dt>{Word("Session")}</dt><dd class="mono">{move || details.with(|details| details.session.clone())}</dd></div>
                 </dl>
             </section>
-            <p class="note">"Positions are indexes of the cluster’s log. Any gateway continues this window from where it stands."</p>
+            <p class="note">{Word("Positions are indexes of the cluster’s log. Any gateway continues this window from where it stands.")}</p>
         </aside>
     }
 }
@@ -101,7 +103,7 @@ fn Two() -> impl IntoView {
         let more = count.saturating_sub(heading.members.len());
         Some(view! {
             <section>
-                <h3>{format!("Members · {count}")}</h3>
+                <h3>{tf("Members · {}", &[&count])}</h3>
                 <ul class="members">
                     {heading.members.iter().map(|member| view! {
                         <li>
@@ -110,7 +112,7 @@ fn Two() -> impl IntoView {
                             <small>{format!("@{}", member.name)}</small>
                         </li>
                     }).collect_view()}
-                    {(more > 0).then(|| view! { <li><small>{format!("and {more} more")}</small></li> })}
+                    {(more > 0).then(|| view! { <li><small>{tf("and {} more", &[&more])}</small></li> })}
                 </ul>
             </section>
         })

@@ -5,12 +5,12 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use quorate_client::proto::rest::{ResetPassword, SignIn, SignUp};
 use quorate_client::proto::text;
-use quorate_client::view::sentence;
 
 use super::icons::Mark;
 use super::theme_toggle::ThemeToggle;
 use crate::context::App;
 use crate::driver::{device_name, rest, store};
+use crate::words::{Word, refused, t};
 
 /// A first visit is asked to sign up, a later one to sign in; either leads to the other.
 #[component]
@@ -23,11 +23,11 @@ pub(crate) fn Door(why: Option<String>) -> impl IntoView {
             <section class="door-story">
                 <span class="brand"><Mark/>"Quorate"</span>
                 <div>
-                    <h1>"The conversation goes on."</h1>
-                    <p>"Every message is kept by a majority of five replicas before you see its tick. Stop any two: nothing is lost, and nobody is interrupted."</p>
+                    <h1>{Word("The conversation goes on.")}</h1>
+                    <p>{Word("Every message is kept by a majority of five replicas before you see its tick. Stop any two: nothing is lost, and nobody is interrupted.")}</p>
                 </div>
                 <Ring/>
-                <small>"Three of five is enough."</small>
+                <small>{Word("Three of five is enough.")}</small>
             </section>
             <main class="door-form">
                 {move || if resetting.get() {
@@ -46,7 +46,8 @@ pub(crate) fn Door(why: Option<String>) -> impl IntoView {
 /// Five replicas, two of them down, the others still connected.
 #[component]
 fn Ring() -> impl IntoView {
-    const AT: [(f64, f64); 5] = [(100.0, 24.0), (174.0, 78.0), (146.0, 164.0), (54.0, 164.0), (26.0, 78.0)];
+    // Whole numbers: these would be all that needs the writing of others, 3 KB of it.
+    const AT: [(u32, u32); 5] = [(100, 24), (174, 78), (146, 164), (54, 164), (26, 78)];
     let lines = (0..5).flat_map(|a| (a + 1..5).map(move |b| (a, b))).map(|(a, b)| {
         let on = a < 3 && b < 3;
         view! {
@@ -94,7 +95,7 @@ fn SignUpForm(new_here: RwSignal<bool>) -> impl IntoView {
             });
         let (name, display_name) = match checked {
             Ok(checked) => checked,
-            Err(why) => return error.set(sentence(&why.to_string())),
+            Err(why) => return error.set(refused(&why)),
         };
         busy.set(true);
         error.set(String::new());
@@ -110,29 +111,29 @@ fn SignUpForm(new_here: RwSignal<bool>) -> impl IntoView {
     };
     view! {
         <form data-testid="sign-up" on:submit=submit novalidate>
-            <h2>"Create your account"</h2>
-            <p class="hint">"Pick a name that others can find you by."</p>
+            <h2>{Word("Create your account")}</h2>
+            <p class="hint">{Word("Pick a name that others can find you by.")}</p>
             <label class="field">
-                <span>"User name"</span>
+                <span>{Word("User name")}</span>
                 <input node_ref=name class="input" name="name" autocomplete="username" autocapitalize="none" spellcheck="false" autofocus placeholder="ana"/>
             </label>
             <label class="field">
-                <span>"Display name"</span>
+                <span>{Word("Display name")}</span>
                 <input node_ref=display_name class="input" name="display_name" autocomplete="name" placeholder="Ana Brook"/>
-                <small>"Optional. Shown beside your messages."</small>
+                <small>{Word("Optional. Shown beside your messages.")}</small>
             </label>
             <label class="field">
-                <span>"Password"</span>
+                <span>{Word("Password")}</span>
                 <input node_ref=password class="input" name="password" type="password" autocomplete="new-password"/>
-                <small>"At least 8 characters."</small>
+                <small>{Word("At least 8 characters.")}</small>
             </label>
             <div class="error" role="alert">{error}</div>
             <button class="button primary wide" type="submit" aria-disabled=move || busy.get().to_string()>
-                {move || if busy.get() { "Creating…" } else { "Create account" }}
+                {move || if busy.get() { t("Creating…") } else { t("Create account") }}
             </button>
             <p class="swap">
-                "Have an account? "
-                <button type="button" class="link-button" on:click=move |_| new_here.set(false)>"Sign in"</button>
+                {Word("Have an account?")}" "
+                <button type="button" class="link-button" on:click=move |_| new_here.set(false)>{Word("Sign in")}</button>
             </p>
         </form>
     }
@@ -149,7 +150,7 @@ fn SignInForm(new_here: RwSignal<bool>, resetting: RwSignal<bool>, why: Option<S
             return;
         }
         if value(name).trim().is_empty() || value(password).is_empty() {
-            return error.set("Enter your user name and password.".to_owned());
+            return error.set(t("Enter your user name and password.").to_owned());
         }
         busy.set(true);
         error.set(String::new());
@@ -166,26 +167,26 @@ fn SignInForm(new_here: RwSignal<bool>, resetting: RwSignal<bool>, why: Option<S
     };
     view! {
         <form data-testid="sign-in" on:submit=submit novalidate>
-            <h2>"Welcome back"</h2>
-            <p class="hint">{why.unwrap_or_else(|| "Sign in to go on where you were.".to_owned())}</p>
+            <h2>{Word("Welcome back")}</h2>
+            <p class="hint">{why.unwrap_or_else(|| t("Sign in to go on where you were.").to_owned())}</p>
             <label class="field">
-                <span>"User name"</span>
+                <span>{Word("User name")}</span>
                 <input node_ref=name class="input" name="name" autocomplete="username" autocapitalize="none" spellcheck="false" autofocus/>
             </label>
             <label class="field">
-                <span>"Password"</span>
+                <span>{Word("Password")}</span>
                 <input node_ref=password class="input" name="password" type="password" autocomplete="current-password"/>
             </label>
             <div class="error" role="alert">{error}</div>
             <button class="button primary wide" type="submit" aria-disabled=move || busy.get().to_string()>
-                {move || if busy.get() { "Signing in…" } else { "Sign in" }}
+                {move || if busy.get() { t("Signing in…") } else { t("Sign in") }}
             </button>
             <p class="swap">
-                "New here? "
-                <button type="button" class="link-button" on:click=move |_| new_here.set(true)>"Create an account"</button>
+                {Word("New here?")}" "
+                <button type="button" class="link-button" on:click=move |_| new_here.set(true)>{Word("Create an account")}</button>
             </p>
             <p class="swap">
-                <button type="button" class="link-button" data-testid="lost-password" on:click=move |_| resetting.set(true)>"Lost your password?"</button>
+                <button type="button" class="link-button" data-testid="lost-password" on:click=move |_| resetting.set(true)>{Word("Lost your password?")}</button>
             </p>
         </form>
     }
@@ -205,7 +206,7 @@ fn ResetForm(resetting: RwSignal<bool>, said: RwSignal<Option<String>>) -> impl 
             .and_then(|name| text::check_password(&value(password)).map(|()| name));
         let name = match checked {
             Ok(name) => name,
-            Err(why) => return error.set(sentence(&why.to_string())),
+            Err(why) => return error.set(refused(&why)),
         };
         busy.set(true);
         error.set(String::new());
@@ -219,7 +220,7 @@ fn ResetForm(resetting: RwSignal<bool>, said: RwSignal<Option<String>>) -> impl 
             busy.set(false);
             match answer {
                 Ok(()) => {
-                    said.set(Some("Your password is set. Sign in with it.".to_owned()));
+                    said.set(Some(t("Your password is set. Sign in with it.").to_owned()));
                     resetting.set(false);
                 }
                 Err(why) => error.set(why.message),
@@ -228,25 +229,25 @@ fn ResetForm(resetting: RwSignal<bool>, said: RwSignal<Option<String>>) -> impl 
     };
     view! {
         <form data-testid="reset-password" on:submit=submit novalidate>
-            <h2>"Set another password"</h2>
-            <p class="hint">"With one of your recovery codes, or with the secret that an admin gave you. Either is good once."</p>
+            <h2>{Word("Set another password")}</h2>
+            <p class="hint">{Word("With one of your recovery codes, or with the secret that an admin gave you. Either is good once.")}</p>
             <label class="field">
-                <span>"User name"</span>
+                <span>{Word("User name")}</span>
                 <input node_ref=name class="input" name="name" autocomplete="username" autocapitalize="none" spellcheck="false" autofocus/>
             </label>
             <label class="field">
-                <span>"Code or secret"</span>
+                <span>{Word("Code or secret")}</span>
                 <input node_ref=secret class="input" name="secret" autocomplete="off" autocapitalize="none" spellcheck="false"/>
             </label>
             <label class="field">
-                <span>"New password"</span>
+                <span>{Word("New password")}</span>
                 <input node_ref=password class="input" name="password" type="password" autocomplete="new-password"/>
-                <small>"At least 8 characters. Every device is signed out."</small>
+                <small>{Word("At least 8 characters. Every device is signed out.")}</small>
             </label>
             <div class="error" role="alert">{error}</div>
-            <button class="button primary wide" type="submit" aria-disabled=move || busy.get().to_string()>"Set password"</button>
+            <button class="button primary wide" type="submit" aria-disabled=move || busy.get().to_string()>{Word("Set password")}</button>
             <p class="swap">
-                <button type="button" class="link-button" on:click=move |_| resetting.set(false)>"Back to sign in"</button>
+                <button type="button" class="link-button" on:click=move |_| resetting.set(false)>{Word("Back to sign in")}</button>
             </p>
         </form>
     }

@@ -1,6 +1,8 @@
 //! Picks an emoji: a few at once, the rest by search.
 
+use super::vacant::Nothing;
 use crate::follow::follow;
+use crate::words::t;
 use leptos::html;
 use leptos::prelude::*;
 use quorate_client::view::find_emoji;
@@ -31,12 +33,12 @@ pub(crate) fn EmojiPicker(pick: Callback<&'static str>, close: Callback<()>) -> 
         _ => {}
     };
     view! {
-        <div class="emoji-picker" role="dialog" aria-label="Emoji" data-testid="emoji-picker" on:keydown=pressed>
+        <div class="emoji-picker" role="dialog" aria-label=t("Emoji") data-testid="emoji-picker" on:keydown=pressed>
             <input
                 node_ref=input
                 class="input"
-                placeholder="Search emoji"
-                aria-label="Search emoji"
+                placeholder=t("Search emoji")
+                aria-label=t("Search emoji")
                 autocomplete="off"
                 on:input=move |event| query.set(event_target_value(&event))
             />
@@ -44,7 +46,7 @@ pub(crate) fn EmojiPicker(pick: Callback<&'static str>, close: Callback<()>) -> 
                 {move || {
                     let found = find_emoji(&query.get());
                     if found.is_empty() {
-                        return view! { <p class="none">"No emoji of that name."</p> }.into_any();
+                        return view! { <Nothing words=t("No emoji of that name.")/> }.into_any();
                     }
                     found.into_iter().map(|emoji| view! {
                         <button type="button" aria-label=emoji on:click=move |_| pick.run(emoji)>{emoji}</button>

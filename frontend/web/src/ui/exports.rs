@@ -5,11 +5,12 @@ use leptos::task::spawn_local;
 
 use crate::context::{App, unless_gone};
 use crate::driver::files;
+use crate::words::t;
 
 /// Fetches what stands at `path` and keeps it as `name`; in `error` why not. `label` is what the button is called where its
 /// words alone do not say of what.
 #[component]
-pub(super) fn Keep(
+pub(crate) fn Keep(
     words: &'static str,
     #[prop(into)] label: String,
     path: StoredValue<String>,
@@ -39,7 +40,7 @@ pub(super) fn Keep(
     };
     view! {
         <button type="button" class=class aria-label=label data-testid=testid aria-busy=move || busy.get().to_string() aria-disabled=move || busy.get().to_string() on:click=keep>
-            {move || if busy.get() { "Fetching…" } else { words }}
+            {move || if busy.get() { t("Fetching…") } else { words }}
         </button>
     }
 }

@@ -13,10 +13,11 @@ use super::icons::{Glyph, Icon};
 use crate::context::{App, ShownBy, unless_gone};
 use crate::driver::files;
 use crate::follow::{follow, memo};
+use crate::words::{Word, t, tf};
 
 /// See the module. Made anew only when the files are others: a tick changes nothing here.
 #[component]
-pub(crate) fn Files(row: Memo<MessageRow>) -> impl IntoView {
+pub(crate) fn Files(row: RwSignal<MessageRow>) -> impl IntoView {
     let app = App::of_context();
     let shown = memo(move || row.with(|row| row.message.attachments.clone()));
     let shown_by = Callback::new(move |()| {
@@ -105,14 +106,14 @@ fn Picture(file: Attachment, shown_by: Callback<(), Option<ShownBy>>) -> impl In
             data-testid="picture"
             data-loaded=move || address.with(Option::is_some).then_some("true")
             title=name.clone()
-            aria-label=format!("Image {name}, show it")
+            aria-label=tf("Image {}, show it", &[&name])
             on:click=open
         >
             // Takes the room: a box of this shape, never wider than the message.
             <svg width=width.to_string() height=height.to_string() viewBox=format!("0 0 {width} {height}") aria-hidden="true"></svg>
             {move || match (address.get(), failed.get()) {
                 (Some(address), _) => view! { <img src=address alt=alt.clone() draggable="false"/> }.into_any(),
-                (None, true) => view! { <span class="picture-words">"Not loaded. Try again"</span> }.into_any(),
+                (None, true) => view! { <span class="picture-words">{Word("Not loaded. Try again")}</span> }.into_any(),
                 (None, false) => ().into_any(),
             }}
         </button>
@@ -141,14 +142,15 @@ pub(super) fn Download(file: Attachment, app: App, shown_by: Callback<(), Option
     let id = file.file;
     let busy = memo(move || app.saving.with(|saving| saving.contains(&id)));
     let name = file.name.clone();
-    let label =
-        move || if busy.get() { format!("Stop the download of {name}") } else { format!("Download {name}") };
+    let label = move || {
+        if busy.get() { tf("Stop the download of {}", &[&name]) } else { tf("Download {}", &[&name]) }
+    };
     view! {
         <button
             type="button"
             class="icon-button"
             data-testid="download"
-            title=move || if busy.get() { "Stop the download" } else { "Download" }
+            title=move || if busy.get() { t("Stop the download") } else { t("Download") }
             aria-label=label
             aria-busy=move || busy.get().to_string()
             on:click=move |_| files::save(app, file.clone(), shown_by.run(()))

@@ -8,36 +8,41 @@ use quorate_client::proto::frame::{Action, MemberRole, PreferencesChange, User};
 use quorate_client::proto::ids::ConversationId;
 use quorate_client::proto::rest::{Bans, InviteInfo, Invites, MemberInfo, Members as MembersPage};
 use quorate_client::proto::text;
-use quorate_client::view::{Whose, called, duration, portrait_of, sentence};
+use quorate_client::view::{Whose, called, duration, portrait_of};
 
 use super::avatar::Avatar;
 use super::bots::Badge;
 use super::exports::Keep;
 use super::portrait::SetPortrait;
 use super::sheet::Asking;
+use super::vacant::Reading;
 use crate::clock;
 use crate::context::{App, Heading, Sheet, unless_gone};
 use crate::driver::rest;
 use crate::follow::{follow, memo, next_frame};
+use crate::words::{Word, keyed, refused, t, tf};
 
 /// How long messages are kept, to choose from; ms.
 const KEEP: [(&str, u64); 5] = [
-    ("For good", 0),
-    ("1 day", 86_400_000),
-    ("7 days", 604_800_000),
-    ("30 days", 2_592_000_000),
-    ("1 year", 31_536_000_000),
+    (keyed("For good"), 0),
+    (keyed("1 day"), 86_400_000),
+    (keyed("7 days"), 604_800_000),
+    (keyed("30 days"), 2_592_000_000),
+    (keyed("1 year"), 31_536_000_000),
 ];
 /// How long a conversation is silent, to choose from; ms.
-const SILENCE: [(&str, u64); 3] =
-    [("1 hour", 3_600_000), ("8 hours", 28_800_000), ("Until I change it", 3_153_600_000_000)];
+const SILENCE: [(&str, u64); 3] = [
+    (keyed("1 hour"), 3_600_000),
+    (keyed("8 hours"), 28_800_000),
+    (keyed("Until I change it"), 3_153_600_000_000),
+];
 
 fn heading(app: App) -> Memo<Heading> {
     memo(move || app.heading.get().unwrap_or_default())
 }
 
 /// Buttons that export a conversation in either format.
-pub(super) fn exports(
+pub(crate) fn exports(
     base: &str,
     id: ConversationId,
     what: &str,
@@ -45,10 +50,10 @@ pub(super) fn exports(
 ) -> impl IntoView + use<> {
     let one = |format: &'static str, words: &'static str| {
         let path = StoredValue::new(format!("{base}?format={format}"));
-        let label = format!("Export {what}, {words}");
+        let label = tf("Export {}, {}", &[&what, &words]);
         view! { <Keep words label path name=format!("conversation-{id}.{format}") error/> }
     };
-    view! { {one("html", "readable")}" · "{one("jsonl", "JSON Lines")} }
+    view! { {one("html", t("readable"))}" · "{one("jsonl", "JSON Lines")} }
 }
 
 /// How the reader has the conversation, and what she can take with her.
@@ -70,37 +75,37 @@ pub(crate) fn Mine() -> impl IntoView {
     };
     view! {
         <section>
-            <h3>"For you"</h3>
+            <h3>{Word("For you")}</h3>
             <div class="settings">
                 <label class="check">
                     <input type="checkbox" data-testid="favourite" prop:checked=move || heading.with(|heading| heading.preferences.favourite)
                         on:change=move |event| change(PreferencesChange { favourite: Some(event_target_checked(&event)), ..PreferencesChange::default() })/>
-                    "Favourite"
+                    {Word("Favourite")}
                 </label>
                 <label class="check">
                     <input type="checkbox" data-testid="archive" prop:checked=move || heading.with(|heading| heading.preferences.archived)
                         on:change=move |event| change(PreferencesChange { archived: Some(event_target_checked(&event)), ..PreferencesChange::default() })/>
-                    "Archived until somebody writes"
+                    {Word("Archived until somebody writes")}
                 </label>
                 <label class="check">
                     <input type="checkbox" prop:checked=move || heading.with(|heading| !heading.preferences.no_receipts)
                         on:change=move |event| change(PreferencesChange { no_receipts: Some(!event_target_checked(&event)), ..PreferencesChange::default() })/>
-                    "Tell others what I have read"
+                    {Word("Tell others what I have read")}
                 </label>
                 <label class="check">
                     <input type="checkbox" data-testid="suggestions" prop:checked=move || heading.with(|heading| heading.preferences.suggestions)
                         on:change=move |event| change(PreferencesChange { suggestions: Some(event_target_checked(&event)), ..PreferencesChange::default() })/>
-                    "My messages here may go to a provider of reply suggestions, where the operators use one"
+                    {Word("My messages here may go to a provider of reply suggestions, where the operators use one")}
                 </label>
                 {move || if heading.with(|heading| heading.muted) {
-                    view! { <p>"Muted. "<button type="button" class="link-button" data-testid="unmute" on:click=move |_| change(PreferencesChange { muted_until: Some(0), ..PreferencesChange::default() })>"Unmute"</button></p> }.into_any()
+                    view! { <p>{Word("Muted.")}" "<button type="button" class="link-button" data-testid="unmute" on:click=move |_| change(PreferencesChange { muted_until: Some(0), ..PreferencesChange::default() })>{Word("Unmute")}</button></p> }.into_any()
                 } else {
                     view! {
                         <label class="field">
-                            <span>"Mute for"</span>
+                            <span>{Word("Mute for")}</span>
                             <select class="input" data-testid="mute" on:change=mute>
-                                <option value="">"Not muted"</option>
-                                {SILENCE.map(|(words, ms)| view! { <option value=ms.to_string()>{words}</option> }).collect_view()}
+                                <option value="">{Word("Not muted")}</option>
+                                {SILENCE.map(|(words, ms)| view! { <option value=ms.to_string()>{t(words)}</option> }).collect_view()}
                             </select>
                         </label>
                     }.into_any()
@@ -110,10 +115,10 @@ pub(crate) fn Mine() -> impl IntoView {
                     if let Some(newest) = newest.filter(|newest| *newest > 0) {
                         super::message_menu::mark_unread(app, heading.with_untracked(|heading| heading.id), newest);
                     }
-                }>"Mark as unread"</button>
+                }>{Word("Mark as unread")}</button>
                 <p class="exports">
-                    "Export: "
-                    {move || exports(&format!("/api/v1/conversations/{}/export", id.get()), id.get(), "this conversation", error)}
+                    {Word("Export:")}" "
+                    {move || exports(&format!("/api/v1/conversations/{}/export", id.get()), id.get(), t("this conversation"), error)}
                 </p>
                 <div class="error" role="alert" data-conversation=move || id.get().to_string()>{error}</div>
             </div>
@@ -136,7 +141,7 @@ pub(crate) fn About() -> impl IntoView {
     let asking = Asking::new(app, move |_| {
         given.set_value(asked.get_value());
         chosen.set(None);
-        said.set("Saved.");
+        said.set(t("Saved."));
     });
     let manages = memo(move || heading.with(|heading| heading.manages));
     let owner = memo(move || heading.with(|heading| heading.role == MemberRole::Owner));
@@ -175,10 +180,10 @@ pub(crate) fn About() -> impl IntoView {
                     asked.set_value((title.clone(), topic.clone()));
                     change(other_title.then_some(title), other_topic.then_some(topic), None, None, None);
                 } else {
-                    said.set("Nothing was changed.");
+                    said.set(t("Nothing was changed."));
                 }
             }
-            Err(why) => asking.error.set(sentence(&why.to_string())),
+            Err(why) => asking.error.set(refused(&why)),
         }
     };
     let says =
@@ -189,18 +194,18 @@ pub(crate) fn About() -> impl IntoView {
     move || {
         says.get().then(|| view! {
         <section>
-            <h3>"Group"</h3>
+            <h3>{Word("Group")}</h3>
             <div class="settings">
                 {move || if manages.get() {
                     view! {
                         <SetPortrait whose face/>
                         <form class="form" on:submit=save novalidate data-testid="group-form">
-                            <label class="field"><span>"Name"</span><input node_ref=title class="input" name="title" maxlength="80" autocomplete="off" prop:value=given.get_value().0/></label>
-                            <label class="field"><span>"Topic"</span><input node_ref=topic class="input" name="topic" maxlength="250" autocomplete="off" prop:value=given.get_value().1/></label>
-                            <button type="submit" class="button">"Save"</button>
+                            <label class="field"><span>{Word("Name")}</span><input node_ref=title class="input" name="title" maxlength="80" autocomplete="off" prop:value=given.get_value().0/></label>
+                            <label class="field"><span>{Word("Topic")}</span><input node_ref=topic class="input" name="topic" maxlength="250" autocomplete="off" prop:value=given.get_value().1/></label>
+                            <button type="submit" class="button">{Word("Save changes")}</button>
                         </form>
-                        <label class="check"><input type="checkbox" data-testid="public" prop:checked=move || heading.with(|heading| heading.public) on:change=move |event| change(None, None, Some(event_target_checked(&event)), None, None)/>"Public: anybody can find and join it, and read it from its start"</label>
-                        <label class="check"><input type="checkbox" data-testid="announcement" prop:checked=move || heading.with(|heading| heading.announcement) on:change=move |event| change(None, None, None, Some(event_target_checked(&event)), None)/>"Announcements: only the owner and admins write"</label>
+                        <label class="check"><input type="checkbox" data-testid="public" prop:checked=move || heading.with(|heading| heading.public) on:change=move |event| change(None, None, Some(event_target_checked(&event)), None, None)/>{Word("Public: anybody can find and join it, and read it from its start")}</label>
+                        <label class="check"><input type="checkbox" data-testid="announcement" prop:checked=move || heading.with(|heading| heading.announcement) on:change=move |event| change(None, None, None, Some(event_target_checked(&event)), None)/>{Word("Announcements: only the owner and admins write")}</label>
                     }.into_any()
                 } else {
                     view! { <p>{move || heading.with(|heading| heading.topic.clone())}</p> }.into_any()
@@ -210,33 +215,33 @@ pub(crate) fn About() -> impl IntoView {
                     let other = !KEEP.iter().any(|(_, ms)| *ms == kept);
                     view! {
                         <label class="field">
-                            <span>"Keep messages"</span>
+                            <span>{Word("Keep messages")}</span>
                             <select class="input" data-testid="retention" on:change=move |event| {
                                 // With the keys each step is a choice: nothing happens before it is confirmed.
                                 chosen.set(event_target_value(&event).parse().ok().filter(|ms| *ms != kept));
                             }>
-                                {KEEP.map(|(words, ms)| view! { <option value=ms.to_string() selected={ms == kept}>{words}</option> }).collect_view()}
+                                {KEEP.map(|(words, ms)| view! { <option value=ms.to_string() selected={ms == kept}>{t(words)}</option> }).collect_view()}
                                 {other.then(|| view! { <option value=kept.to_string() selected=true>{duration(kept)}</option> })}
                             </select>
                         </label>
                         {move || chosen.get().map(|ms| {
                             let shorter = ms > 0 && (kept == 0 || ms < kept);
                             let words = if shorter {
-                                format!("What is older than {} is deleted for everybody, for good.", duration(ms))
+                                tf("What is older than {} is deleted for everybody, for good.", &[&duration(ms)])
                             } else {
-                                "Messages are kept longer.".to_owned()
+                                t("Messages are kept longer.").to_owned()
                             };
                             view! {
                                 <p class="acts">
                                     <span>{words}</span>
-                                    <button type="button" class="button" class:danger=shorter data-testid="confirm-retention" on:click=move |_| change(None, None, None, None, Some(ms))>"Apply"</button>
+                                    <button type="button" class="button" class:danger=shorter data-testid="confirm-retention" on:click=move |_| change(None, None, None, None, Some(ms))>{Word("Apply")}</button>
                                 </p>
                             }
                         })}
                     }.into_any()
                 } else {
                     let kept = kept.get();
-                    (kept > 0).then(|| view! { <p class="hint">{format!("Messages are deleted after {}.", duration(kept))}</p> }).into_any()
+                    (kept > 0).then(|| view! { <p class="hint">{tf("Messages are deleted after {}.", &[&duration(kept)])}</p> }).into_any()
                 }}
                 <div class="error" role="alert">{asking.error}</div>
                 <div class="done" role="status">{said}</div>
@@ -244,6 +249,11 @@ pub(crate) fn About() -> impl IntoView {
         </section>
     })
     }
+}
+
+/// Until when something is good.
+pub(super) fn ends_words(ends: Option<u64>) -> String {
+    ends.map_or_else(|| t("no end").to_owned(), |at| tf("until {}", &[&clock::full(at)]))
 }
 
 /// Who is in it, with what the reader may do to them.
@@ -255,7 +265,7 @@ pub(crate) fn Members() -> impl IntoView {
     let next = RwSignal::new(None::<u64>);
     let error = RwSignal::new(String::new());
     let load = move |id: ConversationId, after: Option<u64>| {
-        let Some(token) = app.token() else { return };
+        let Some(token) = app.token_or(error) else { return };
         let after_part = after.map(|after| format!("&after={after}")).unwrap_or_default();
         spawn_local(async move {
             let path = format!("/api/v1/conversations/{id}/members?limit=100{after_part}");
@@ -291,17 +301,18 @@ pub(crate) fn Members() -> impl IntoView {
     let line = move |member: MemberInfo| {
         let user = member.user.clone();
         let (shown, name) = (user.clone(), user.name.clone());
-        let role = match member.role {
-            MemberRole::Owner => "owner",
-            MemberRole::Admin => "admin",
-            MemberRole::Member => "",
+        // For tests, and in words.
+        let (role, words) = match member.role {
+            MemberRole::Owner => ("owner", t("owner")),
+            MemberRole::Admin => ("admin", t("admin")),
+            MemberRole::Member => ("", ""),
         };
         view! {
             <li data-testid="member" data-name=name data-role=role>
                 <Avatar name=called(&user).to_owned() portrait=portrait_of(&user) size="small"/>
                 <button type="button" class="member-name" on:click=move |_| app.sheet.set(Some(Sheet::Person(shown.clone())))>
                     {called(&user).to_owned()}{user.bot.then(|| view! { <Badge/> })}
-                    <small>{format!("@{}", user.name)}{(!role.is_empty()).then(|| format!(" · {role}"))}</small>
+                    <small>{format!("@{}", user.name)}{(!words.is_empty()).then(|| format!(" · {words}"))}</small>
                     {(!member.status.is_empty()).then(|| view! { <small>{member.status.clone()}</small> })}
                 </button>
                 <MemberActs user role=member.role/>
@@ -310,18 +321,19 @@ pub(crate) fn Members() -> impl IntoView {
     };
     view! {
         <section>
-            <h3>{move || format!("Members · {}", heading.with(|heading| heading.member_count))}</h3>
+            <h3>{move || tf("Members · {}", &[&heading.with(|heading| heading.member_count)])}</h3>
             {move || heading.with(|heading| heading.manages).then(|| view! {
                 <p class="settings acts">
-                    <button type="button" class="button" data-testid="add-somebody" on:click=move |_| app.sheet.set(Some(Sheet::AddMember(id())))>"Add somebody"</button>
-                    <button type="button" class="button" data-testid="invite" on:click=move |_| app.sheet.set(Some(Sheet::MakeInvite(id())))>"Invite link"</button>
+                    <button type="button" class="button" data-testid="add-somebody" on:click=move |_| app.sheet.set(Some(Sheet::AddMember(id())))>{Word("Add somebody")}</button>
+                    <button type="button" class="button" data-testid="invite" on:click=move |_| app.sheet.set(Some(Sheet::MakeInvite(id())))>{Word("Invite link")}</button>
                 </p>
             })}
+            {move || found.with(Vec::is_empty).then(|| view! { <Reading error again=Callback::new(move |()| load(id(), None))/> })}
             <ul class="members">
                 {move || found.get().into_iter().map(line).collect_view()}
             </ul>
             {move || next.get().map(|after| view! {
-                <button type="button" class="link-button more" on:click=move |_| load(id(), Some(after))>"Show more"</button>
+                <button type="button" class="link-button more" on:click=move |_| load(id(), Some(after))>{Word("Show more")}</button>
             })}
             <div class="error" role="alert">{error}</div>
             {move || heading.with(|heading| heading.manages).then(|| view! { <Ways/> })}
@@ -363,17 +375,17 @@ fn MemberActs(user: User, role: MemberRole) -> impl IntoView {
     };
     let confirm = move || {
         let (words, grave) = match chosen.get().as_str() {
-            "owner" => ("Give the group away", true),
-            "admin" => ("Make admin", false),
-            "member" => ("Make member", false),
-            "remove" => ("Remove", true),
-            "ban" => ("Ban", true),
+            "owner" => (t("Give the group away"), true),
+            "admin" => (t("Make admin"), false),
+            "member" => (t("Make member"), false),
+            "remove" => (t("Remove"), true),
+            "ban" => (t("Ban"), true),
             _ => return None,
         };
         let label = format!("{words}: {}", name.get_value());
         Some(view! {
             <button type="button" class="button" class:danger=grave aria-label=label data-testid="confirm-act" on:click=act>{words}</button>
-            <button type="button" class="button" on:click=move |_| leave()>"Cancel"</button>
+            <button type="button" class="button" on:click=move |_| leave()>{Word("Cancel")}</button>
         })
     };
     // Who types meanwhile must not draw the choice anew.
@@ -383,15 +395,15 @@ fn MemberActs(user: User, role: MemberRole) -> impl IntoView {
         let over = !own && reader > role && reader >= MemberRole::Admin;
         let owner = reader == MemberRole::Owner;
         over.then(|| {
-            let label = format!("Change {}", name.get_value());
+            let label = tf("Change {}", &[&name.get_value()]);
             view! {
                 <select node_ref=select class="act" aria-label=label data-testid="member-acts" on:change=move |event| chosen.set(event_target_value(&event))>
-                    <option value="" selected=true>"Change…"</option>
-                    {(owner && role == MemberRole::Member).then(|| view! { <option value="admin">"Make admin"</option> })}
-                    {(owner && role == MemberRole::Admin).then(|| view! { <option value="member">"Make member"</option> })}
-                    {owner.then(|| view! { <option value="owner">"Make owner"</option> })}
-                    <option value="remove">"Remove"</option>
-                    <option value="ban">"Ban"</option>
+                    <option value="" selected=true>{Word("Change…")}</option>
+                    {(owner && role == MemberRole::Member).then(|| view! { <option value="admin">{Word("Make admin")}</option> })}
+                    {(owner && role == MemberRole::Admin).then(|| view! { <option value="member">{Word("Make member")}</option> })}
+                    {owner.then(|| view! { <option value="owner">{Word("Make owner")}</option> })}
+                    <option value="remove">{Word("Remove")}</option>
+                    <option value="ban">{Word("Ban")}</option>
                 </select>
                 {confirm}
             }
@@ -442,30 +454,30 @@ fn Ways() -> impl IntoView {
     };
     view! {
         {move || (!invites.with(Vec::is_empty)).then(|| view! {
-            <h3>"Invites"</h3>
+            <h3>{Word("Invites")}</h3>
             <ul class="members">
                 {invites.get().into_iter().map(|invite| {
                     let id = invite.id.clone();
-                    let uses = if invite.uses_max > 0 { format!("{} of {} used", invite.uses, invite.uses_max) } else { format!("{} used", invite.uses) };
-                    let ends = invite.ends.map_or_else(|| "no end".to_owned(), |at| format!("until {}", clock::full(at)));
+                    let uses = if invite.uses_max > 0 { tf("{} of {} used", &[&invite.uses, &invite.uses_max]) } else { tf("{} used", &[&invite.uses]) };
+                    let ends = ends_words(invite.ends);
                     view! {
                         <li data-testid="invite-line">
-                            <span class="member-name">{format!("By {}", called(&invite.by))}<small>{format!("{uses}, {ends}")}</small></span>
-                            <button type="button" class="link-button" on:click=move |_| end(id.clone())>"End"</button>
+                            <span class="member-name">{tf("By {}", &[&called(&invite.by)])}<small>{format!("{uses}, {ends}")}</small></span>
+                            <button type="button" class="link-button" on:click=move |_| end(id.clone())>{Word("End")}</button>
                         </li>
                     }
                 }).collect_view()}
             </ul>
         })}
         {move || (!bans.with(Vec::is_empty)).then(|| view! {
-            <h3>"Banned"</h3>
+            <h3>{Word("Banned")}</h3>
             <ul class="members">
                 {bans.get().into_iter().map(|user| {
                     let name = user.name.clone();
                     view! {
                         <li data-testid="ban-line">
                             <span class="member-name">{called(&user).to_owned()}<small>{format!("@{}", user.name)}</small></span>
-                            <button type="button" class="link-button" on:click=move |_| unban(name.clone())>"Let in again"</button>
+                            <button type="button" class="link-button" on:click=move |_| unban(name.clone())>{Word("Let in again")}</button>
                         </li>
                     }
                 }).collect_view()}
@@ -500,12 +512,12 @@ fn Leave() -> impl IntoView {
         <p class="settings acts">
             {move || if sure.get() {
                 view! {
-                    <span>"Leave this group?"</span>
-                    <button type="button" class="button danger" data-testid="confirm-leave" on:click=leave>"Leave"</button>
-                    <button type="button" class="button" on:click=move |_| sure.set(false)>"Stay"</button>
+                    <span>{Word("Leave this group?")}</span>
+                    <button type="button" class="button danger" data-testid="confirm-leave" on:click=leave>{Word("Leave")}</button>
+                    <button type="button" class="button" on:click=move |_| sure.set(false)>{Word("Stay")}</button>
                 }.into_any()
             } else {
-                view! { <button type="button" class="link-button" data-testid="leave" on:click=move |_| sure.set(true)>"Leave group"</button> }.into_any()
+                view! { <button type="button" class="link-button" data-testid="leave" on:click=move |_| sure.set(true)>{Word("Leave group")}</button> }.into_any()
             }}
         </p>
         <div class="error" role="alert">{asking.error}</div>

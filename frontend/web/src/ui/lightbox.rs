@@ -12,6 +12,7 @@ use super::icons::{Glyph, Icon};
 use crate::context::{App, ShownBy};
 use crate::driver::files;
 use crate::follow::follow;
+use crate::words::{Word, t};
 
 /// See the module. Its body is made anew for each image.
 #[component]
@@ -58,8 +59,12 @@ fn Whole(file: Attachment, shown_by: Option<ShownBy>) -> impl IntoView {
     let app = App::of_context();
     let address = RwSignal::new(None::<String>);
     let failed = RwSignal::new(false);
-    let path = content_path(&file, shown_by, false);
-    fetch_image(app, path, address, failed);
+    let path = StoredValue::new(content_path(&file, shown_by, false));
+    let fetch = move || {
+        failed.set(false);
+        fetch_image(app, path.get_value(), address, failed);
+    };
+    fetch();
     on_cleanup(move || {
         if let Some(address) = address.try_update(Option::take).flatten() {
             files::revoke(&address);
@@ -72,15 +77,15 @@ fn Whole(file: Attachment, shown_by: Option<ShownBy>) -> impl IntoView {
         <div class="lightbox-head">
             <span class="file-words"><b dir="auto">{name.clone()}</b><small>{about}</small></span>
             <Download file app shown_by/>
-            <button type="button" class="icon-button" aria-label="Close" title="Close (Esc)" data-testid="lightbox-close" on:click=move |_| app.lightbox.set(None)>
+            <button type="button" class="icon-button" aria-label=t("Close") title=t("Close (Esc)") data-testid="lightbox-close" on:click=move |_| app.lightbox.set(None)>
                 <Glyph icon=Icon::Close/>
             </button>
         </div>
         <div class="lightbox-stage">
             {move || match (address.get(), failed.get()) {
                 (Some(address), _) => view! { <img src=address alt=name.clone() data-testid="lightbox-image"/> }.into_any(),
-                (None, true) => view! { <p role="alert">"The image could not be fetched. Close it and try again in a moment."</p> }.into_any(),
-                (None, false) => view! { <p role="status">"Loading…"</p> }.into_any(),
+                (None, true) => view! { <p role="alert">{Word("The image could not be fetched.")}" "<button type="button" class="again" on:click=move |_| fetch()>{Word("Try again")}</button></p> }.into_any(),
+                (None, false) => view! { <p role="status">{Word("Loading…")}</p> }.into_any(),
             }}
         </div>
     }

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::context::App;
 use crate::follow::memo;
 use crate::route;
+use crate::words::{Word, t, tf};
 
 /// See the module.
 #[component]
@@ -33,17 +34,18 @@ pub(crate) fn List() -> impl IntoView {
             </ul>
             {move || (folded_count.get() > 0).then(|| view! {
                 <button type="button" class="fold" data-testid="archived" aria-expanded=move || unfolded.get().to_string() on:click=move |_| unfolded.update(|open| *open = !*open)>
-                    {move || format!("Archived · {}", folded_count.get())}
+                    {move || tf("Archived · {}", &[&folded_count.get()])}
                 </button>
                 {move || unfolded.get().then(|| view! {
                     <ul><For each=folded key=|id| *id children=move |id| view! { <Line id/> }/></ul>
                 })}
             })}
+            {move || (empty.get() && !app.listed.get()).then(|| view! { <p class="vacant" role="status">{Word("Loading…")}</p> })}
             {move || (empty.get() && app.listed.get()).then(|| view! {
                 <div class="empty">
-                    <h2>"No conversations yet"</h2>
-                    <p>"Start one with anybody who has an account here. Two people make a direct conversation, more make a group."</p>
-                    <button type="button" class="button primary" on:click=move |_| app.creating.set(true)>"New conversation"</button>
+                    <h2>{Word("No conversations yet")}</h2>
+                    <p>{Word("Start one with anybody who has an account here. Two people make a direct conversation, more make a group.")}</p>
+                    <button type="button" class="button primary" on:click=move |_| app.creating.set(true)>{Word("New conversation")}</button>
                 </div>
             })}
         </div>
@@ -84,32 +86,32 @@ fn Line(id: ConversationId) -> impl IntoView {
                     view! { <Avatar name portrait/> }
                 }}
                 <span class="row-name">
-                    {move || presence.get().map(|(class, word)| view! { <span class=class title=word></span> })}
+                    {move || presence.get().map(|(class, word)| view! { <span class=class title=t(word)></span> })}
                     {move || face.get().0}
                     {move || row.with(|row| row.as_ref().is_some_and(|row| row.bot)).then(|| view! { <Badge/> })}
-                    {move || row.with(|row| row.as_ref().is_some_and(|row| row.favourite)).then(|| view! { <span class="sign" title="Favourite"><Glyph icon=Icon::Star size=13/></span> })}
-                    {move || muted().then(|| view! { <span class="sign" title="Muted"><Glyph icon=Icon::Mute size=13/></span> })}
+                    {move || row.with(|row| row.as_ref().is_some_and(|row| row.favourite)).then(|| view! { <span class="sign" title=t("Favourite")><Glyph icon=Icon::Star size=13/></span> })}
+                    {move || muted().then(|| view! { <span class="sign" title=t("Muted")><Glyph icon=Icon::Mute size=13/></span> })}
                 </span>
                 <time class="row-time">{move || clock::brief(row.with(|row| row.as_ref().map_or(0, |row| row.time)))}</time>
                 <span class="row-preview">
-                    {move || row.with(|row| row.as_ref().is_some_and(|row| row.draft)).then(|| view! { <b class="draft">"Draft: "</b> })}
+                    {move || row.with(|row| row.as_ref().is_some_and(|row| row.draft)).then(|| view! { <b class="draft">{Word("Draft:")}" "</b> })}
                     {move || field(|row| row.preview.clone())}
                 </span>
                 <span class="row-mark">
                     {move || row.get().map(|row| {
                         let named = (row.mentions > 0).then(|| view! {
-                            <span class="count named" title="Mentions you" data-testid="mention-count">{format!("@{}", row.mentions.min(99))}</span>
+                            <span class="count named" title=t("Mentions you") data-testid="mention-count">{format!("@{}", row.mentions.min(99))}</span>
                         });
                         if row.unread > 0 {
                             let count = if row.unread > 99 { "99+".to_owned() } else { row.unread.to_string() };
                             view! {
                                 {named}
-                                <span class="count">{count}<span class="visually-hidden">" unread"</span></span>
+                                <span class="count">{count}<span class="visually-hidden">" "{Word("unread")}</span></span>
                             }.into_any()
                         } else if row.marked {
-                            view! { <span class="count dot-only"><span class="visually-hidden">"Marked as unread"</span></span> }.into_any()
+                            view! { <span class="count dot-only"><span class="visually-hidden">{Word("Marked as unread")}</span></span> }.into_any()
                         } else if row.failed {
-                            view! { <span class="bad" title="A message was not sent"><Glyph icon=Icon::Alert size=16/></span> }.into_any()
+                            view! { <span class="bad" title=t("A message was not sent")><Glyph icon=Icon::Alert size=16/></span> }.into_any()
                         } else if row.pending {
                             view! { <Glyph icon=Icon::Clock size=14/> }.into_any()
                         } else {

@@ -19,13 +19,13 @@ use super::select_bar;
 use crate::clock;
 use crate::context::{App, Sheet};
 use crate::follow::memo;
+use crate::words::{Word, t, tf};
 
-/// The row watches itself: a pending message becomes a sent one in place, and an edited one gets its new text.
+/// The row is watched: a pending message becomes a sent one in place, and an edited one gets its new text.
 #[component]
-pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl IntoView {
+pub(crate) fn Message(row: RwSignal<MessageRow>) -> impl IntoView {
     let app = App::of_context();
-    let base = row.get_untracked().unwrap_or_else(|| first.clone());
-    let row = memo(move || row.get().unwrap_or_else(|| first.clone()));
+    let base = row.get_untracked();
     let writer = base.message.from.clone();
     let author = called(&writer).to_owned();
     let own = base.own;
@@ -59,16 +59,16 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
         let author = author.clone();
         move || {
             let state = match state.get() {
-                MessageState::Pending => ", sending",
+                MessageState::Pending => t(", sending"),
                 MessageState::Sent { .. } => "",
-                MessageState::NeedsTap | MessageState::Failed(_) => ", not sent",
+                MessageState::NeedsTap | MessageState::Failed(_) => t(", not sent"),
             };
             let text = row.with(|row| match (&row.message.deleted, row.message.revision) {
-                (true, _) => "deleted".to_owned(),
+                (true, _) => t("deleted").to_owned(),
                 (_, 0) => said(&row.message),
-                _ => format!("{}, edited", said(&row.message)),
+                _ => tf("{}, edited", &[&said(&row.message)]),
             });
-            let chosen = if chosen.get() { ", chosen" } else { "" };
+            let chosen = if chosen.get() { t(", chosen") } else { "" };
             format!("{author}, {}: {text}{state}{chosen}", clock::full(time.get()))
         }
     };
@@ -166,7 +166,7 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
                 {move || (!head.get()).then(|| view! { <Marks row/> })}
                 <Around row/>
                 {move || if deleted.get() {
-                    view! { <div class="text gone" data-testid="tombstone">"This message was deleted."</div> }.into_any()
+                    view! { <div class="text gone" data-testid="tombstone">{Word("This message was deleted.")}</div> }.into_any()
                 } else {
                     view! { <Said row/><Files row/> }.into_any()
                 }}
@@ -175,7 +175,7 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
             {own.then(|| view! { <div class="state">{move || (!deleted.get()).then(|| view! { <Tick state=state.get()/> })}</div> })}
             {move || match state.get() {
                 MessageState::Failed(why) => Some(view! { <Failure id text why tap=false/> }),
-                MessageState::NeedsTap => Some(view! { <Failure id text why="Written over a day ago and never sent.".to_owned() tap=true/> }),
+                MessageState::NeedsTap => Some(view! { <Failure id text why=t("Written over a day ago, and no server has confirmed it.").to_owned() tap=true/> }),
                 _ => None,
             }}
             {move || (open.get().is_some() && sent.get() && !choosing.get()).then(|| view! { <MessageMenu row open/> })}
@@ -186,7 +186,7 @@ pub(crate) fn Message(first: MessageRow, row: Memo<Option<MessageRow>>) -> impl 
                     class="select-cover"
                     role="checkbox"
                     tabindex="-1"
-                    aria-label="Choose this message"
+                    aria-label=t("Choose this message")
                     aria-checked=move || chosen.get().to_string()
                     data-testid="select-message"
                     on:click=move |event| {
@@ -216,27 +216,27 @@ fn keys_belong_elsewhere(event: &KeyboardEvent) -> bool {
 
 /// Small signs beside the author: pinned, saved.
 #[component]
-fn Marks(row: Memo<MessageRow>) -> impl IntoView {
+fn Marks(row: RwSignal<MessageRow>) -> impl IntoView {
     move || {
         let (pinned, saved) = row.with(|row| (row.message.pinned, row.saved));
         view! {
-            {pinned.then(|| view! { <span class="mark" title="Pinned" data-testid="pinned"><Glyph icon=Icon::Pin size=13/><span class="visually-hidden">"Pinned"</span></span> })}
-            {saved.then(|| view! { <span class="mark" title="Saved" data-testid="saved"><Glyph icon=Icon::Bookmark size=13/><span class="visually-hidden">"Saved"</span></span> })}
+            {pinned.then(|| view! { <span class="mark" title=t("Pinned") data-testid="pinned"><Glyph icon=Icon::Pin size=13/><span class="visually-hidden">{Word("Pinned")}</span></span> })}
+            {saved.then(|| view! { <span class="mark" title=t("Saved") data-testid="saved"><Glyph icon=Icon::Bookmark size=13/><span class="visually-hidden">{Word("Saved")}</span></span> })}
         }
     }
 }
 
 /// What stands above the text: where it was handed on from, and what it answers to.
 #[component]
-fn Around(row: Memo<MessageRow>) -> impl IntoView {
+fn Around(row: RwSignal<MessageRow>) -> impl IntoView {
     let app = App::of_context();
     let forwarded = memo(move || row.with(|row| row.message.forwarded.clone()));
     let quote = memo(move || row.with(|row| row.quote.clone()));
     view! {
         {move || forwarded.get().map(|from| {
             let when = if from.time > 0 { format!(", {}", clock::full(from.time)) } else { String::new() };
-            let who = if from.from.id > 0 { called(&from.from).to_owned() } else { "elsewhere".to_owned() };
-            view! { <div class="forwarded">{format!("Forwarded from {who}{when}")}</div> }
+            let words = if from.from.id > 0 { tf("Forwarded from {}", &[&called(&from.from)]) } else { t("Forwarded from elsewhere").to_owned() };
+            view! { <div class="forwarded">{words}{when}</div> }
         })}
         {move || quote.get().map(|quote| {
             let sequence = quote.sequence;
@@ -245,7 +245,7 @@ fn Around(row: Memo<MessageRow>) -> impl IntoView {
                     type="button"
                     class="quote"
                     data-testid="quote"
-                    title="Go to this message"
+                    title=t("Go to this message")
                     on:click=move |_| {
                         if let Some(id) = app.focused.get_untracked() {
                             app.seek(id, sequence);
@@ -262,7 +262,7 @@ fn Around(row: Memo<MessageRow>) -> impl IntoView {
 
 /// The text, with an edit that is under way.
 #[component]
-fn Said(row: Memo<MessageRow>) -> impl IntoView {
+fn Said(row: RwSignal<MessageRow>) -> impl IntoView {
     let app = App::of_context();
     let me = app.me.with_untracked(|me| me.as_ref().map(|me| me.name.clone()).unwrap_or_default());
     let text = memo(move || {
@@ -275,7 +275,7 @@ fn Said(row: Memo<MessageRow>) -> impl IntoView {
         <div class="text" dir="auto" class:wordless=move || wordless.get() class:waiting=move || pending.with(|edit| edit.is_some())>
             {move || view! { <Rich text=text.get() me=me.clone()/> }}
             {move || pending.with(Option::is_none).then(|| edited.get()).flatten().map(|time| {
-                let title = if time > 0 { format!("Edited {}. Show earlier texts", clock::full(time)) } else { "Show earlier texts".to_owned() };
+                let title = if time > 0 { tf("Edited {}. Show earlier texts", &[&clock::full(time)]) } else { t("Show earlier texts").to_owned() };
                 view! {
                     <button
                         type="button"
@@ -289,7 +289,7 @@ fn Said(row: Memo<MessageRow>) -> impl IntoView {
                             }
                         }
                     >
-                        "edited"
+                        {Word("edited")}
                     </button>
                 }
             })}
@@ -300,22 +300,22 @@ fn Said(row: Memo<MessageRow>) -> impl IntoView {
 
 /// An edit on its way, or one that was refused.
 #[component]
-fn Pending(row: Memo<MessageRow>, pending: PendingEdit) -> impl IntoView {
+fn Pending(row: RwSignal<MessageRow>, pending: PendingEdit) -> impl IntoView {
     let app = App::of_context();
     match pending.refused {
         None => view! {
-            <div class="editing-mark" data-testid="edit-pending"><Glyph icon=Icon::Clock size=13/>"Saving the edit"</div>
+            <div class="editing-mark" data-testid="edit-pending"><Glyph icon=Icon::Clock size=13/>{Word("Saving the edit")}</div>
         }
         .into_any(),
         Some(why) => view! {
             <div class="failure" role="alert" data-testid="edit-refused">
-                <span>{format!("The edit was not saved. {why}")}</span>
-                <button type="button" on:click=move |_| row.with_untracked(|row| edit(app, row))>"Edit again"</button>
+                <span>{tf("The edit was not saved. {}", &[&why])}</span>
+                <button type="button" on:click=move |_| row.with_untracked(|row| edit(app, row))>{Word("Edit again")}</button>
                 <button type="button" on:click=move |_| {
                     if let Some(id) = app.focused.get_untracked() {
                         app.input(Input::DropEdit(id, row.with_untracked(|row| row.message.sequence)));
                     }
-                }>"Discard"</button>
+                }>{Word("Discard")}</button>
             </div>
         }
         .into_any(),
@@ -324,12 +324,12 @@ fn Pending(row: Memo<MessageRow>, pending: PendingEdit) -> impl IntoView {
 
 /// Emoji under the message; a click puts one's own there or takes it away.
 #[component]
-fn Reactions(row: Memo<MessageRow>) -> impl IntoView {
+fn Reactions(row: RwSignal<MessageRow>) -> impl IntoView {
     let app = App::of_context();
     let reactions = memo(move || row.with(|row| row.reactions.clone()));
     let chip = move |reaction: ReactionRow| {
         let ReactionRow { emoji, count, who, mine, pending } = reaction;
-        let label = format!("{emoji} {who}");
+        let label = format!("{emoji} {count} {who}");
         let shown = emoji.clone();
         view! {
             <button
@@ -372,26 +372,26 @@ fn Tick(state: MessageState) -> impl IntoView {
     };
     let read = reach == "read";
     let (icon, tip) = match state {
-        MessageState::Pending => (Icon::Clock, "Waiting for a majority".to_owned()),
+        MessageState::Pending => (Icon::Clock, t("Waiting for a majority").to_owned()),
         MessageState::Sent { index, term, reach, disks, .. } => {
             let (icon, reached) = match reach {
                 Reach::Kept => (Icon::Check, ""),
-                Reach::Delivered => (Icon::Checks, ", delivered"),
-                Reach::Read => (Icon::Checks, ", read"),
+                Reach::Delivered => (Icon::Checks, t(", delivered")),
+                Reach::Read => (Icon::Checks, t(", read")),
             };
             let mut tip = match disks {
-                Some((replicas, of)) => format!("On {replicas} of {of} disks{reached}"),
-                None => format!("Kept by a majority{reached}"),
+                Some((replicas, of)) => tf("On {} of {} disks{}", &[&replicas, &of, &reached]),
+                None => tf("Kept by a majority{}", &[&reached]),
             };
             if index > 0 {
-                tip.push_str(&format!(" · index {index}"));
+                tip.push_str(&tf(" · index {}", &[&index]));
             }
             if term > 0 {
-                tip.push_str(&format!(" · term {term}"));
+                tip.push_str(&tf(" · term {}", &[&term]));
             }
             (icon, tip)
         }
-        MessageState::NeedsTap | MessageState::Failed(_) => (Icon::Alert, "Not sent".to_owned()),
+        MessageState::NeedsTap | MessageState::Failed(_) => (Icon::Alert, t("Not sent").to_owned()),
     };
     let label = tip.clone();
     view! {
@@ -408,9 +408,9 @@ fn Failure(id: ClientMessageId, text: StoredValue<String>, why: String, tap: boo
     view! {
         <div class="failure" role="alert">
             <span>{why}</span>
-            <button type="button" on:click=move |_| { app.input(Input::Retry(id)); }>{if tap { "Send now" } else { "Retry" }}</button>
-            <button type="button" on:click=move |_| app.copy(&text.get_value(), "Copied.")>"Copy"</button>
-            <button type="button" on:click=move |_| { app.input(Input::Delete(id)); }>"Delete"</button>
+            <button type="button" on:click=move |_| { app.input(Input::Retry(id)); }>{if tap { t("Send now") } else { t("Retry") }}</button>
+            <button type="button" on:click=move |_| app.copy(&text.get_value(), t("Copied."))>{Word("Copy")}</button>
+            <button type="button" on:click=move |_| { app.input(Input::Delete(id)); }>{Word("Delete")}</button>
         </div>
     }
 }

@@ -13,6 +13,7 @@ use super::icons::{Glyph, Icon};
 use super::select_bar;
 use crate::context::{App, Editing, Sheet};
 use crate::follow::{follow, memo};
+use crate::words::t;
 use crate::{keys, route};
 
 /// What is open beside a message.
@@ -44,20 +45,26 @@ pub(crate) fn edit(app: App, row: &MessageRow) {
 
 /// See the module.
 #[component]
-pub(crate) fn MessageMenu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>) -> impl IntoView {
+pub(crate) fn MessageMenu(row: RwSignal<MessageRow>, open: RwSignal<Option<Open>>) -> impl IntoView {
     let app = App::of_context();
     let conversation = app.focused.get_untracked().unwrap_or_default();
     let sequence = move || row.with_untracked(|row| row.message.sequence);
     let mine = move |emoji: &str| {
         row.with_untracked(|row| row.reactions.iter().any(|one| one.emoji == emoji && one.mine))
     };
-    let pick = Callback::new(move |emoji: &'static str| {
+    let tools = NodeRef::<html::Div>::new();
+    let back = move || {
+        if let Some(tools) = tools.get_untracked() {
+            to_message(&tools);
+        }
         open.set(Some(Open::Buttons));
+    };
+    let pick = Callback::new(move |emoji: &'static str| {
+        back();
         app.react(conversation, sequence(), emoji, !mine(emoji));
     });
-    let close = Callback::new(move |()| open.set(Some(Open::Buttons)));
+    let close = Callback::new(move |()| back());
     let may = memo(move || row.with(|row| row.may));
-    let tools = NodeRef::<html::Div>::new();
     // In the lower half of the window what opens goes up.
     let up = memo(move || {
         let height = window().inner_height().ok().and_then(|height| height.as_f64()).unwrap_or(0.0);
@@ -70,8 +77,8 @@ pub(crate) fn MessageMenu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>) -
                 <button
                     type="button"
                     class="icon-button"
-                    aria-label="React"
-                    title="React (+)"
+                    aria-label=t("React")
+                    title=t("React (+)")
                     data-testid="react"
                     on:click=move |_| open.set(Some(Open::Emoji))
                 >
@@ -79,15 +86,15 @@ pub(crate) fn MessageMenu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>) -
                 </button>
             })}
             {move || may.get().reply.then(|| view! {
-                <button type="button" class="icon-button" aria-label="Reply" title="Reply (R)" data-testid="reply" on:click=move |_| row.with_untracked(|row| reply(app, row))>
+                <button type="button" class="icon-button" aria-label=t("Reply") title=t("Reply (R)") data-testid="reply" on:click=move |_| row.with_untracked(|row| reply(app, row))>
                     <Glyph icon=Icon::Reply size=18/>
                 </button>
             })}
             <button
                 type="button"
                 class="icon-button"
-                aria-label="More"
-                title="More (M)"
+                aria-label=t("More")
+                title=t("More (M)")
                 data-testid="message-more"
                 aria-haspopup="menu"
                 aria-expanded=move || (open.get() == Some(Open::Menu)).to_string()
@@ -114,7 +121,7 @@ pub(crate) fn MessageMenu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>) -
 }
 
 #[component]
-fn Menu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>, conversation: u64) -> impl IntoView {
+fn Menu(row: RwSignal<MessageRow>, open: RwSignal<Option<Open>>, conversation: u64) -> impl IntoView {
     let app = App::of_context();
     let list = NodeRef::<html::Div>::new();
     follow(move || {
@@ -127,7 +134,10 @@ fn Menu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>, conversation: u64) 
         match event.key().as_str() {
             "ArrowDown" => step(&list, 1),
             "ArrowUp" => step(&list, -1),
-            "Escape" | "Tab" => open.set(Some(Open::Buttons)),
+            "Escape" | "Tab" => {
+                to_message(&list);
+                open.set(Some(Open::Buttons));
+            }
             _ => return,
         }
         event.prevent_default();
@@ -144,7 +154,13 @@ fn Menu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>, conversation: u64) 
                 <button
                     type="button"
                     role="menuitem"
-                    on:click=move |_| { open.set(Some(Open::Buttons)); act(); }
+                    on:click=move |_| {
+                        if let Some(list) = list.get_untracked() {
+                            to_message(&list);
+                        }
+                        open.set(Some(Open::Buttons));
+                        act();
+                    }
                 >
                     {words}
                 </button>
@@ -160,21 +176,21 @@ fn Menu(row: Memo<MessageRow>, open: RwSignal<Option<Open>>, conversation: u64) 
     let edited = message.revision > 0;
     let gone = message.deleted;
     view! {
-        <div node_ref=list class="popover menu" role="menu" aria-label="Message" data-testid="message-menu" on:keydown=pressed>
-            {item(may.reply, "Reply", Box::new(move || row.with_untracked(|row| reply(app, row))))}
-            {item(may.edit, "Edit", Box::new(move || row.with_untracked(|row| edit(app, row))))}
-            {item(may.touch, "Forward…", sheet(Sheet::Forward(vec![source])))}
-            {item(may.touch, "Select", Box::new(move || select_bar::begin(app, conversation, sequence)))}
-            {item(may.touch && has_text, "Copy text", Box::new(move || app.copy(&text, "Text copied.")))}
-            {item(true, "Copy link", Box::new(move || app.copy(&route::link(conversation, sequence), "Link copied.")))}
-            {item(may.pin, if pinned { "Unpin" } else { "Pin" }, Box::new(move || app.fire(Deed::Pin { conversation, sequence, on: !pinned })))}
-            {item(may.touch || saved, if saved { "Remove from saved" } else { "Save" }, Box::new(move || app.fire(save.clone())))}
-            {item(may.touch, "Remind me…", sheet(Sheet::Remind(source)))}
-            {item(may.touch, "Mark unread from here", Box::new(move || mark_unread(app, conversation, sequence)))}
-            {item(may.touch && edited, "Earlier texts", sheet(Sheet::Revisions(source)))}
-            {item(may.touch && !own, "Report…", sheet(Sheet::Report(source)))}
-            {item(!now.message.hidden, if gone { "Hide for me" } else { "Delete for me…" }, sheet(Sheet::Delete(conversation, vec![sequence], false)))}
-            {item(may.delete, "Delete for everyone…", sheet(Sheet::Delete(conversation, vec![sequence], true)))}
+        <div node_ref=list class="popover menu" role="menu" aria-label=t("Message") data-testid="message-menu" on:keydown=pressed>
+            {item(may.reply, t("Reply"), Box::new(move || row.with_untracked(|row| reply(app, row))))}
+            {item(may.edit, t("Edit"), Box::new(move || row.with_untracked(|row| edit(app, row))))}
+            {item(may.touch, t("Forward…"), sheet(Sheet::Forward(vec![source])))}
+            {item(may.touch, t("Select"), Box::new(move || select_bar::begin(app, conversation, sequence)))}
+            {item(may.touch && has_text, t("Copy text"), Box::new(move || app.copy(&text, t("Text copied."))))}
+            {item(true, t("Copy link"), Box::new(move || app.copy(&route::link(conversation, sequence), t("Link copied."))))}
+            {item(may.pin, if pinned { t("Unpin") } else { t("Pin") }, Box::new(move || app.fire(Deed::Pin { conversation, sequence, on: !pinned })))}
+            {item(may.touch || saved, if saved { t("Remove from saved") } else { t("Save") }, Box::new(move || app.fire(save.clone())))}
+            {item(may.touch, t("Remind me…"), sheet(Sheet::Remind(source)))}
+            {item(may.touch, t("Mark unread from here"), Box::new(move || mark_unread(app, conversation, sequence)))}
+            {item(may.touch && edited, t("Earlier texts"), sheet(Sheet::Revisions(source)))}
+            {item(may.touch && !own, t("Report…"), sheet(Sheet::Report(source)))}
+            {item(!now.message.hidden, if gone { t("Hide for me") } else { t("Delete for me…") }, sheet(Sheet::Delete(conversation, vec![sequence], false)))}
+            {item(may.delete, t("Delete for everyone…"), sheet(Sheet::Delete(conversation, vec![sequence], true)))}
         </div>
     }
 }
@@ -187,6 +203,13 @@ pub(crate) fn mark_unread(app: App, conversation: u64, sequence: u64) {
         conversation,
         PreferencesChange { unread_from: Some(sequence), ..PreferencesChange::default() },
     );
+}
+
+/// The message gets the focus before what has it is gone: so a dialog that is opened from the menu gives it back to the message.
+fn to_message(within: &web_sys::Element) {
+    if let Ok(Some(message)) = within.closest("article") {
+        keys::focus(&message);
+    }
 }
 
 /// Moves the focus to another item of a menu; 0 goes to the first.

@@ -6,12 +6,12 @@ use quorate_client::Input;
 use quorate_client::proto::frame::{Action, User};
 use quorate_client::proto::ids::ClientMessageId;
 use quorate_client::proto::text;
-use quorate_client::view::sentence;
 
 use super::icons::{Glyph, Icon};
 use super::people_picker::PeoplePicker;
 use crate::context::{App, Sheet};
 use crate::follow::{follow, memo, next_frame};
+use crate::words::{Word, refused, t};
 use crate::{keys, route};
 
 /// See the module. Its body is made anew each time it opens.
@@ -36,8 +36,8 @@ pub(crate) fn NewConversation() -> impl IntoView {
             on:close=move |_| app.creating.set(false)
         >
             <div class="dialog-head">
-                <h2 id="new-conversation-title">"New conversation"</h2>
-                <button type="button" class="icon-button" aria-label="Close" on:click=move |_| app.creating.set(false)>
+                <h2 id="new-conversation-title">{Word("New conversation")}</h2>
+                <button type="button" class="icon-button" aria-label=t("Close") on:click=move |_| app.creating.set(false)>
                     <Glyph icon=Icon::Close/>
                 </button>
             </div>
@@ -102,18 +102,18 @@ fn Body() -> impl IntoView {
             let wanted = title.get_untracked().map(|title| title.value()).unwrap_or_default();
             let Ok(title) = text::canonical_title(&wanted) else {
                 group.set(true);
-                return error.set("Give the group a name of up to 80 characters.".to_owned());
+                return error.set(t("Give the group a name of up to 80 characters.").to_owned());
             };
             let typed = topic.get_untracked().map(|topic| topic.value()).unwrap_or_default();
             let topic = match text::canonical_topic(&typed) {
                 Ok(topic) => topic,
-                Err(why) => return error.set(sentence(&why.to_string())),
+                Err(why) => return error.set(refused(&why)),
             };
             let (public, announcement) = (public.get_untracked(), announcement.get_untracked());
             Action::CreateGroup { title, members: names, topic, public, announcement }
         } else {
             let Some(user) = names.pop() else {
-                return error.set("Pick somebody, or type a whole user name.".to_owned());
+                return error.set(t("Pick somebody, or type a whole user name.").to_owned());
             };
             Action::CreateDirect { user }
         };
@@ -128,28 +128,28 @@ fn Body() -> impl IntoView {
             {move || if grouped.get() {
                 view! {
                     <label class="field">
-                        <span>"Name of the group"</span>
+                        <span>{Word("Name of the group")}</span>
                         <input node_ref=title class="input" name="title" data-testid="group-title" autocomplete="off" maxlength="80"/>
                     </label>
                     <label class="field">
-                        <span>"Topic"</span>
-                        <input node_ref=topic class="input" name="topic" data-testid="group-topic" autocomplete="off" maxlength="250" placeholder="Optional"/>
+                        <span>{Word("Topic")}</span>
+                        <input node_ref=topic class="input" name="topic" data-testid="group-topic" autocomplete="off" maxlength="250" placeholder=t("Optional")/>
                     </label>
-                    <label class="check"><input type="checkbox" data-testid="group-public" on:change=move |event| public.set(event_target_checked(&event))/>"Public: anybody can find and join it"</label>
-                    <label class="check"><input type="checkbox" data-testid="group-announcement" on:change=move |event| announcement.set(event_target_checked(&event))/>"Announcements: only its owner and admins write"</label>
+                    <label class="check"><input type="checkbox" data-testid="group-public" on:change=move |event| public.set(event_target_checked(&event))/>{Word("Public: anybody can find and join it")}</label>
+                    <label class="check"><input type="checkbox" data-testid="group-announcement" on:change=move |event| announcement.set(event_target_checked(&event))/>{Word("Announcements: only its owner and admins write")}</label>
                 }.into_any()
             } else {
                 view! {
                     <p>
-                        <button type="button" class="link-button" data-testid="make-group" on:click=move |_| group.set(true)>"Make it a group"</button>
+                        <button type="button" class="link-button" data-testid="make-group" on:click=move |_| group.set(true)>{Word("Make it a group")}</button>
                         " · "
-                        <button type="button" class="link-button" on:click=move |_| { app.creating.set(false); app.sheet.set(Some(Sheet::Channels)); }>"Browse channels"</button>
+                        <button type="button" class="link-button" on:click=move |_| { app.creating.set(false); app.sheet.set(Some(Sheet::Channels)); }>{Word("Browse channels")}</button>
                     </p>
                 }.into_any()
             }}
             <div class="error" role="alert">{error}</div>
             <div class="dialog-foot">
-                <button type="button" class="button" on:click=move |_| app.creating.set(false)>"Cancel"</button>
+                <button type="button" class="button" on:click=move |_| app.creating.set(false)>{Word("Cancel")}</button>
                 <button
                     type="submit"
                     class="button primary"
@@ -157,9 +157,9 @@ fn Body() -> impl IntoView {
                     aria-disabled=move || waiting.get().is_some().to_string()
                 >
                     {move || match (waiting.get().is_some(), grouped.get()) {
-                        (true, _) => "Starting…",
-                        (false, true) => "Create group",
-                        (false, false) => "Start conversation",
+                        (true, _) => t("Starting…"),
+                        (false, true) => t("Create group"),
+                        (false, false) => t("Start conversation"),
                     }}
                 </button>
             </div>

@@ -11,10 +11,12 @@ use quorate_client::view::{called, one_line, said};
 use super::bots::Badge;
 use super::icons::{Glyph, Icon};
 use super::search::Search;
+use super::vacant::{Nothing, Reading};
 use crate::clock;
 use crate::context::{App, Panel as Which, unless_gone};
 use crate::driver::rest;
 use crate::follow::{follow, memo};
+use crate::words::{Word, t, tf};
 
 /// See the module.
 #[component]
@@ -23,17 +25,17 @@ pub(crate) fn Panel() -> impl IntoView {
     move || {
         let which = app.panel.get()?;
         let title = match which {
-            Which::Pins => "Pinned messages",
-            Which::Saved => "Saved messages",
-            Which::Mentions => "Mentions",
-            Which::Scheduled => "Scheduled",
-            Which::Search => "Search",
+            Which::Pins => t("Pinned messages"),
+            Which::Saved => t("Saved messages"),
+            Which::Mentions => t("Mentions"),
+            Which::Scheduled => t("Scheduled"),
+            Which::Search => t("Search"),
         };
         Some(view! {
             <aside class="details" aria-label=title data-region tabindex="-1" data-testid="panel">
                 <header>
                     <h2>{title}</h2>
-                    <button type="button" class="icon-button" aria-label="Close panel" on:click=move |_| app.panel.set(None)>
+                    <button type="button" class="icon-button" aria-label=t("Close panel") on:click=move |_| app.panel.set(None)>
                         <Glyph icon=Icon::Close/>
                     </button>
                 </header>
@@ -67,7 +69,7 @@ fn Found(which: Which) -> impl IntoView {
     let next = RwSignal::new(None::<u64>);
     let error = RwSignal::new(String::new());
     let load = move |before: Option<u64>| {
-        let Some(token) = app.token() else { return };
+        let Some(token) = app.token_or(error) else { return };
         let conversation = app.focused.get_untracked().unwrap_or_default();
         spawn_local(async move {
             match rest::read::<Messages>(&token, &path(which, conversation, before)).await {
@@ -76,6 +78,7 @@ fn Found(which: Which) -> impl IntoView {
                         let refs = page.messages.iter().filter_map(source).collect();
                         app.input(Input::KnownSaved(refs));
                     }
+                    unless_gone(error.try_set(String::new()));
                     unless_gone(next.try_set(page.next));
                     unless_gone(found.try_update(|found| {
                         let found = found.get_or_insert_default();
@@ -103,26 +106,26 @@ fn Found(which: Which) -> impl IntoView {
     });
     let empty = match which {
         Which::Pins => {
-            "Nothing is pinned here. Pin a message from its menu, and everybody finds it in this list."
+            t("Nothing is pinned here. Pin a message from its menu, and everybody finds it in this list.")
         }
         Which::Saved => {
-            "Nothing is saved. Save a message from its menu to come back to it; nobody else sees that."
+            t("Nothing is saved. Save a message from its menu to come back to it; nobody else sees that.")
         }
         Which::Mentions | Which::Scheduled | Which::Search => {
-            "Nobody has mentioned you yet. Messages with your @name come together here."
+            t("Nobody has mentioned you yet. Messages with your @name come together here.")
         }
     };
     view! {
         <div class="error" role="alert">{error}</div>
         {move || match found.get() {
-            None => view! { <p class="note">"Loading…"</p> }.into_any(),
-            Some(found) if found.is_empty() => view! { <p class="note">{empty}</p> }.into_any(),
+            None => view! { <Reading error again=Callback::new(move |()| load(None))/> }.into_any(),
+            Some(found) if found.is_empty() => view! { <Nothing words=empty/> }.into_any(),
             Some(events) => view! {
                 <ul class="found">
                     {events.into_iter().map(|event| view! { <Line event which found/> }).collect_view()}
                 </ul>
                 {move || next.get().map(|before| view! {
-                    <button type="button" class="link-button more" on:click=move |_| load(Some(before))>"Show more"</button>
+                    <button type="button" class="link-button more" on:click=move |_| load(Some(before))>{Word("Show more")}</button>
                 })}
             }.into_any(),
         }}
@@ -145,13 +148,13 @@ fn Line(event: Event, which: Which, found: RwSignal<Option<Vec<Event>>>) -> impl
     let (conversation, sequence) = (event.conversation, message.sequence);
     let place = app.with(|client| client.conversation(conversation).map(|held| held.name(app.my_id())));
     let text =
-        if message.deleted { "This message was deleted.".to_owned() } else { one_line(&said(&message)) };
+        if message.deleted { t("This message was deleted.").to_owned() } else { one_line(&said(&message)) };
     let may_unpin = app.heading.with_untracked(|heading| {
         heading.as_ref().is_some_and(|heading| !heading.announcement || heading.manages)
     });
     let undo = match which {
-        Which::Saved => Some("Remove"),
-        Which::Pins if may_unpin => Some("Unpin"),
+        Which::Saved => Some(t("Remove")),
+        Which::Pins if may_unpin => Some(t("Unpin")),
         _ => None,
     };
     let undone = move |_| {
@@ -170,7 +173,7 @@ fn Line(event: Event, which: Which, found: RwSignal<Option<Vec<Event>>>) -> impl
             <button type="button" class="found-message" on:click=move |_| app.go_to_message(conversation, sequence)>
                 <span class="found-head">
                     <b>{called(&message.from).to_owned()}</b>{message.from.bot.then(|| view! { <Badge/> })}
-                    {(which != Which::Pins).then_some(place).flatten().map(|place| format!("in {place}"))}
+                    {(which != Which::Pins).then_some(place).flatten().map(|place| tf("in {}", &[&place]))}
                     <time>{clock::brief(event.time)}</time>
                 </span>
                 <span class="found-text">{text}</span>
@@ -186,7 +189,8 @@ fn Later() -> impl IntoView {
     let app = App::of_context();
     let error = RwSignal::new(String::new());
     let loaded = RwSignal::new(false);
-    if let Some(token) = app.token() {
+    let load = move || {
+        let Some(token) = app.token_or(error) else { return };
         spawn_local(async move {
             match rest::read::<Scheduled>(&token, "/api/v1/scheduled").await {
                 Ok(scheduled) => {
@@ -196,7 +200,8 @@ fn Later() -> impl IntoView {
                 Err(why) => unless_gone(error.try_set(why.message)),
             }
         });
-    }
+    };
+    load();
     let items = memo(move || {
         app.own.track();
         app.with(|client| client.mine().scheduled().into_iter().cloned().collect::<Vec<_>>())
@@ -206,26 +211,24 @@ fn Later() -> impl IntoView {
         {move || {
             let items = items.get();
             if items.is_empty() {
-                let words = if loaded.get() {
-                    "Nothing is scheduled. Write a message and choose the clock beside the send button, or ask to be reminded of a message from its menu."
-                } else {
-                    "Loading…"
-                };
-                return view! { <p class="note">{words}</p> }.into_any();
+                if !loaded.get() {
+                    return view! { <Reading error again=Callback::new(move |()| load())/> }.into_any();
+                }
+                return view! { <Nothing words=t("Nothing is scheduled. Write a message and choose the clock beside the send button, or ask to be reminded of a message from its menu.")/> }.into_any();
             }
             items.into_iter().map(|item| {
                 let place = app.with(|client| client.conversation(item.conversation).map(|held| held.name(app.my_id()))).unwrap_or_default();
                 let (scheduled, conversation) = (item.id, item.conversation);
-                let words = if item.remind_of.is_some() { format!("Reminder in {place}") } else { format!("To {place}") };
+                let words = if item.remind_of.is_some() { tf("Reminder in {}", &[&place]) } else { tf("To {}", &[&place]) };
                 view! {
                     <div class="found-message scheduled" data-testid="scheduled">
                         <span class="found-head"><b>{words}</b><time>{clock::full(item.at)}</time></span>
                         <span class="found-text">{one_line(&item.text)}</span>
                         <span class="found-acts">
                             {item.remind_of.map(|sequence| view! {
-                                <button type="button" class="link-button" on:click=move |_| app.go_to_message(conversation, sequence)>"Show message"</button>
+                                <button type="button" class="link-button" on:click=move |_| app.go_to_message(conversation, sequence)>{Word("Show message")}</button>
                             })}
-                            <button type="button" class="link-button" on:click=move |_| app.fire(Deed::Do(Action::CancelScheduled { scheduled }))>"Cancel"</button>
+                            <button type="button" class="link-button" on:click=move |_| app.fire(Deed::Do(Action::CancelScheduled { scheduled }))>{Word("Cancel")}</button>
                         </span>
                     </div>
                 }

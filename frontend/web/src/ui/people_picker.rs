@@ -15,6 +15,7 @@ use super::icons::{Glyph, Icon};
 use crate::context::App;
 use crate::driver::rest;
 use crate::follow::{after, follow, memo};
+use crate::words::{Word, t, tf};
 
 /// The directory is asked when typing pauses for this long.
 const PAUSE: Duration = Duration::from_millis(150);
@@ -35,7 +36,10 @@ pub(crate) fn PeoplePicker(chosen: RwSignal<Vec<User>>, typed: RwSignal<String>)
     on_cleanup(clear);
     let ask = move || {
         let pattern = typed.get_untracked().trim().to_lowercase();
-        let Some(token) = app.token() else { return };
+        let Some(token) = app.token() else {
+            return trouble
+                .set(Some(t("No answer from the server. Check the connection and try again.").to_owned()));
+        };
         spawn_local(async move {
             let answer = rest::users(&token, &pattern).await;
             // Only the answer to what stands there now counts.
@@ -96,7 +100,7 @@ pub(crate) fn PeoplePicker(chosen: RwSignal<Vec<User>>, typed: RwSignal<String>)
                     {called(&user).to_owned()}{user.bot.then(|| view! { <Badge/> })}
                     <button
                         type="button"
-                        aria-label=format!("Remove {}", called(&user))
+                        aria-label=tf("Remove {}", &[&called(&user)])
                         on:click=move |_| chosen.update(|chosen| chosen.retain(|other| other.id != user.id))
                     >
                         <Glyph icon=Icon::Close size=14/>
@@ -105,13 +109,13 @@ pub(crate) fn PeoplePicker(chosen: RwSignal<Vec<User>>, typed: RwSignal<String>)
             }).collect_view()}
         </div>
         <label class="field">
-            <span>"To"</span>
+            <span>{Word("To")}</span>
             <input
                 node_ref=input
                 class="input"
                 name="people"
                 data-testid="people"
-                placeholder="User name"
+                placeholder=t("User name")
                 autocomplete="off"
                 autocapitalize="none"
                 spellcheck="false"
@@ -119,16 +123,16 @@ pub(crate) fn PeoplePicker(chosen: RwSignal<Vec<User>>, typed: RwSignal<String>)
                 on:input=move |event| typed.set(event_target_value(&event))
             />
         </label>
-        <div class="picks" role="group" aria-label="People found">
+        <div class="picks" role="group" aria-label=t("People found")>
             {move || match (trouble.get(), shown.get()) {
-                (Some(why), _) => view! { <p class="none" role="alert">{why}</p> }.into_any(),
+                (Some(why), _) => view! { <p class="vacant" role="alert">{why}</p> }.into_any(),
                 (None, shown) if shown.is_empty() => view! {
-                    <p class="none">{move || {
+                    <p class="vacant" role="status">{move || {
                         let nobody = typed.with(|typed| typed.trim().is_empty());
                         match (asked.get(), nobody) {
-                            (false, _) => "Looking…",
-                            (true, true) => "Nobody else is here yet. Ask them to create an account.",
-                            (true, false) => "No user name begins like that.",
+                            (false, _) => t("Loading…"),
+                            (true, true) => t("Nobody else is here yet. Ask them to create an account."),
+                            (true, false) => t("No user name begins with these letters. Search by the name after the @, not by the display name."),
                         }
                     }}</p>
                 }.into_any(),

@@ -17,6 +17,7 @@ use super::sheet::Asking;
 use crate::context::App;
 use crate::driver::files;
 use crate::follow::{follow, memo};
+use crate::words::{Word, t};
 
 /// Pixels of a side at most: the servers make a smaller one of it for lists.
 const SIDE_MAX: u32 = 512;
@@ -46,14 +47,14 @@ pub(super) fn SetPortrait(whose: Whose, face: Memo<Face>) -> impl IntoView {
     let said = RwSignal::new(String::new());
     let upload = RwSignal::new(None::<UploadId>);
     let preparing = RwSignal::new(false);
-    let asking = Asking::new(app, move |_| said.set("Saved.".to_owned()));
+    let asking = Asking::new(app, move |_| said.set(t("Saved.").to_owned()));
     let error = asking.error;
     let busy = move || preparing.get() || upload.get().is_some() || asking.busy();
     let begin = move |blob: Blob| {
         let name = if blob.type_() == "image/jpeg" { "picture.jpg" } else { "picture.png" };
         upload.set(files::upload(app, NOBODYS, blob, name));
         if upload.with_untracked(Option::is_none) {
-            error.set("Other files are on their way. Try again when they are there.".to_owned());
+            error.set(t("Other files are on their way. Try again when they are there.").to_owned());
         }
     };
     let chosen = move |_| {
@@ -62,7 +63,7 @@ pub(super) fn SetPortrait(whose: Whose, face: Memo<Face>) -> impl IntoView {
         // The same file may be chosen again.
         field.set_value("");
         error.set(String::new());
-        said.set("Preparing the picture…".to_owned());
+        said.set(t("Preparing the picture…").to_owned());
         preparing.set(true);
         spawn_local(async move {
             let square = square(&file).await;
@@ -74,7 +75,8 @@ pub(super) fn SetPortrait(whose: Whose, face: Memo<Face>) -> impl IntoView {
                 Ok(blob) => begin(blob),
                 Err(_) => {
                     error.set(
-                        "This file cannot be read as an image. Choose a JPEG, PNG, GIF or WebP.".to_owned(),
+                        t("This file cannot be read as an image. Choose a JPEG, PNG, GIF or WebP.")
+                            .to_owned(),
                     );
                 }
             }
@@ -91,10 +93,10 @@ pub(super) fn SetPortrait(whose: Whose, face: Memo<Face>) -> impl IntoView {
                 upload.set(None);
                 app.input(Input::LetGo(id));
                 if file.thumbnail {
-                    said.set("Saving…".to_owned());
+                    said.set(t("Saving…").to_owned());
                     asking.ask(action(whose, NewAvatar(Some(file.file))));
                 } else {
-                    error.set("The server could not read this image. Choose another one.".to_owned());
+                    error.set(t("The server could not read this image. Choose another one.").to_owned());
                 }
             }
             Some(Phase::Failed(why)) => {
@@ -106,8 +108,8 @@ pub(super) fn SetPortrait(whose: Whose, face: Memo<Face>) -> impl IntoView {
                 let (rows, _) = app.with(|client| uploads(client, NOBODYS));
                 let row = rows.into_iter().find(|row| row.id == id);
                 let words = row.map_or_else(String::new, |row| match row.state {
-                    UploadState::Cut => "Interrupted: it goes on by itself.".to_owned(),
-                    _ => "Uploading…".to_owned(),
+                    UploadState::Cut => t("Interrupted: it goes on by itself.").to_owned(),
+                    _ => t("Uploading…").to_owned(),
                 });
                 said.set(words);
             }
@@ -131,8 +133,8 @@ pub(super) fn SetPortrait(whose: Whose, face: Memo<Face>) -> impl IntoView {
         }
     };
     let of = match whose {
-        Whose::User(_) => "Your picture",
-        Whose::Group(_) => "Picture of the group",
+        Whose::User(_) => t("Your picture"),
+        Whose::Group(_) => t("Picture of the group"),
     };
     view! {
         <div class="set-portrait" role="group" aria-label=of data-testid="set-portrait">
@@ -143,10 +145,10 @@ pub(super) fn SetPortrait(whose: Whose, face: Memo<Face>) -> impl IntoView {
             <div>
                 <p class="acts">
                     <button type="button" class="button" data-testid="choose-portrait" aria-disabled=move || busy().to_string() on:click=choose>
-                        {move || if has.get() { "Change picture" } else { "Choose a picture" }}
+                        {move || if has.get() { t("Change picture") } else { t("Choose a picture") }}
                     </button>
                     {move || has.get().then(|| view! {
-                        <button type="button" class="link-button" data-testid="remove-portrait" aria-disabled=move || busy().to_string() on:click=remove>"Remove picture"</button>
+                        <button type="button" class="link-button" data-testid="remove-portrait" aria-disabled=move || busy().to_string() on:click=remove>{Word("Remove picture")}</button>
                     })}
                 </p>
                 <p class="hint" role="status">{move || error.with(String::is_empty).then(|| said.get())}</p>

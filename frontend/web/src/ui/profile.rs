@@ -6,7 +6,7 @@ use quorate_client::proto::frame::{Action, User};
 use quorate_client::proto::limits::RECOVERY_CODES_MAX;
 use quorate_client::proto::rest::{DeleteAccount as Ending, Directory, NewRecoveryCodes, UserProfile};
 use quorate_client::proto::text;
-use quorate_client::view::{Whose, called, portrait_of, sentence};
+use quorate_client::view::{Whose, called, portrait_of};
 use quorate_client::{Deed, Input};
 
 use super::account::{act, value};
@@ -17,13 +17,14 @@ use crate::clock::random_code;
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
 use crate::follow::memo;
+use crate::words::{Word, refused, t};
 
 #[component]
 pub(crate) fn Profile() -> impl IntoView {
     let app = App::of_context();
     let (name, status) = (NodeRef::<html::Input>::new(), NodeRef::<html::Input>::new());
     let said = RwSignal::new("");
-    let asking = Asking::new(app, move |_| said.set("Saved."));
+    let asking = Asking::new(app, move |_| said.set(t("Saved.")));
     let error = asking.error;
     let me = app.me.get_untracked().unwrap_or_default();
     let path = format!("/api/v1/users/{}", rest::part(&me.name));
@@ -55,7 +56,7 @@ pub(crate) fn Profile() -> impl IntoView {
                     avatar: None,
                 });
             }
-            Err(why) => error.set(sentence(&why.to_string())),
+            Err(why) => error.set(refused(&why)),
         }
     };
     let whose = Whose::User(me.id);
@@ -64,13 +65,13 @@ pub(crate) fn Profile() -> impl IntoView {
     });
     view! {
         <form class="form" data-testid="profile" on:submit=submit novalidate>
-            <h3>"Profile"</h3>
+            <h3>{Word("Profile")}</h3>
             <SetPortrait whose face/>
-            <label class="field"><span>"Display name"</span><input node_ref=name class="input" name="display_name" maxlength="80" autocomplete="name" value=called(&me).to_owned()/></label>
-            <label class="field"><span>"Status"</span><input node_ref=status class="input" name="status" maxlength="100" autocomplete="off" placeholder="What are you up to?"/></label>
+            <label class="field"><span>{Word("Display name")}</span><input node_ref=name class="input" name="display_name" maxlength="80" autocomplete="name" value=called(&me).to_owned()/></label>
+            <label class="field"><span>{Word("Status")}</span><input node_ref=status class="input" name="status" maxlength="100" autocomplete="off" placeholder=t("What are you up to?")/></label>
             <div class="error" role="alert">{error}</div>
             <div class="done" role="status">{said}</div>
-            <button type="submit" class="button">"Save profile"</button>
+            <button type="submit" class="button">{Word("Save profile")}</button>
         </form>
     }
 }
@@ -87,7 +88,7 @@ pub(crate) fn RecoveryCodes() -> impl IntoView {
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         if value(password).is_empty() {
-            return error.set("Enter your present password.".to_owned());
+            return error.set(t("Enter your present password.").to_owned());
         }
         if codes.with_value(Vec::is_empty) {
             codes.set_value((0..RECOVERY_CODES_MAX).map(|_| random_code()).collect());
@@ -103,22 +104,22 @@ pub(crate) fn RecoveryCodes() -> impl IntoView {
     };
     view! {
         <form class="form" data-testid="recovery-codes" on:submit=submit novalidate>
-            <h3>"Recovery codes"</h3>
-            <p class="hint">"Each code sets another password once, should you lose yours. New codes replace the old ones."</p>
+            <h3>{Word("Recovery codes")}</h3>
+            <p class="hint">{Word("Each code sets another password once, should you lose yours. New codes replace the old ones.")}</p>
             {move || shown.get().then(|| {
                 let text = codes.get_value().join("\n");
                 let copied = text.clone();
                 view! {
                     <pre class="codes">{text}</pre>
-                    <button type="button" class="link-button" on:click=move |_| app.copy(&copied, "Codes copied.")>"Copy codes"</button>
+                    <button type="button" class="link-button" on:click=move |_| app.copy(&copied, t("Codes copied."))>{Word("Copy codes")}</button>
                 }
             })}
             {move || if done.get() {
-                view! { <p class="done" role="status">"These codes are in force. They are shown only now: keep them somewhere safe."</p> }.into_any()
+                view! { <p class="done" role="status">{Word("These codes are in force. They are shown only now: keep them somewhere safe.")}</p> }.into_any()
             } else {
                 view! {
-                    <label class="field"><span>"Present password"</span><input node_ref=password class="input" type="password" autocomplete="current-password"/></label>
-                    <button type="submit" class="button">"Make recovery codes"</button>
+                    <label class="field"><span>{Word("Present password")}</span><input node_ref=password class="input" type="password" autocomplete="current-password"/></label>
+                    <button type="submit" class="button">{Word("Make recovery codes")}</button>
                 }.into_any()
             }}
             <div class="error" role="alert">{error}</div>
@@ -146,11 +147,11 @@ pub(crate) fn Blocked() -> impl IntoView {
     });
     view! {
         <section>
-            <h3>"Blocked"</h3>
+            <h3>{Word("Blocked")}</h3>
             {move || {
                 let users = users.get();
                 if users.is_empty() {
-                    return view! { <p class="hint">"You have blocked nobody."</p> }.into_any();
+                    return view! { <p class="hint">{Word("You have blocked nobody.")}</p> }.into_any();
                 }
                 view! {
                     <ul class="devices">
@@ -159,7 +160,7 @@ pub(crate) fn Blocked() -> impl IntoView {
                             view! {
                                 <li data-testid="blocked">
                                     <span class="who"><b>{called(&user).to_owned()}</b><span>{format!("@{}", user.name)}</span></span>
-                                    <button type="button" class="link-button" on:click=move |_| app.fire(Deed::Do(Action::Block { user: name.clone(), on: false }))>"Unblock"</button>
+                                    <button type="button" class="link-button" on:click=move |_| app.fire(Deed::Do(Action::Block { user: name.clone(), on: false }))>{Word("Unblock")}</button>
                                 </li>
                             }
                         }).collect_view()}
@@ -177,9 +178,9 @@ pub(crate) fn Export() -> impl IntoView {
     let path = StoredValue::new("/api/v1/me/export".to_owned());
     view! {
         <section>
-            <h3>"Take it with you"</h3>
-            <p class="hint">"Your profile, sessions, saved messages and all your conversations, as JSON Lines. Single conversations are in their details."</p>
-            <Keep words="Export my account" label="Export my account" path name="quorate-account.jsonl" error class="button" testid="export-account"/>
+            <h3>{Word("Take it with you")}</h3>
+            <p class="hint">{Word("Your profile, sessions, saved messages and all your conversations, as JSON Lines. Single conversations are in their details.")}</p>
+            <Keep words=t("Export my account") label=t("Export my account") path name="quorate-account.jsonl" error class="button" testid="export-account"/>
             <div class="error" role="alert">{error}</div>
         </section>
     }
@@ -195,7 +196,7 @@ pub(crate) fn DeleteAccount() -> impl IntoView {
         event.prevent_default();
         let body = Ending { password: value(password) };
         if body.password.is_empty() {
-            return error.set("Enter your password.".to_owned());
+            return error.set(t("Enter your password.").to_owned());
         }
         let done = move || {
             app.accounting.set(false);
@@ -207,20 +208,20 @@ pub(crate) fn DeleteAccount() -> impl IntoView {
     };
     view! {
         <section data-testid="delete-account">
-            <h3>"Delete account"</h3>
+            <h3>{Word("Delete account")}</h3>
             {move || if sure.get() {
                 view! {
                     <form class="form" on:submit=submit novalidate>
-                        <p>"Your messages stay and say “Deleted user”. You leave all groups, and nobody gets your user name again. This cannot be undone."</p>
-                        <label class="field"><span>"Password"</span><input node_ref=password class="input" type="password" autocomplete="current-password"/></label>
+                        <p>{Word("Your messages stay and say “Deleted user”. You leave all groups, and nobody gets your user name again. This cannot be undone.")}</p>
+                        <label class="field"><span>{Word("Password")}</span><input node_ref=password class="input" type="password" autocomplete="current-password"/></label>
                         <div class="acts">
-                            <button type="submit" class="button danger">"Delete my account"</button>
-                            <button type="button" class="button" on:click=move |_| sure.set(false)>"Keep it"</button>
+                            <button type="submit" class="button danger">{Word("Delete my account")}</button>
+                            <button type="button" class="button" on:click=move |_| sure.set(false)>{Word("Keep it")}</button>
                         </div>
                     </form>
                 }.into_any()
             } else {
-                view! { <button type="button" class="link-button" on:click=move |_| sure.set(true)>"Delete my account…"</button> }.into_any()
+                view! { <button type="button" class="link-button" on:click=move |_| sure.set(true)>{Word("Delete my account…")}</button> }.into_any()
             }}
             <div class="error" role="alert">{error}</div>
         </section>

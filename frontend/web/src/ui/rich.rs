@@ -5,6 +5,7 @@ use quorate_client::view::{Block, Span, blocks};
 
 use crate::context::App;
 use crate::route;
+use crate::words::{Word, t};
 
 /// See the module. `me` is the reader's name, which stands out where it is mentioned.
 #[component]
@@ -83,9 +84,9 @@ fn Code(language: String, text: String) -> impl IntoView {
         <div class="code">
             <div class="code-head">
                 <span>{language}</span>
-                <button type="button" class="link-button" on:click=move |_| app.copy(&copied, "Code copied.")>"Copy"</button>
+                <button type="button" class="link-button" on:click=move |_| app.copy(&copied, t("Code copied."))>{Word("Copy")}</button>
             </div>
-            <pre><code>{text}</code></pre>
+            <pre tabindex="0"><code>{text}</code></pre>
         </div>
     }
 }

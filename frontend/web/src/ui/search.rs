@@ -9,10 +9,12 @@ use quorate_client::proto::rest::{SearchHit, SearchPage};
 use quorate_client::view::{called, excerpt, said};
 
 use super::bots::Badge;
+use super::vacant::Nothing;
 use crate::clock;
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
 use crate::follow::follow;
+use crate::words::{Word, t, tf};
 
 /// What was asked: the words, and in which conversation only.
 type Asked = (String, Option<u64>);
@@ -45,10 +47,11 @@ pub(crate) fn Search() -> impl IntoView {
     let busy = RwSignal::new(false);
     let error = RwSignal::new(String::new());
     let load = move |cursor: Option<String>| {
-        let (Some(token), Some(question)) = (app.token(), asked.get_untracked()) else { return };
+        error.set(String::new());
+        let Some(question) = asked.get_untracked() else { return };
+        let Some(token) = app.token_or(error) else { return };
         busy.set(true);
         let mine = turn.get_untracked();
-        error.set(String::new());
         next.set(None);
         spawn_local(async move {
             let answer = rest::read::<SearchPage>(&token, &path(&question, cursor.as_deref())).await;
@@ -89,31 +92,31 @@ pub(crate) fn Search() -> impl IntoView {
             && found.with(Vec::is_empty)
             && next.with(Option::is_none)
             && error.with(String::is_empty);
-        none.then(|| view! { <p class="note" role="status">"Nothing was found."</p> })
+        none.then(|| view! { <div role="status"><Nothing words=t("Nothing was found. Try fewer words, or the beginning of one with a star: roll*.")/></div> })
     };
     view! {
         <form class="search-form" role="search" on:submit=move |event| { event.prevent_default(); begin(); }>
-            <input node_ref=input class="input" type="search" data-testid="search-box" data-region-focus aria-label="Search messages" placeholder="Words, \"phrases\", from:ana" autocomplete="off" maxlength=SEARCH_BYTES_MAX.to_string()/>
-            <button type="submit" class="button">"Search"</button>
+            <input node_ref=input class="input" type="search" data-testid="search-box" data-region-focus aria-label=t("Search messages") placeholder=t("Words, \"phrases\", from:ana") autocomplete="off" maxlength=SEARCH_BYTES_MAX.to_string()/>
+            <button type="submit" class="button">{Word("Search")}</button>
         </form>
         {move || app.focused.get().map(|_| view! {
             <label class="check search-here">
                 <input type="checkbox" prop:checked=move || here.get() on:change=move |event| here.set(event_target_checked(&event))/>
-                "Only in this conversation"
+                {Word("Only in this conversation")}
             </label>
         })}
         {move || asked.with(Option::is_none).then(|| view! {
-            <p class="note">"All words must be there. Besides words: \"a phrase\", roll*, from:ana, in:\"a title\", before:2026-01-31, after:2026-01-31, has:link."</p>
+            <p class="vacant">{Word("All words must be there. Besides words: \"a phrase\", roll*, from:ana, in:\"a title\", before:2026-01-31, after:2026-01-31, has:link.")}</p>
         })}
         <div class="error" role="alert">{error}</div>
         {nothing}
         <ul class="found">
             {move || found.get().into_iter().map(|hit| view! { <Hit hit/> }).collect_view()}
         </ul>
-        {move || incomplete.get().then(|| view! { <p class="note">"Time ran out: there may be more than this."</p> })}
-        {move || busy.get().then(|| view! { <p class="note" role="status">"Searching…"</p> })}
+        {move || incomplete.get().then(|| view! { <p class="vacant">{Word("Time ran out: there may be more than this.")}</p> })}
+        {move || busy.get().then(|| view! { <p class="vacant" role="status">{Word("Searching…")}</p> })}
         {move || next.get().map(|cursor| view! {
-            <button type="button" class="link-button more" data-testid="search-more" on:click=move |_| load(Some(cursor.clone()))>"Search further"</button>
+            <button type="button" class="link-button more" data-testid="search-more" on:click=move |_| load(Some(cursor.clone()))>{Word("Search further")}</button>
         })}
     }
 }
@@ -135,7 +138,7 @@ fn Hit(hit: SearchHit) -> impl IntoView {
             <button type="button" class="found-message" on:click=move |_| app.go_to_message(conversation, sequence)>
                 <span class="found-head">
                     <b>{called(&message.from).to_owned()}</b>{message.from.bot.then(|| view! { <Badge/> })}
-                    {place.map(|place| format!("in {place}"))}
+                    {place.map(|place| tf("in {}", &[&place]))}
                     <time>{clock::brief(time)}</time>
                 </span>
                 <span class="found-text">

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::context::{App, Sheet};
 use crate::follow::{memo, next_frame};
 use crate::keys;
+use crate::words::{Word, t, tn};
 
 /// Begins to choose, with one message.
 pub(super) fn begin(app: App, conversation: ConversationId, sequence: Sequence) {
@@ -61,7 +62,7 @@ fn Bar() -> impl IntoView {
         let rows = app.rows.get_untracked();
         let text = copied(rows.selectable().filter(|row| selection.has(row.message.sequence)), &clock::stamp);
         if !text.is_empty() {
-            app.copy(&text, "Messages copied.");
+            app.copy(&text, t("Messages copied."));
         }
     };
     let sheet = move |sheet: fn(&Selection) -> Sheet| {
@@ -78,20 +79,19 @@ fn Bar() -> impl IntoView {
         move |_| sheet(|selection| Sheet::Delete(selection.conversation, selection.chosen().to_vec(), true));
     let none = move || (count.get() == 0).to_string();
     view! {
-        <div class="select-bar" role="group" aria-label="Chosen messages" data-region tabindex="-1" data-testid="select-bar">
+        <div class="select-bar" role="group" aria-label=t("Chosen messages") data-region tabindex="-1" data-testid="select-bar">
             <b role="status" data-testid="select-count">{move || match count.get() {
-                0 => "Choose messages".to_owned(),
-                1 => "1 message chosen".to_owned(),
-                count => format!("{count} messages chosen"),
+                0 => t("Choose messages").to_owned(),
+                count => tn(count as u64, "{} message chosen", "{} messages chosen"),
             }}</b>
             <span class="acts">
-                <button type="button" class="button" data-region-focus aria-disabled=none on:click=copy>"Copy"</button>
-                <button type="button" class="button" aria-disabled=none on:click=forward>"Forward…"</button>
-                <button type="button" class="button" aria-disabled=none on:click=delete_here>"Delete for me…"</button>
+                <button type="button" class="button" data-region-focus aria-disabled=none on:click=copy>{Word("Copy")}</button>
+                <button type="button" class="button" aria-disabled=none on:click=forward>{Word("Forward…")}</button>
+                <button type="button" class="button" aria-disabled=none on:click=delete_here>{Word("Delete for me…")}</button>
                 {move || (count.get() > 0 && may_delete.get()).then(|| view! {
-                    <button type="button" class="button" on:click=delete>"Delete for everyone…"</button>
+                    <button type="button" class="button" on:click=delete>{Word("Delete for everyone…")}</button>
                 })}
-                <button type="button" class="button" title="Cancel (Esc)" on:click=move |_| end(app)>"Cancel"</button>
+                <button type="button" class="button" title=t("Cancel (Esc)") on:click=move |_| end(app)>{Word("Cancel")}</button>
             </span>
         </div>
     }

@@ -8,10 +8,12 @@ use quorate_client::proto::ids::{ClientMessageId, ConversationId};
 
 use super::icons::{Glyph, Icon};
 use super::sheet_groups::{AddMember, Channels, Invite, MakeInvite};
+use super::sheet_here::{Keys, Leave};
 use super::sheet_message::{Delete, Forward, Later, Remind, Report, Revisions};
 use super::sheet_person::Person;
 use crate::context::{App, Sheet};
 use crate::follow::follow;
+use crate::words::t;
 
 /// See the module. Its body is made anew each time it opens.
 #[component]
@@ -38,7 +40,7 @@ pub(crate) fn Sheets() -> impl IntoView {
         >
             <div class="dialog-head">
                 <h2 id="sheet-title">{title}</h2>
-                <button type="button" class="icon-button" aria-label="Close" on:click=move |_| app.sheet.set(None)>
+                <button type="button" class="icon-button" aria-label=t("Close") on:click=move |_| app.sheet.set(None)>
                     <Glyph icon=Icon::Close/>
                 </button>
             </div>
@@ -55,6 +57,8 @@ pub(crate) fn Sheets() -> impl IntoView {
                     Sheet::Invite(code) => view! { <Invite code/> }.into_any(),
                     Sheet::MakeInvite(id) => view! { <MakeInvite id/> }.into_any(),
                     Sheet::AddMember(id) => view! { <AddMember id/> }.into_any(),
+                    Sheet::Keys => view! { <Keys/> }.into_any(),
+                    Sheet::Leave(count, files) => view! { <Leave count files/> }.into_any(),
                 })}
             </div>
         </dialog>
@@ -63,18 +67,20 @@ pub(crate) fn Sheets() -> impl IntoView {
 
 fn title(sheet: &Sheet) -> &'static str {
     match sheet {
-        Sheet::Forward(_) => "Forward to",
-        Sheet::Remind(_) => "Remind me",
-        Sheet::Report(_) => "Report this message",
-        Sheet::Delete(_, _, true) => "Delete for everyone?",
-        Sheet::Delete(_, _, false) => "Delete for you?",
-        Sheet::Revisions(_) => "Earlier texts",
-        Sheet::Later(..) => "Send later",
-        Sheet::Person(_) => "Profile",
-        Sheet::Channels => "Browse channels",
-        Sheet::Invite(_) => "Invitation",
-        Sheet::MakeInvite(_) => "Invite link",
-        Sheet::AddMember(_) => "Add somebody",
+        Sheet::Forward(_) => t("Forward to"),
+        Sheet::Remind(_) => t("Remind me"),
+        Sheet::Report(_) => t("Report this message"),
+        Sheet::Delete(_, _, true) => t("Delete for everyone?"),
+        Sheet::Delete(_, _, false) => t("Delete for you?"),
+        Sheet::Revisions(_) => t("Earlier texts"),
+        Sheet::Later(..) => t("Send later"),
+        Sheet::Person(_) => t("Profile"),
+        Sheet::Channels => t("Browse channels"),
+        Sheet::Invite(_) => t("Invitation"),
+        Sheet::MakeInvite(_) => t("Invite link"),
+        Sheet::AddMember(_) => t("Add somebody"),
+        Sheet::Keys => t("Keys"),
+        Sheet::Leave(..) => t("Sign out?"),
     }
 }
 

@@ -12,20 +12,19 @@ use quorate_client::proto::rest::{Channel, Channels as Found, InvitePreview};
 use quorate_client::view::portrait_of_group;
 
 use super::avatar::Avatar;
+use super::chat::members;
 use super::people_picker::PeoplePicker;
 use super::sheet::Asking;
+use super::vacant::{Nothing, Reading};
 use crate::clock::random_code;
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
 use crate::follow::{after, follow, next_frame};
+use crate::words::{Word, keyed, t};
 use crate::{keys, route};
 
 /// The directory is asked when typing pauses for this long.
 const PAUSE: Duration = Duration::from_millis(200);
-
-fn members(count: u32) -> String {
-    if count == 1 { "1 member".to_owned() } else { format!("{count} members") }
-}
 
 fn open(app: App, conversation: Option<ConversationId>) {
     app.sheet.set(None);
@@ -44,7 +43,7 @@ pub(crate) fn Channels() -> impl IntoView {
     let asking = Asking::new(app, move |conversation| open(app, conversation));
     let error = asking.error;
     let load = move |after: Option<u64>| {
-        let Some(token) = app.token() else { return };
+        let Some(token) = app.token_or(error) else { return };
         let wanted = query.get_untracked();
         let after_part = after.map(|after| format!("&after={after}")).unwrap_or_default();
         let path = format!("/api/v1/channels?text={}&limit=50{after_part}", rest::part(wanted.trim()));
@@ -93,23 +92,23 @@ pub(crate) fn Channels() -> impl IntoView {
                 <Avatar name=channel.title.clone() portrait=portrait_of_group(id, channel.avatar)/>
                 <span>{channel.title.clone()}<small>{about}</small></span>
                 {if channel.joined {
-                    view! { <button type="button" class="button end" on:click=move |_| open(app, Some(id))>"Open"</button> }.into_any()
+                    view! { <button type="button" class="button end" on:click=move |_| open(app, Some(id))>{Word("Open")}</button> }.into_any()
                 } else {
-                    view! { <button type="button" class="button primary end" data-testid="join" on:click=move |_| asking.ask(Action::Join { conversation: id })>"Join"</button> }.into_any()
+                    view! { <button type="button" class="button primary end" data-testid="join" on:click=move |_| asking.ask(Action::Join { conversation: id })>{Word("Join")}</button> }.into_any()
                 }}
             </div>
         }
     };
     view! {
-        <input class="input" placeholder="Find a public group" aria-label="Find a public group" autocomplete="off" autofocus on:input=move |event| query.set(event_target_value(&event))/>
+        <input class="input" placeholder=t("Find a public group") aria-label=t("Find a public group") autocomplete="off" autofocus on:input=move |event| query.set(event_target_value(&event))/>
         <div class="error" role="alert">{error}</div>
-        <div class="picks" role="group" aria-label="Public groups">
+        <div class="picks" role="group" aria-label=t("Public groups")>
             {move || match found.get() {
-                None => view! { <p class="none">"Looking…"</p> }.into_any(),
-                Some(found) if found.is_empty() => view! { <p class="none">"No public group of that name. Anybody can make one: start a conversation, make it a group, and open it to everybody."</p> }.into_any(),
+                None => view! { <Reading error again=Callback::new(move |()| load(None))/> }.into_any(),
+                Some(found) if found.is_empty() => view! { <Nothing words=t("No public group of that name. Anybody can make one: start a conversation, make it a group, and open it to everybody.")/> }.into_any(),
                 Some(found) => found.into_iter().map(line).collect_view().into_any(),
             }}
-            {move || next.get().map(|after| view! { <button type="button" class="link-button more" on:click=move |_| load(Some(after))>"Show more"</button> })}
+            {move || next.get().map(|after| view! { <button type="button" class="link-button more" on:click=move |_| load(Some(after))>{Word("Show more")}</button> })}
         </div>
     }
 }
@@ -120,21 +119,24 @@ pub(crate) fn Invite(code: String) -> impl IntoView {
     let preview = RwSignal::new(None::<InvitePreview>);
     let asking = Asking::new(app, move |conversation| open(app, conversation));
     let error = asking.error;
-    if let Some(token) = app.token() {
-        let path = format!("/api/v1/invites/{}", rest::part(&code));
-        spawn_local(async move {
-            match rest::read::<InvitePreview>(&token, &path).await {
-                Ok(found) => unless_gone(preview.try_set(Some(found))),
-                Err(why) if why.status == 404 || why.status == 400 => {
-                    unless_gone(
-                        error
-                            .try_set("This invitation is not good any more. Ask for another one.".to_owned()),
-                    );
+    let path = StoredValue::new(format!("/api/v1/invites/{}", rest::part(&code)));
+    let load =
+        move || {
+            let Some(token) = app.token_or(error) else { return };
+            let path = path.get_value();
+            spawn_local(async move {
+                match rest::read::<InvitePreview>(&token, &path).await {
+                    Ok(found) => unless_gone(preview.try_set(Some(found))),
+                    Err(why) if why.status == 404 || why.status == 400 => {
+                        unless_gone(error.try_set(
+                            t("This invitation is not good any more. Ask for another one.").to_owned(),
+                        ));
+                    }
+                    Err(why) => unless_gone(error.try_set(why.message)),
                 }
-                Err(why) => unless_gone(error.try_set(why.message)),
-            }
-        });
-    }
+            });
+        };
+    load();
     let join = move |_| asking.ask(Action::JoinByInvite { code: code.clone() });
     // The code leaves the address: a reload must not ask again.
     on_cleanup(move || {
@@ -145,7 +147,7 @@ pub(crate) fn Invite(code: String) -> impl IntoView {
     view! {
         <div class="error" role="alert">{error}</div>
         {move || match preview.get() {
-            None => error.with(String::is_empty).then(|| view! { <p class="hint">"Loading…"</p> }).into_any(),
+            None => view! { <Reading error again=Callback::new(move |()| load())/> }.into_any(),
             Some(InvitePreview { channel, .. }) => {
                 let id = channel.conversation;
                 let join = join.clone();
@@ -159,11 +161,11 @@ pub(crate) fn Invite(code: String) -> impl IntoView {
                     </div>
                     {(!channel.topic.is_empty()).then(|| view! { <p>{channel.topic.clone()}</p> })}
                     <div class="dialog-foot">
-                        <button type="button" class="button" on:click=move |_| app.sheet.set(None)>"Not now"</button>
+                        <button type="button" class="button" on:click=move |_| app.sheet.set(None)>{Word("Not now")}</button>
                         {if channel.joined {
-                            view! { <button type="button" class="button primary" on:click=move |_| open(app, Some(id))>"Open"</button> }.into_any()
+                            view! { <button type="button" class="button primary" on:click=move |_| open(app, Some(id))>{Word("Open")}</button> }.into_any()
                         } else {
-                            view! { <button type="button" class="button primary" data-testid="join" aria-disabled=move || asking.busy().to_string() on:click=join>"Join"</button> }.into_any()
+                            view! { <button type="button" class="button primary" data-testid="join" aria-disabled=move || asking.busy().to_string() on:click=join>{Word("Join")}</button> }.into_any()
                         }}
                     </div>
                 }.into_any()
@@ -173,8 +175,12 @@ pub(crate) fn Invite(code: String) -> impl IntoView {
 }
 
 /// How long an invite is good for.
-const TIMES: [(&str, u64); 4] =
-    [("1 hour", 3_600_000), ("1 day", 86_400_000), ("7 days", 604_800_000), ("No end", 0)];
+const TIMES: [(&str, u64); 4] = [
+    (keyed("1 hour"), 3_600_000),
+    (keyed("1 day"), 86_400_000),
+    (keyed("7 days"), 604_800_000),
+    (keyed("No end"), 0),
+];
 
 #[component]
 pub(crate) fn MakeInvite(id: ConversationId) -> impl IntoView {
@@ -192,7 +198,7 @@ pub(crate) fn MakeInvite(id: ConversationId) -> impl IntoView {
             "" => 0,
             typed => match typed.parse() {
                 Ok(uses) => uses,
-                Err(_) => return asking.error.set("How many may come by it is a number.".to_owned()),
+                Err(_) => return asking.error.set(t("How many may come by it is a number.").to_owned()),
             },
         };
         asking.ask(Action::MakeInvite { conversation: id, code: code.get_value(), ttl_ms, uses_max });
@@ -202,28 +208,28 @@ pub(crate) fn MakeInvite(id: ConversationId) -> impl IntoView {
             let link = route::invite_link(&code.get_value());
             let copied = link.clone();
             view! {
-            <p>"Whoever has this link and an account here can join. It is shown only now."</p>
-            <input class="input" readonly aria-label="Invite link" data-testid="invite-link" value=link/>
+            <p>{Word("Whoever has this link and an account here can join. It is shown only now.")}</p>
+            <input class="input" readonly aria-label=t("Invite link") data-testid="invite-link" value=link/>
             <div class="dialog-foot">
-                <button type="button" class="button primary" on:click=move |_| { app.copy(&copied, "Link copied."); app.sheet.set(None); }>"Copy link"</button>
+                <button type="button" class="button primary" on:click=move |_| { app.copy(&copied, t("Link copied.")); app.sheet.set(None); }>{Word("Copy link")}</button>
             </div>
         }.into_any()
         } else {
             view! {
             <label class="field">
-                <span>"Good for"</span>
+                <span>{Word("Good for")}</span>
                 <select node_ref=ttl class="input">
-                    {TIMES.map(|(words, ms)| view! { <option value=ms.to_string() selected={ms == 604_800_000}>{words}</option> }).collect_view()}
+                    {TIMES.map(|(words, ms)| view! { <option value=ms.to_string() selected={ms == 604_800_000}>{t(words)}</option> }).collect_view()}
                 </select>
             </label>
             <label class="field">
-                <span>"How many may come by it"</span>
-                <input node_ref=uses class="input" inputmode="numeric" autocomplete="off" placeholder="Any number"/>
+                <span>{Word("How many may come by it")}</span>
+                <input node_ref=uses class="input" inputmode="numeric" autocomplete="off" placeholder=t("Any number")/>
             </label>
             <div class="error" role="alert">{asking.error}</div>
             <div class="dialog-foot">
-                <button type="button" class="button" on:click=move |_| app.sheet.set(None)>"Cancel"</button>
-                <button type="button" class="button primary" data-testid="make-invite" aria-disabled=move || asking.busy().to_string() on:click=make>"Make link"</button>
+                <button type="button" class="button" on:click=move |_| app.sheet.set(None)>{Word("Cancel")}</button>
+                <button type="button" class="button primary" data-testid="make-invite" aria-disabled=move || asking.busy().to_string() on:click=make>{Word("Make link")}</button>
             </div>
         }.into_any()
         }
@@ -253,7 +259,7 @@ pub(crate) fn AddMember(id: ConversationId) -> impl IntoView {
                 added.set_value(Some(user.clone()));
                 asking.ask(Action::AddMember { conversation: id, user });
             }
-            None => asking.error.set("Pick somebody, or type a whole user name.".to_owned()),
+            None => asking.error.set(t("Pick somebody, or type a whole user name.").to_owned()),
         }
     };
     // Several are added one after another.
@@ -271,7 +277,7 @@ pub(crate) fn AddMember(id: ConversationId) -> impl IntoView {
         <form class="form" on:submit=move |event| { event.prevent_default(); begun.set_value(true); add(); } novalidate>
             <PeoplePicker chosen typed/>
             <div class="error" role="alert">{asking.error}</div>
-            <button type="submit" class="button primary" data-testid="add-member" aria-disabled=move || asking.busy().to_string()>"Add"</button>
+            <button type="submit" class="button primary" data-testid="add-member" aria-disabled=move || asking.busy().to_string()>{Word("Add")}</button>
         </form>
     }
 }

@@ -9,16 +9,18 @@ use quorate_client::proto::ids::{ConversationId, Sequence};
 use quorate_client::proto::rest::Revisions as Texts;
 use quorate_client::proto::text;
 use quorate_client::selection::deletions;
-use quorate_client::view::{matches_query, sentence};
+use quorate_client::view::matches_query;
 
 use super::avatar::Avatar;
 use super::rich::Rich;
 use super::select_bar;
 use super::sheet::Asking;
+use super::vacant::Reading;
 use crate::clock;
 use crate::context::{App, Panel, unless_gone};
 use crate::driver::rest;
 use crate::follow::{memo, next_frame};
+use crate::words::{Word, refused, t, tn};
 use crate::{keys, route};
 
 /// Conversations offered at once.
@@ -54,8 +56,8 @@ pub(crate) fn Forward(messages: Vec<MessageRef>) -> impl IntoView {
         route::go(Some(conversation));
     };
     view! {
-        <input class="input" placeholder="Find a conversation" aria-label="Find a conversation" autocomplete="off" autofocus on:input=move |event| query.set(event_target_value(&event))/>
-        <div class="picks" role="group" aria-label="Conversations">
+        <input class="input" placeholder=t("Find a conversation") aria-label=t("Find a conversation") autocomplete="off" autofocus on:input=move |event| query.set(event_target_value(&event))/>
+        <div class="picks" role="group" aria-label=t("Conversations")>
             {move || found.get().into_iter().map(|row| view! {
                 <button type="button" class="pick" data-testid="forward-to" data-conversation=row.id.to_string() on:click=move |_| send(row.id)>
                     <Avatar name=row.name.clone() portrait=row.portrait/>
@@ -73,13 +75,13 @@ fn When(chosen: Callback<u64>, words: &'static str, error: RwSignal<String>) -> 
     let input = NodeRef::<html::Input>::new();
     let pick = move |wall_ms: u64| match app.log_time_of(wall_ms) {
         Some(at) => chosen.run(at),
-        None => error.set("Choose a time that is still to come, within a year.".to_owned()),
+        None => error.set(t("Choose a time that is still to come, within a year.").to_owned()),
     };
     let own = move |_| {
         let value = input.get_untracked().map(|input| input.value()).unwrap_or_default();
         match clock::of_input(&value) {
             Some(wall_ms) => pick(wall_ms),
-            None => error.set("Choose a date and a time.".to_owned()),
+            None => error.set(t("Choose a date and a time.").to_owned()),
         }
     };
     view! {
@@ -89,12 +91,12 @@ fn When(chosen: Callback<u64>, words: &'static str, error: RwSignal<String>) -> 
             }).collect_view()}
         </div>
         <label class="field">
-            <span>"Or at"</span>
+            <span>{Word("Or at")}</span>
             <input node_ref=input class="input" type="datetime-local" name="at" data-testid="at"/>
         </label>
         <div class="error" role="alert">{error}</div>
         <div class="dialog-foot">
-            <button type="button" class="button" on:click=move |_| app.sheet.set(None)>"Cancel"</button>
+            <button type="button" class="button" on:click=move |_| app.sheet.set(None)>{Word("Cancel")}</button>
             <button type="button" class="button primary" data-testid="schedule" on:click=own>{words}</button>
         </div>
     }
@@ -106,7 +108,7 @@ pub(crate) fn Remind(message: MessageRef) -> impl IntoView {
     let note = NodeRef::<html::Input>::new();
     let asking = Asking::new(app, move |_| {
         app.sheet.set(None);
-        app.tell("You will be reminded.");
+        app.tell(t("You will be reminded."));
     });
     let chosen = Callback::new(move |at: u64| {
         let note = note.get_untracked().map(|note| note.value()).unwrap_or_default();
@@ -115,10 +117,10 @@ pub(crate) fn Remind(message: MessageRef) -> impl IntoView {
     });
     view! {
         <label class="field">
-            <span>"Note"</span>
-            <input node_ref=note class="input" autocomplete="off" maxlength="500" placeholder="Optional, for yourself"/>
+            <span>{Word("Note")}</span>
+            <input node_ref=note class="input" autocomplete="off" maxlength="500" placeholder=t("Optional, for yourself")/>
         </label>
-        <When chosen words="Remind me" error=asking.error/>
+        <When chosen words=t("Remind me") error=asking.error/>
     }
 }
 
@@ -140,7 +142,7 @@ pub(crate) fn Later(id: ConversationId, text: String, reply_to: Option<Sequence>
     });
     view! {
         <p class="preview">{said}</p>
-        <When chosen words="Schedule" error=asking.error/>
+        <When chosen words=t("Schedule") error=asking.error/>
     }
 }
 
@@ -150,7 +152,7 @@ pub(crate) fn Report(message: MessageRef) -> impl IntoView {
     let reason = NodeRef::<html::Textarea>::new();
     let asking = Asking::new(app, move |_| {
         app.sheet.set(None);
-        app.tell("Reported. The admins see the message and your reason.");
+        app.tell(t("Reported. The admins see the message and your reason."));
     });
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
@@ -160,18 +162,18 @@ pub(crate) fn Report(message: MessageRef) -> impl IntoView {
                 let MessageRef { conversation, sequence } = message;
                 asking.ask(Action::Report { conversation, sequence, reason });
             }
-            Err(why) => asking.error.set(sentence(&why.to_string())),
+            Err(why) => asking.error.set(refused(&why)),
         }
     };
     view! {
         <form class="form" on:submit=submit novalidate>
-            <p>"The admins of this server will see this message, who wrote it, and that you reported it."</p>
+            <p>{Word("The admins of this server will see this message, who wrote it, and that you reported it.")}</p>
             <label class="field">
-                <span>"What is wrong with it?"</span>
+                <span>{Word("What is wrong with it?")}</span>
                 <textarea node_ref=reason class="input" rows="3" maxlength="500" name="reason"></textarea>
             </label>
             <div class="error" role="alert">{asking.error}</div>
-            <button type="submit" class="button primary" aria-disabled=move || asking.busy().to_string()>"Report"</button>
+            <button type="submit" class="button primary" aria-disabled=move || asking.busy().to_string()>{Word("Report")}</button>
         </form>
     }
 }
@@ -181,20 +183,20 @@ pub(crate) fn Delete(id: ConversationId, chosen: Vec<Sequence>, everyone: bool) 
     let app = App::of_context();
     let many = chosen.len() > 1;
     let words = match (everyone, many) {
-        (true, false) => {
-            "The text is gone at once for all members, and with it its files, reactions and earlier texts. It leaves the servers’ logs within 7 days. This cannot be undone."
-        }
-        (true, true) => {
-            "Their texts are gone at once for all members, and with them files, reactions and earlier texts. They leave the servers’ logs within 7 days. This cannot be undone."
-        }
-        (false, false) => {
-            "The message leaves your sight on all your devices. Others still see it. This cannot be undone."
-        }
-        (false, true) => {
-            "The messages leave your sight on all your devices. Others still see them. This cannot be undone."
-        }
+        (true, false) => t(
+            "The text is gone at once for all members, and with it its files, reactions and earlier texts. It leaves the servers’ logs within 7 days. This cannot be undone.",
+        ),
+        (true, true) => t(
+            "Their texts are gone at once for all members, and with them files, reactions and earlier texts. They leave the servers’ logs within 7 days. This cannot be undone.",
+        ),
+        (false, false) => t(
+            "The message leaves your sight on all your devices. Others still see it. This cannot be undone.",
+        ),
+        (false, true) => t(
+            "The messages leave your sight on all your devices. Others still see them. This cannot be undone.",
+        ),
     };
-    let count = many.then(|| format!("{} messages. ", chosen.len()));
+    let count = many.then(|| tn(chosen.len() as u64, "{} message.", "{} messages.") + " ");
     let delete = move |_| {
         app.sheet.set(None);
         select_bar::end(app);
@@ -205,9 +207,9 @@ pub(crate) fn Delete(id: ConversationId, chosen: Vec<Sequence>, everyone: bool) 
     view! {
         <p>{count}{words}</p>
         <div class="dialog-foot">
-            <button type="button" class="button" on:click=move |_| app.sheet.set(None)>{if many { "Keep them" } else { "Keep it" }}</button>
+            <button type="button" class="button" on:click=move |_| app.sheet.set(None)>{if many { t("Keep them") } else { t("Keep it") }}</button>
             <button type="button" class="button danger" autofocus data-testid="confirm-delete" on:click=delete>
-                {if everyone { "Delete for everyone" } else { "Delete for me" }}
+                {if everyone { t("Delete for everyone") } else { t("Delete for me") }}
             </button>
         </div>
     }
@@ -219,7 +221,8 @@ pub(crate) fn Revisions(message: MessageRef) -> impl IntoView {
     let texts = RwSignal::new(None::<Texts>);
     let error = RwSignal::new(String::new());
     let me = app.me.with_untracked(|me| me.as_ref().map(|me| me.name.clone()).unwrap_or_default());
-    if let Some(token) = app.token() {
+    let load = move || {
+        let Some(token) = app.token_or(error) else { return };
         spawn_local(async move {
             let MessageRef { conversation, sequence } = message;
             let path = format!("/api/v1/conversations/{conversation}/messages/{sequence}/revisions");
@@ -228,17 +231,18 @@ pub(crate) fn Revisions(message: MessageRef) -> impl IntoView {
                 Err(why) => unless_gone(error.try_set(why.message)),
             }
         });
-    }
+    };
+    load();
     view! {
         <div class="error" role="alert">{error}</div>
         {move || match texts.get() {
-            None => error.with(String::is_empty).then(|| view! { <p class="hint">"Loading…"</p> }).into_any(),
+            None => view! { <Reading error again=Callback::new(move |()| load())/> }.into_any(),
             Some(found) => {
                 let me = me.clone();
                 view! {
                     <ol class="revisions" data-testid="revisions">
                         {found.revisions.into_iter().rev().map(|revision| {
-                            let words = if revision.revision == 0 { "As it was sent" } else { "Edited" };
+                            let words = if revision.revision == 0 { t("As it was sent") } else { t("Edited") };
                             view! {
                                 <li>
                                     <small>{format!("{words}, {}", clock::full(revision.time))}</small>

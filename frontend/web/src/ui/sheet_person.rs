@@ -12,6 +12,7 @@ use super::sheet::Asking;
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
 use crate::follow::next_frame;
+use crate::words::{Word, t};
 use crate::{clock, keys, route};
 
 #[component]
@@ -21,7 +22,7 @@ pub(crate) fn Person(user: User) -> impl IntoView {
     let error = RwSignal::new(String::new());
     let own = user.id == app.my_id();
     let name = user.name.clone();
-    if let Some(token) = app.token() {
+    if let Some(token) = app.token_or(error) {
         let path = format!("/api/v1/users/{}", rest::part(&name));
         spawn_local(async move {
             match rest::read::<UserProfile>(&token, &path).await {
@@ -71,20 +72,20 @@ pub(crate) fn Person(user: User) -> impl IntoView {
         {move || profile.get().map(|profile| view! {
             {(!profile.status.is_empty()).then(|| view! { <p class="status" data-testid="status">{profile.status.clone()}</p> })}
             <dl class="facts">
-                {profile.last_seen.map(|at| view! { <div><dt>"Last seen"</dt><dd>{clock::full(at)}</dd></div> })}
-                {profile.created.map(|at| view! { <div><dt>"Here since"</dt><dd>{clock::full(at)}</dd></div> })}
-                {profile.admin.then(|| view! { <div><dt>"Role"</dt><dd>"Admin of this server"</dd></div> })}
+                {profile.last_seen.map(|at| view! { <div><dt>{Word("Last seen")}</dt><dd>{clock::full(at)}</dd></div> })}
+                {profile.created.map(|at| view! { <div><dt>{Word("Here since")}</dt><dd>{clock::full(at)}</dd></div> })}
+                {profile.admin.then(|| view! { <div><dt>{Word("Role")}</dt><dd>{Word("Admin of this server")}</dd></div> })}
             </dl>
         })}
         <div class="error" role="alert">{error}{opening.error}{blocking.error}</div>
         {(!own).then(|| view! {
             <div class="dialog-foot">
                 <button type="button" class="button" data-testid="block" aria-disabled=move || (unknown() || blocking.busy()).to_string() on:click=block>
-                    {move || if blocked() { "Unblock" } else { "Block" }}
+                    {move || if blocked() { t("Unblock") } else { t("Block") }}
                 </button>
-                <button type="button" class="button primary" data-testid="message-person" aria-disabled=move || opening.busy().to_string() on:click=message>"Message"</button>
+                <button type="button" class="button primary" data-testid="message-person" aria-disabled=move || opening.busy().to_string() on:click=message>{Word("Message")}</button>
             </div>
-            <p class="hint">"Somebody you block can no longer write to you directly. Nobody tells them that you did."</p>
+            <p class="hint">{Word("Somebody you block can no longer write to you directly. Nobody tells them that you did.")}</p>
         })}
     }
 }

@@ -9,13 +9,14 @@ use super::list::List;
 use super::theme_toggle::ThemeToggle;
 use crate::context::{App, Panel, Sheet};
 use crate::follow::memo;
+use crate::words::{Word, t, tf};
 
 /// See the module.
 #[component]
 pub(crate) fn Sidebar() -> impl IntoView {
     let app = App::of_context();
     view! {
-        <nav class="side" aria-label="Conversations" data-region tabindex="-1">
+        <nav class="side" aria-label=t("Conversations") data-region tabindex="-1">
             <div class="side-head">
                 <span class="brand"><Mark/>"Quorate"</span>
                 <ThemeToggle/>
@@ -23,8 +24,8 @@ pub(crate) fn Sidebar() -> impl IntoView {
                     type="button"
                     class="icon-button"
                     data-testid="new-conversation"
-                    aria-label="New conversation"
-                    title="New conversation"
+                    aria-label=t("New conversation")
+                    title=t("New conversation")
                     on:click=move |_| app.creating.set(true)
                 >
                     <Glyph icon=Icon::Plus/>
@@ -33,20 +34,20 @@ pub(crate) fn Sidebar() -> impl IntoView {
             <div class="side-find">
                 <button type="button" class="find-button" on:click=move |_| app.switching.set(true)>
                     <Glyph icon=Icon::Search size=16/>
-                    "Find a conversation"
-                    <kbd>"Ctrl K"</kbd>
+                    {Word("Find a conversation")}
+                    <kbd>{Word("Ctrl")}" K"</kbd>
                 </button>
             </div>
             <div class="side-ways">
-                <Way icon=Icon::Search words="Search messages" which=Panel::Search testid="search"/>
-                <Way icon=Icon::At words="Mentions" which=Panel::Mentions testid="mentions"/>
-                <Way icon=Icon::Bookmark words="Saved" which=Panel::Saved testid="saved-list"/>
-                <Way icon=Icon::Later words="Scheduled" which=Panel::Scheduled testid="scheduled-list"/>
-                <button type="button" class="icon-button" aria-label="Browse channels" title="Browse channels" data-testid="channels" on:click=move |_| app.sheet.set(Some(Sheet::Channels))>
+                <Way icon=Icon::Search words=t("Search messages") which=Panel::Search testid="search"/>
+                <Way icon=Icon::At words=t("Mentions") which=Panel::Mentions testid="mentions"/>
+                <Way icon=Icon::Bookmark words=t("Saved") which=Panel::Saved testid="saved-list"/>
+                <Way icon=Icon::Later words=t("Scheduled") which=Panel::Scheduled testid="scheduled-list"/>
+                <button type="button" class="icon-button" aria-label=t("Browse channels") title=t("Browse channels") data-testid="channels" on:click=move |_| app.sheet.set(Some(Sheet::Channels))>
                     <Glyph icon=Icon::Globe size=18/>
                 </button>
                 {move || app.admin.get().then(|| view! {
-                    <a class="icon-button" href="#/admin" aria-label="Administration" title="Administration" data-testid="administer">
+                    <a class="icon-button" href="/desk" aria-label=t("Administration") title=t("Administration") data-testid="administer">
                         <Glyph icon=Icon::Shield size=18/>
                     </a>
                 })}
@@ -64,8 +65,8 @@ pub(crate) fn Sidebar() -> impl IntoView {
                     type="button"
                     class="icon-button"
                     data-testid="account"
-                    aria-label="Account"
-                    title="Account"
+                    aria-label=t("Account")
+                    title=t("Account")
                     on:click=move |_| app.accounting.set(true)
                 >
                     <Glyph icon=Icon::Person/>
@@ -74,9 +75,9 @@ pub(crate) fn Sidebar() -> impl IntoView {
                     type="button"
                     class="icon-button"
                     data-testid="sign-out"
-                    aria-label="Sign out"
-                    title="Sign out"
-                    on:click=move |_| app.sign_out()
+                    aria-label=t("Sign out")
+                    title=t("Sign out")
+                    on:click=move |_| app.leave()
                 >
                     <Glyph icon=Icon::Leave/>
                 </button>
@@ -95,7 +96,7 @@ fn Way(icon: Icon, words: &'static str, which: Panel, testid: &'static str) -> i
     });
     let label = move || match count.get() {
         0 => words.to_owned(),
-        count => format!("{words}, {count} new"),
+        count => tf("{}, {} new", &[&words, &count]),
     };
     view! {
         <button

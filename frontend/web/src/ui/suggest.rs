@@ -9,6 +9,7 @@ use quorate_client::proto::rest::Suggestions;
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
 use crate::follow::memo;
+use crate::words::{Word, t, tf};
 
 /// What came of asking, and after which message it was asked.
 #[derive(Clone, PartialEq)]
@@ -20,7 +21,7 @@ struct Found {
 /// What a provider elsewhere is called.
 fn provider_words(provider: &str) -> String {
     match provider {
-        "openai" => "OpenAI’s interface".to_owned(),
+        "openai" => t("OpenAI’s interface").to_owned(),
         "gemini" => "Gemini".to_owned(),
         other => other.to_owned(),
     }
@@ -56,20 +57,20 @@ pub(crate) fn Suggest(id: ConversationId, take: Callback<String>) -> impl IntoVi
     // A provider elsewhere may be configured and not have been asked: whoever made these is said as it was.
     let consent = move |sends_to: String, provider: String| {
         let (sends_to, here) = (provider_words(&sends_to), provider == "embedded");
-        let made = if here { "Made on this server. ".to_owned() } else { format!("Made by {sends_to}. ") };
+        let made = if here { t("Made on this server.").to_owned() } else { tf("Made by {}.", &[&sends_to]) };
         if agreed.get() {
             view! {
                 <p class="suggest-note">
-                    {format!("{made}You agreed that your messages here may be sent to {sends_to}. ")}
-                    <button type="button" class="link-button" data-testid="withdraw-suggestions" on:click=move |_| agree(false)>"Withdraw"</button>
+                    {made}" "{tf("You agreed that your messages here may be sent to {}.", &[&sends_to])}" "
+                    <button type="button" class="link-button" data-testid="withdraw-suggestions" on:click=move |_| agree(false)>{Word("Withdraw")}</button>
                 </p>
             }
             .into_any()
         } else {
             view! {
                 <p class="suggest-note" data-testid="suggest-consent">
-                    {format!("{made}{sends_to} is asked only if you agree, and reads only messages of members who do. ")}
-                    <button type="button" class="link-button" data-testid="agree-suggestions" on:click=move |_| agree(true)>"Agree here"</button>
+                    {made}" "{tf("{} is asked only if you agree, and reads only messages of members who do.", &[&sends_to])}" "
+                    <button type="button" class="link-button" data-testid="agree-suggestions" on:click=move |_| agree(true)>{Word("Agree here")}</button>
                 </p>
             }
             .into_any()
@@ -77,11 +78,11 @@ pub(crate) fn Suggest(id: ConversationId, take: Callback<String>) -> impl IntoVi
     };
     let chips = move |texts: Vec<String>| {
         if texts.is_empty() {
-            return view! { <p class="suggest-note">"Nothing to suggest for the newest message."</p> }
+            return view! { <p class="suggest-note">{Word("Nothing to suggest for the newest message.")}</p> }
                 .into_any();
         }
         view! {
-            <div class="chips" role="group" aria-label="Suggested replies">
+            <div class="chips" role="group" aria-label=t("Suggested replies")>
                 {texts.into_iter().map(|text| {
                     let shown = text.clone();
                     view! {
@@ -108,7 +109,7 @@ pub(crate) fn Suggest(id: ConversationId, take: Callback<String>) -> impl IntoVi
                     }
                 })}
                 <button type="button" class="link-button" data-testid="suggest" disabled=move || busy.get() on:click=move |_| ask()>
-                    {move || if busy.get() { "Thinking…" } else { "Suggest replies" }}
+                    {move || if busy.get() { t("Thinking…") } else { t("Suggest replies") }}
                 </button>
             </div>
         }

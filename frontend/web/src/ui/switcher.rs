@@ -7,8 +7,10 @@ use web_sys::KeyboardEvent;
 
 use super::avatar::Avatar;
 use super::bots::Badge;
+use super::vacant::Nothing;
 use crate::context::App;
 use crate::follow::{follow, memo, next_frame};
+use crate::words::t;
 use crate::{keys, route};
 
 /// Lines shown at most.
@@ -64,35 +66,39 @@ pub(crate) fn Switcher() -> impl IntoView {
         event.prevent_default();
     };
     view! {
-        <dialog node_ref=dialog class="switcher" aria-label="Find a conversation" on:close=move |_| app.switching.set(false)>
+        <dialog node_ref=dialog class="switcher" aria-label=t("Find a conversation") on:close=move |_| app.switching.set(false)>
             <div class="dialog-body">
                 <input
                     node_ref=input
                     class="input"
-                    placeholder="Find a conversation"
-                    aria-label="Find a conversation"
+                    placeholder=t("Find a conversation")
+                    role="combobox"
+                    aria-label=t("Find a conversation")
+                    aria-autocomplete="list"
+                    aria-expanded="true"
+                    aria-controls="switches"
+                    aria-activedescendant=move || found.with(|found| !found.is_empty()).then(|| format!("switch-{}", at.get()))
                     autocomplete="off"
                     on:keydown=pressed
                     on:input=move |event| { query.set(event_target_value(&event)); at.set(0); }
                 />
-                <div class="picks" role="listbox" aria-label="Conversations">
+                {move || found.with(Vec::is_empty).then(|| view! { <div role="status"><Nothing words=t("No conversation of that name. The plus in the corner starts one.")/></div> })}
+                <div class="picks" id="switches" role="listbox" aria-label=t("Conversations")>
                     {move || {
-                        let found = found.get();
-                        if found.is_empty() {
-                            return view! { <p class="none">"No conversation of that name. The plus in the corner starts one."</p> }.into_any();
-                        }
-                        found.into_iter().enumerate().map(|(n, row)| view! {
+                        found.get().into_iter().enumerate().map(|(n, row)| view! {
                             <button
                                 type="button"
                                 class="pick"
                                 role="option"
+                                id=format!("switch-{n}")
+                                tabindex="-1"
                                 aria-selected=move || (at.get() == n).to_string()
                                 on:click=move |_| go(row.id)
                             >
                                 <Avatar name=row.name.clone() portrait=row.portrait/>
                                 <span>{row.name.clone()}{row.bot.then(|| view! { <Badge/> })}<small>{row.preview.clone()}</small></span>
                             </button>
-                        }).collect_view().into_any()
+                        }).collect_view()
                     }}
                 </div>
             </div>

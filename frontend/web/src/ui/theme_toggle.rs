@@ -3,15 +3,17 @@
 use leptos::prelude::*;
 
 use super::icons::{Glyph, Icon};
+use crate::context::App;
 use crate::theme::Theme;
+use crate::words::tf;
 
 /// A button that says what is chosen.
 #[component]
 pub(crate) fn ThemeToggle() -> impl IntoView {
-    let theme = RwSignal::new(Theme::stored());
+    let theme = App::of_context().theme;
     let label = move || {
         let (now, next) = (theme.get(), theme.get().next());
-        format!("Theme: {}. Change to {}", now.word(), next.word())
+        tf("Theme: {}. Change to {}", &[&now.said(), &next.said()])
     };
     view! {
         <button

@@ -1,37 +1,70 @@
 //! The messages of the open conversation, and where the reader stands in them.
 //!
-//! Sticks to the bottom only while the reader is there; keeps what is in view where it is when older messages come in
-//! above; opens at the first unread message.
+//! Sticks to the bottom only while the reader is there; keeps what is in view where it is when messages come in or go above and below it;
+//! opens at the first unread message.
 
 use std::sync::Arc;
 
 use leptos::html;
 use leptos::prelude::*;
+use leptos::task::spawn_local;
 use quorate_client::Input;
 use quorate_client::proto::ids::{ConversationId, Sequence};
-use quorate_client::view::Row;
+use quorate_client::view::{MessageRow, Row};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
-use web_sys::{HtmlElement, ResizeObserver};
+use web_sys::{Element, HtmlDivElement, HtmlElement, ResizeObserver};
 
 use super::avatar::Avatar;
 use super::icons::{Glyph, Icon};
 use super::message::Message;
 use crate::clock;
-use crate::context::{App, Rows};
+use crate::context::{App, Rows, set_if_new, unless_gone};
 use crate::follow::{after, follow, memo, next_frame};
+use crate::keys;
+use crate::words::{Word, t, tf};
 
 /// Within this many pixels of the bottom the reader is at the bottom.
 const STICK_PX: i32 = 100;
-/// Within this many pixels of the top older messages are asked for.
-const OLDER_PX: i32 = 400;
+/// Within this many pixels of an end, messages beyond it are asked for: an answer's time of quick scrolling.
+const NEAR_END_PX: i32 = 1_500;
+/// Messages in view that are remembered: one of them will still be there when the rows have changed.
+const IN_VIEW_MAX: u32 = 12;
+/// The rules hear of it when the reader has moved on by so many messages.
+const TOLD_MESSAGES: u64 = 20;
 
-/// What was on the screen when the rows last changed.
+/// What was on the screen when the reader last moved, or the rows last changed.
 #[derive(Debug, Clone, Default)]
 struct Seen {
-    height: i32,
-    first_key: Option<String>,
     opened: bool,
+    /// Messages from the top, and how far below the region's edge each was, in pixels.
+    in_view: Vec<(Sequence, f64)>,
+    /// How far the region was scrolled then.
+    top: i32,
+    /// What the rules were told of where the reader is.
+    told: Option<Sequence>,
+    jumps: u32,
+}
+
+/// The rows of messages that are drawn. Each is told of its own changes: were all to look whenever any changes, a message that arrives would
+/// be work for every one that is there.
+#[derive(Clone, Copy)]
+struct Lines(StoredValue<Vec<RwSignal<MessageRow>>>);
+
+impl Lines {
+    fn renew(self, rows: &Rows) {
+        self.0.with_value(|lines| {
+            for line in lines {
+                let newer = line.try_with_untracked(|line| match rows.by_key.get(&line.key) {
+                    Some(Row::Message(row)) if row != line => Some(row.clone()),
+                    _ => None,
+                });
+                if let Some(row) = newer.flatten() {
+                    line.set(row);
+                }
+            }
+        });
+    }
 }
 
 /// See the module.
@@ -49,16 +82,34 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
             region.set_scroll_top(region.scroll_height());
         }
     };
-    // Rows are in the document by the next frame, and nothing has been painted yet.
+    // Rows are in the document once what waits for them has run; by the next frame at the latest, and nothing has been painted yet. Before
+    // that frame, because its first step is to say where the reader has scrolled to: what is in view must be in its place by then. Who is at
+    // the end only follows it, once a frame: measuring is a layout, and messages may come faster than frames.
+    let lines = Lines(StoredValue::new(Vec::new()));
+    provide_context(lines);
+    let follows = StoredValue::new(false);
     follow(move || {
-        app.rows.track();
-        next_frame(move || {
+        let rows = app.rows.get();
+        lines.renew(&rows);
+        let settled = move || {
+            follows.try_set_value(false);
             if let Some(region) = region.try_get_untracked().flatten() {
                 let rows = app.rows.get_untracked();
-                settle(&region, &rows, seen, stick);
+                settle(app, id, &region, &rows, seen, stick);
                 read(app, id, &rows, seen, stick, bottom);
             }
-        });
+        };
+        let at_end = stick.get_untracked() && !rows.more_after && rows.loaded;
+        let (opened, jumps) = seen.with_value(|seen| (seen.opened, seen.jumps));
+        if at_end && opened && jumps == rows.jumps {
+            if !follows.get_value() {
+                follows.set_value(true);
+                next_frame(settled);
+            }
+            return;
+        }
+        spawn_local(async move { settled() });
+        next_frame(settled);
     });
     // What is sought is brought into view as soon as it is in the document, and once: what arrives afterwards takes neither the view nor
     // the focus from whoever goes on writing.
@@ -100,21 +151,26 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
         let Some(region) = region.get_untracked().filter(|_| seen.with_value(|seen| seen.opened)) else {
             return;
         };
-        let below = region.scroll_height() - region.client_height() - region.scroll_top();
-        let at_bottom = below <= STICK_PX;
-        if stick.get_untracked() != at_bottom {
-            stick.set(at_bottom);
-        }
         let rows = app.rows.get_untracked();
-        read(app, id, &rows, seen, stick, bottom);
-        if region.scroll_top() < OLDER_PX && rows.more_before && !rows.loading {
-            app.input(Input::LoadOlder(id));
+        if !rows.loaded {
+            return;
         }
+        let at_bottom = is_at_bottom(&region, &rows);
+        // What has just come is below the edge until the frame begins; that is not the reader's doing.
+        if follows.get_value() && !at_bottom && region.scroll_top() >= seen.with_value(|seen| seen.top) {
+            return;
+        }
+        set_if_new(stick, at_bottom);
+        read(app, id, &rows, seen, stick, bottom);
+        moved(app, id, &region, &rows, seen, at_bottom, true);
     };
     let keys = move || app.rows.with(|rows| rows.keys.clone());
     let below = memo(move || {
         let bottom = bottom.get();
-        app.rows.with(|rows| rows.others.iter().filter(|sequence| **sequence > bottom).count())
+        app.rows.with(|rows| {
+            let here = || rows.others.iter().filter(|sequence| **sequence > bottom).count() as u64;
+            if rows.more_after { rows.unread } else { here() }
+        })
     });
     view! {
         <div class="timeline-box">
@@ -124,10 +180,11 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
                 data-testid="timeline"
                 data-region
                 role="log"
-                aria-label="Messages"
-                // What comes in above, and the covers of messages that can be chosen, are no news.
+                aria-label=t("Messages")
+                // What comes in of the past, and the covers of messages that can be chosen, are no news.
                 aria-live=move || {
-                    let quiet = app.rows.with(|rows| rows.loading) || app.selecting.with(Option::is_some);
+                    let is_past = app.rows.with(|rows| rows.loading || rows.more_after);
+                    let quiet = is_past || app.selecting.with(Option::is_some);
                     if quiet { "off" } else { "polite" }
                 }
                 tabindex="0"
@@ -140,18 +197,25 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
             >
                 <Above/>
                 <For each=keys key=|key| key.clone() children=move |key| view! { <Line key/> }/>
+                <Below/>
             </div>
             {move || (!stick.get()).then(|| view! {
                 <button
                     type="button"
                     class="jump"
                     data-testid="jump"
-                    on:click=move |_| { stick.set(true); to_bottom(); }
+                    on:click=move |_| {
+                        app.input(Input::Latest(id));
+                        // This button goes, and with it the focus would.
+                        if let Some(region) = region.get_untracked() {
+                            keys::focus(&region);
+                        }
+                    }
                 >
                     <Glyph icon=Icon::Down size=16/>
                     {move || match below.get() {
-                        0 => "Jump to latest".to_owned(),
-                        count => format!("{count} new, jump to latest"),
+                        0 => t("Jump to latest").to_owned(),
+                        count => tf("{} new, jump to latest", &[&count]),
                     }}
                 </button>
             })}
@@ -159,42 +223,142 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
     }
 }
 
+/// The newest message there is stands within sight of the lower edge.
+fn is_at_bottom(region: &HtmlDivElement, rows: &Rows) -> bool {
+    let below = region.scroll_height() - region.client_height() - region.scroll_top();
+    below <= STICK_PX && !rows.more_after
+}
+
+/// How far an element is below the upper edge of the region, in pixels.
+fn offset(region: &HtmlDivElement, element: &Element) -> f64 {
+    element.get_bounding_client_rect().top() - region.get_bounding_client_rect().top()
+}
+
+fn find(region: &HtmlDivElement, sequence: Sequence) -> Option<Element> {
+    region.query_selector(&format!("article[data-sequence=\"{sequence}\"]")).ok().flatten()
+}
+
 /// Puts the scroll position where the reader expects it after a change of rows.
 fn settle(
-    region: &web_sys::HtmlDivElement,
-    rows: &Arc<Rows>,
+    app: App,
+    id: ConversationId,
+    region: &HtmlDivElement,
+    rows: &Rows,
     seen: StoredValue<Seen>,
     stick: RwSignal<bool>,
 ) {
-    let height = region.scroll_height();
-    seen.update_value(|seen| {
-        let first_key = rows.keys.iter().find(|key| !key.starts_with("day ")).cloned();
-        let in_place = region.child_element_count() as usize >= rows.keys.len();
-        if rows.loaded && !seen.opened && in_place {
-            seen.opened = true;
+    let in_place = region.child_element_count() as usize >= rows.keys.len();
+    let Some(Seen { opened, jumps, in_view, top, .. }) = seen.try_get_value().filter(|_| in_place) else {
+        return;
+    };
+    if !rows.loaded {
+        // What was in view is read anew, and nothing stands there meanwhile.
+        seen.update_value(|seen| seen.top = region.scroll_top());
+        return;
+    }
+    if opened && jumps != rows.jumps {
+        set_if_new(stick, true);
+        // She went there before what she looked for was here.
+        set_if_new(app.sought, None);
+    }
+    if opened && stick.get_untracked() && !rows.more_after {
+        region.set_scroll_top(region.scroll_height());
+    } else {
+        let is_sought =
+            app.sought.with_untracked(|sought| matches!(sought, Some((of, _, false)) if *of == id));
+        let kept = in_view.iter().find_map(|(sequence, was)| Some((find(region, *sequence)?, *was)));
+        match kept.filter(|_| opened) {
+            // What is in view stays where it is, whatever came or went above it. The reader may have scrolled since, by keys or a script; at
+            // the lower end it was the browser, because there is less now.
+            Some((element, was)) => {
+                let now = region.scroll_top();
+                let is_cut = now < top && now + 1 >= region.scroll_height() - region.client_height();
+                let since = if is_cut { 0 } else { now - top };
+                region.scroll_by_with_x_and_y(0.0, offset(region, &element) - was + f64::from(since));
+            }
+            // Whatever is here, what is sought will be brought into view.
+            None if opened && is_sought => {}
             // Opens at the first unread message, a little of what was read above it.
-            let new = region.query_selector(".new").ok().flatten();
-            let offset = new.map(|new| {
-                let top = new.get_bounding_client_rect().top() - region.get_bounding_client_rect().top();
-                region.scroll_top() + top as i32 - region.client_height() / 4
-            });
-            region.set_scroll_top(offset.unwrap_or(height));
-            stick.set(height - region.client_height() - region.scroll_top() <= STICK_PX);
-        } else if stick.get_untracked() {
-            region.set_scroll_top(height);
-        } else if first_key != seen.first_key {
-            // Older messages came in above: what is in view stays where it is.
-            region.set_scroll_top(region.scroll_top() + height - seen.height);
+            None => match region.query_selector(".new").ok().flatten() {
+                Some(new) => {
+                    let quarter = f64::from(region.client_height() / 4);
+                    region.scroll_by_with_x_and_y(0.0, offset(region, &new) - quarter);
+                }
+                None => region.set_scroll_top(region.scroll_height()),
+            },
         }
-        seen.height = height;
-        seen.first_key = first_key;
+        set_if_new(stick, !(opened && is_sought) && is_at_bottom(region, rows));
+    }
+    seen.update_value(|seen| (seen.opened, seen.jumps) = (true, rows.jumps));
+    // What was refused is asked for again when she scrolls.
+    moved(app, id, region, rows, seen, stick.get_untracked(), rows.refused.is_none());
+}
+
+/// The reader is somewhere else, or what she looks at is: notes what is in view, and asks for what lies beyond the ends.
+fn moved(
+    app: App,
+    id: ConversationId,
+    region: &HtmlDivElement,
+    rows: &Rows,
+    seen: StoredValue<Seen>,
+    at_bottom: bool,
+    may_ask: bool,
+) {
+    let in_view = in_view(region);
+    let at = in_view.first().map(|(sequence, _)| *sequence).filter(|_| !at_bottom);
+    let told = seen.try_update_value(|seen| {
+        (seen.in_view, seen.top) = (in_view, region.scroll_top());
+        let news = match (at, seen.told) {
+            (Some(at), Some(told)) => at.abs_diff(told) >= TOLD_MESSAGES,
+            (at, told) => at != told,
+        };
+        if news {
+            seen.told = at;
+        }
+        news
     });
+    if told == Some(true) {
+        app.input(Input::Look(id, at));
+    }
+    if may_ask && !rows.loading {
+        let above = region.scroll_top();
+        let all = region.scroll_height() - region.client_height();
+        // Both ends are never near at once: what comes in at one would go at the other, on and on.
+        let near = NEAR_END_PX.min(all / 4);
+        if above <= near && rows.more_before {
+            app.input(Input::LoadOlder(id));
+        } else if all - above <= near && rows.more_after {
+            app.input(Input::LoadNewer(id));
+        }
+    }
+}
+
+/// The messages from the upper edge on, and how far below it each is.
+fn in_view(region: &HtmlDivElement) -> Vec<(Sequence, f64)> {
+    let Ok(all) = region.query_selector_all("article[data-sequence]") else { return Vec::new() };
+    let nth = |at: u32| all.item(at)?.dyn_into::<Element>().ok();
+    let edge = region.get_bounding_client_rect().top();
+    let (mut from, mut to) = (0, all.length());
+    while from < to {
+        let middle = u32::midpoint(from, to);
+        if nth(middle).is_some_and(|element| element.get_bounding_client_rect().bottom() <= edge) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    let shown = (from..all.length()).take(IN_VIEW_MAX as usize).filter_map(nth);
+    let with_offset = |element: Element| {
+        let sequence = element.get_attribute("data-sequence")?.parse().ok()?;
+        Some((sequence, element.get_bounding_client_rect().top() - edge))
+    };
+    shown.filter_map(with_offset).collect()
 }
 
 /// Brings a message into view, marks it for a moment, and says so when it is not to be had.
 fn show(
     app: App,
-    region: &web_sys::HtmlDivElement,
+    region: &HtmlDivElement,
     id: ConversationId,
     sequence: Sequence,
     stick: RwSignal<bool>,
@@ -203,12 +367,13 @@ fn show(
     /// How long it stands out.
     const MARKED: std::time::Duration = std::time::Duration::from_millis(2_500);
     let opened = seen.try_with_value(|seen| seen.opened).unwrap_or(false);
-    let found = region.query_selector(&format!("[data-sequence=\"{sequence}\"]")).ok().flatten();
-    if let Some(element) = found.filter(|_| opened) {
-        let top = element.get_bounding_client_rect().top() - region.get_bounding_client_rect().top();
-        region.set_scroll_top(region.scroll_top() + top as i32 - region.client_height() / 3);
+    if let Some(element) = find(region, sequence).filter(|_| opened) {
+        let third = f64::from(region.client_height() / 3);
+        region.scroll_by_with_x_and_y(0.0, offset(region, &element) - third);
         // One of the last is found at the bottom: nothing scrolls then, and nobody else would say where the reader is.
-        stick.set(region.scroll_height() - region.client_height() - region.scroll_top() <= STICK_PX);
+        let rows = app.rows.get_untracked();
+        set_if_new(stick, is_at_bottom(region, &rows));
+        moved(app, id, region, &rows, seen, stick.get_untracked(), true);
         if let Some(element) = element.dyn_ref::<HtmlElement>() {
             let _ = element.focus();
         }
@@ -229,16 +394,7 @@ fn show(
     let in_rows = app.rows.with_untracked(|rows| rows.loaded);
     if over && in_rows && opened && app.rows.with_untracked(|rows| !has(rows, sequence)) {
         app.sought.set(None);
-        let no_room = app.with(|client| {
-            client.conversation(id).is_some_and(|held| {
-                held.timeline.is_full() && held.timeline.first().is_some_and(|first| sequence < first)
-            })
-        });
-        app.tell(if no_room {
-            "That message is too far back to be shown among the newest."
-        } else {
-            "That message is not here any more."
-        });
+        app.tell(t("That message is not here any more."));
     }
 }
 
@@ -247,7 +403,7 @@ fn has(rows: &Rows, sequence: Sequence) -> bool {
 }
 
 /// Arrow keys lead from message to message.
-fn walk(region: &web_sys::HtmlDivElement, event: &web_sys::KeyboardEvent) {
+fn walk(region: &HtmlDivElement, event: &web_sys::KeyboardEvent) {
     let by: i64 = match event.key().as_str() {
         "ArrowUp" => -1,
         "ArrowDown" => 1,
@@ -282,7 +438,7 @@ fn read(
 ) {
     // Before it is decided where the reader begins, nothing has been read.
     let opened = seen.try_with_value(|seen| seen.opened).unwrap_or(false);
-    let at_bottom = opened && stick.try_get_untracked().unwrap_or(false);
+    let at_bottom = opened && !rows.more_after && stick.try_get_untracked().unwrap_or(false);
     if at_bottom && rows.loaded && app.visible.get_untracked() && rows.last > 0 {
         if bottom.get_untracked() != rows.last {
             bottom.set(rows.last);
@@ -291,58 +447,67 @@ fn read(
     }
 }
 
-/// Whether there are older messages than the oldest one held.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum More {
-    None,
-    Some,
-    NoRoom,
-}
-
-/// What stands above the oldest message held.
+/// What stands above the oldest message that is shown.
 #[component]
 fn Above() -> impl IntoView {
     let app = App::of_context();
     let state = memo(move || {
-        app.rows.with(|rows| {
-            let more = if rows.full { More::NoRoom } else { More::Some };
-            let more = if rows.more_before { more } else { More::None };
-            (rows.loaded, more, rows.refused.clone())
-        })
+        app.rows.with(|rows| (rows.loaded, rows.more_before, rows.refused.clone(), rows.last == 0))
     });
     let face = memo(move || {
         app.heading.with(|heading| {
             heading.as_ref().map(|heading| (heading.name.clone(), heading.portrait)).unwrap_or_default()
         })
     });
-    move || match state.get() {
-        (_, _, Some(why)) => view! { <div class="loading" role="alert">{why}</div> }.into_any(),
-        (false, ..) => view! { <div class="loading">"Loading messages…"</div> }.into_any(),
-        (true, More::Some, _) => view! { <div class="loading">"Loading older messages…"</div> }.into_any(),
-        (true, More::NoRoom, _) => {
-            view! { <div class="loading">"Older messages are not shown here. Search finds them."</div> }
-                .into_any()
-        }
-        (true, More::None, _) => {
-            let (name, portrait) = face.get();
-            // What it is never changes.
-            let group =
-                app.heading.with_untracked(|heading| heading.as_ref().is_some_and(|heading| heading.group));
-            let words = if group {
-                "This is the beginning of the group. Everything written here is seen by all its members."
-            } else {
-                "This is the beginning of your conversation. Say hello."
-            };
-            view! {
+    move || {
+        match state.get() {
+            (_, _, Some(why), _) => loading(why, true),
+            (false, ..) => loading(t("Loading messages…").to_owned(), false),
+            (true, true, ..) => loading(t("Loading older messages…").to_owned(), false),
+            (true, false, _, unwritten) => {
+                let (name, portrait) = face.get();
+                // What it is never changes.
+                let group = app
+                    .heading
+                    .with_untracked(|heading| heading.as_ref().is_some_and(|heading| heading.group));
+                let words = if group {
+                    t(
+                        "This is the beginning of the group. Everything written here is seen by all its members.",
+                    )
+                } else {
+                    t("This is the beginning of your conversation. Say hello.")
+                };
+                view! {
                 <div class="beginning">
                     <Avatar name=name.clone() portrait size="large"/>
                     <h2>{name}</h2>
                     <p>{words}</p>
+                    {unwritten.then(|| view! { <p>{Word("Write below and press Enter. A clock means that it is on its way, one tick that a majority of replicas keeps it, two that it has arrived.")}</p> })}
                 </div>
             }
             .into_any()
+            }
         }
     }
+}
+
+/// What stands below the newest message that is shown, where others follow.
+#[component]
+fn Below() -> impl IntoView {
+    let app = App::of_context();
+    let words = memo(move || {
+        app.rows.with(|rows| match &rows.refused {
+            _ if !rows.more_after => String::new(),
+            Some(why) => why.clone(),
+            None => t("Loading newer messages…").to_owned(),
+        })
+    });
+    move || (!words.with(String::is_empty)).then(|| loading(words.get(), false))
+}
+
+/// A line at an end of what is shown.
+fn loading(words: String, is_alert: bool) -> AnyView {
+    view! { <div class="loading" role=is_alert.then_some("alert")>{words}</div> }.into_any()
 }
 
 #[component]
@@ -355,19 +520,21 @@ fn Line(key: String) -> impl IntoView {
             view! { <div class="day" role="separator"><span>{clock::day(time)}</span></div> }.into_any()
         }
         Some(Row::New) => {
-            view! { <div class="new" role="separator" data-testid="new">"New"</div> }.into_any()
+            view! { <div class="new" role="separator" data-testid="new">{Word("New")}</div> }.into_any()
         }
         Some(Row::Notice { text, time, .. }) => {
             view! { <p class="notice" title=clock::full(time)>{text}</p> }.into_any()
         }
         Some(Row::Message(first)) => {
-            let row = memo(move || {
-                app.rows.with(|rows| match rows.by_key.get(&key) {
-                    Some(Row::Message(row)) => Some(row.clone()),
-                    _ => None,
-                })
-            });
-            view! { <Message first row/> }.into_any()
+            let row = RwSignal::new(first);
+            if let Some(Lines(lines)) = use_context() {
+                lines.update_value(|lines| lines.push(row));
+                on_cleanup(move || {
+                    // Their owner may have gone before them.
+                    unless_gone(lines.try_update_value(|lines| lines.retain(|line| *line != row)));
+                });
+            }
+            view! { <Message row/> }.into_any()
         }
     }
 }

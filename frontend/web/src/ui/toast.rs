@@ -8,6 +8,7 @@ use leptos::prelude::*;
 
 use crate::context::App;
 use crate::follow::{after, follow, next_frame};
+use crate::words::Word;
 
 /// Long enough to read two lines of it.
 const SHOWN: Duration = Duration::from_secs(6);
@@ -46,7 +47,7 @@ pub(crate) fn Toast() -> impl IntoView {
         }
         app.sheet.track();
         app.lightbox.track();
-        for dialog in [app.accounting, app.creating, app.switching] {
+        for dialog in [app.accounting, app.creating, app.switching, app.deciding] {
             dialog.track();
         }
         // The dialogs follow the same signals; by the next frame they have.
@@ -77,9 +78,9 @@ pub(crate) fn Toast() -> impl IntoView {
                                     dialog.set(false);
                                 }
                                 next_frame(move || app.go_to_message(message.conversation, message.sequence));
-                            }>"Show"</button>
+                            }>{Word("Show")}</button>
                         })}
-                        <button type="button" on:click=move |_| app.toast.set(None)>"Dismiss"</button>
+                        <button type="button" on:click=move |_| app.toast.set(None)>{Word("Dismiss")}</button>
                     </div>
                 }
             })

@@ -7,18 +7,21 @@ use quorate_client::proto::rest::{BotRow, MadeToken, NewToken, Scope, TokenRow, 
 
 use super::account::{act, value};
 use super::bots::{Known, change};
+use super::group::ends_words;
 use crate::clock;
 use crate::context::{App, unless_gone};
 use crate::driver::rest;
 use crate::follow::memo;
+use crate::words::{Word, keyed, t, tf};
 
 /// Lives of a token that can be chosen, in days; 0 for no end.
-const LIVES: [(&str, u32); 4] = [("90 days", 90), ("30 days", 30), ("A year", 365), ("Until I end it", 0)];
+const LIVES: [(&str, u32); 4] =
+    [(keyed("90 days"), 90), (keyed("30 days"), 30), (keyed("A year"), 365), (keyed("Until I end it"), 0)];
 /// What a token can be good for.
 const SCOPES: [(&str, Scope); 3] = [
-    ("Read, search and follow conversations", Scope::Read),
-    ("Write, react and upload", Scope::Send),
-    ("Begin, join and manage conversations", Scope::Manage),
+    (keyed("Read, search and follow conversations"), Scope::Read),
+    (keyed("Write, react and upload"), Scope::Send),
+    (keyed("Begin, join and manage conversations"), Scope::Manage),
 ];
 
 /// One's own: programs that have one act for oneself. Held as those of a bot are, under one's own name.
@@ -42,8 +45,8 @@ pub(super) fn OwnTokens() -> impl IntoView {
     );
     view! {
         <section data-testid="own-tokens">
-            <h3>"Tokens of your programs"</h3>
-            <p class="hint">"A program with a token acts as you, as far as the token goes. A change of your password ends them all."</p>
+            <h3>{Word("Tokens of your programs")}</h3>
+            <p class="hint">{Word("A program with a token acts as you, as far as the token goes. A change of your password ends them all.")}</p>
             <div class="error" role="alert">{error}</div>
             <Tokens at="/api/v1".to_owned() name known/>
         </section>
@@ -75,16 +78,16 @@ pub(super) fn Tokens(at: String, name: String, known: Known) -> impl IntoView {
         );
     };
     let line = move |token: TokenRow| {
-        let (id, label) = (token.id.clone(), format!("End {}", token.label));
+        let (id, label) = (token.id.clone(), tf("End {}", &[&token.label]));
         let what = token
             .conversation
-            .map_or_else(|| scopes_words(&token.scopes), |id| format!("Webhook into {}", place(app, id)));
+            .map_or_else(|| scopes_words(&token.scopes), |id| tf("Webhook into {}", &[&place(app, id)]));
         let made = clock::brief(token.created);
-        let ends = token.ends.map_or_else(|| "no end".to_owned(), |at| format!("until {}", clock::full(at)));
+        let ends = ends_words(token.ends);
         view! {
             <li data-testid="token">
-                <span class="who"><b>{token.label}</b><span>{format!("{what}, made {made}, {ends}")}</span></span>
-                <button type="button" class="link-button" aria-label=label on:click=move |_| end(id.clone())>"End"</button>
+                <span class="who"><b>{token.label}</b><span>{tf("{}, made {}, {}", &[&what, &made, &ends])}</span></span>
+                <button type="button" class="link-button" aria-label=label on:click=move |_| end(id.clone())>{Word("End")}</button>
             </li>
         }
     };
@@ -97,16 +100,16 @@ pub(super) fn Tokens(at: String, name: String, known: Known) -> impl IntoView {
 
 fn place(app: App, id: ConversationId) -> String {
     let name = app.with(|client| client.conversation(id).map(|held| held.name(app.my_id())));
-    name.unwrap_or_else(|| "a conversation that you are not in".to_owned())
+    name.unwrap_or_else(|| t("a conversation that you are not in").to_owned())
 }
 
 fn scopes_words(scopes: &[Scope]) -> String {
     let words = scopes.iter().map(|scope| match scope {
-        Scope::Read => "read",
-        Scope::Send => "write",
-        Scope::Manage => "manage",
+        Scope::Read => t("read"),
+        Scope::Send => t("write"),
+        Scope::Manage => t("manage"),
     });
-    format!("May {}", words.collect::<Vec<_>>().join(", "))
+    tf("May {}", &[&words.collect::<Vec<_>>().join(", ")])
 }
 
 /// A token, or an address that messages can be posted to; shown once, and never again.
@@ -131,7 +134,7 @@ fn NewSecret(at: String, name: String, known: Known) -> impl IntoView {
         let scopes = if conversation.is_some() { vec![Scope::Send] } else { chosen.get_untracked() };
         let words = value(label).trim().to_owned();
         if words.is_empty() || scopes.is_empty() {
-            return error.set("Say what it is for, and choose what it may do.".to_owned());
+            return error.set(t("Say what it is for, and choose what it may do.").to_owned());
         }
         let days = selected(days).and_then(|days| u32::try_from(days).ok());
         let body = NewToken { label: words, scopes, days, conversation };
@@ -150,9 +153,9 @@ fn NewSecret(at: String, name: String, known: Known) -> impl IntoView {
                 let shown = match secret.hook {
                     Some(hook) => {
                         let origin = window().location().origin().unwrap_or_default();
-                        ("Address to post messages to", format!("{origin}{hook}"))
+                        (t("Address to post messages to"), format!("{origin}{hook}"))
                     }
-                    None => ("Token", secret.token),
+                    None => (t("Token"), secret.token),
                 };
                 unless_gone(made.try_set(Some(shown)));
                 if let Some(Some(label)) = label.try_get_untracked() {
@@ -166,13 +169,13 @@ fn NewSecret(at: String, name: String, known: Known) -> impl IntoView {
         app.list.with_untracked(|list| list.iter().map(|row| (row.id, row.name.clone())).collect::<Vec<_>>());
     view! {
         <form class="form" data-testid="new-token" on:submit=submit novalidate>
-            <h4>"New token or incoming webhook"</h4>
-            <label class="field"><span>"What it is for"</span><input node_ref=label class="input" name="label" maxlength="80" autocomplete="off"/></label>
+            <h4>{Word("New token or incoming webhook")}</h4>
+            <label class="field"><span>{Word("What it is for")}</span><input node_ref=label class="input" name="label" maxlength="80" autocomplete="off"/></label>
             <label class="field">
-                <span>"Good for"</span>
+                <span>{Word("Good for")}</span>
                 <select node_ref=into class="input" name="into" on:change=move |_| for_program.set(selected(into).is_none())>
-                    <option value="0">"A program, by token"</option>
-                    {rooms.into_iter().map(|(id, name)| view! { <option value=id.to_string()>{format!("Messages into {name}, by webhook")}</option> }).collect_view()}
+                    <option value="0">{Word("A program, by token")}</option>
+                    {rooms.into_iter().map(|(id, name)| view! { <option value=id.to_string()>{tf("Messages into {}, by webhook", &[&name])}</option> }).collect_view()}
                 </select>
             </label>
             {move || for_program.get().then(|| SCOPES.into_iter().map(|(words, scope)| view! {
@@ -180,17 +183,17 @@ fn NewSecret(at: String, name: String, known: Known) -> impl IntoView {
                     <input type="checkbox" prop:checked=move || chosen.with(|chosen| chosen.contains(&scope)) on:change=move |_| chosen.update(|chosen| {
                         if chosen.contains(&scope) { chosen.retain(|had| *had != scope) } else { chosen.push(scope) }
                     })/>
-                    {words}
+                    {t(words)}
                 </label>
             }).collect_view())}
             <label class="field">
-                <span>"For how long"</span>
+                <span>{Word("For how long")}</span>
                 <select node_ref=days class="input" name="days">
-                    {LIVES.map(|(words, days)| view! { <option value=days.to_string()>{words}</option> }).collect_view()}
+                    {LIVES.map(|(words, days)| view! { <option value=days.to_string()>{t(words)}</option> }).collect_view()}
                 </select>
             </label>
             <div class="error" role="alert">{error}</div>
-            <button type="submit" class="button">"Make it"</button>
+            <button type="submit" class="button">{Word("Make it")}</button>
             {move || made.get().map(|(what, secret)| view! { <Secret what secret/> })}
         </form>
     }
@@ -203,8 +206,8 @@ pub(super) fn Secret(what: &'static str, secret: String) -> impl IntoView {
     let copied = secret.clone();
     view! {
         <div class="one-secret" role="status">
-            <label class="field"><span>{format!("{what}, shown only now")}</span><input class="input" readonly data-testid="secret" value=secret/></label>
-            <button type="button" class="button" on:click=move |_| app.copy(&copied, "Copied.")>"Copy"</button>
+            <label class="field"><span>{tf("{}, shown only now", &[&what])}</span><input class="input" readonly data-testid="secret" value=secret/></label>
+            <button type="button" class="button" on:click=move |_| app.copy(&copied, t("Copied."))>{Word("Copy")}</button>
         </div>
     }
 }

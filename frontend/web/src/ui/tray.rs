@@ -14,6 +14,7 @@ use crate::context::App;
 use crate::driver::files;
 use crate::follow::memo;
 use crate::keys;
+use crate::words::{Word, t, tf};
 
 /// The button that opens the browser's choice of files.
 #[component]
@@ -44,7 +45,7 @@ pub(crate) fn Clip(id: ConversationId) -> impl IntoView {
             data-testid="file-input"
             on:change=chosen
         />
-        <button type="button" class="icon-button" aria-label="Attach files" title="Attach files" data-testid="attach" on:click=open>
+        <button type="button" class="icon-button" aria-label=t("Attach files") title=t("Attach files") data-testid="attach" on:click=open>
             <Glyph icon=Icon::Clip/>
         </button>
     }
@@ -68,18 +69,18 @@ pub(crate) fn Tray() -> impl IntoView {
     let ids = memo(move || app.tray.with(|tray| tray.rows.iter().map(|row| row.id).collect::<Vec<_>>()));
     view! {
         {move || (!ids.with(Vec::is_empty)).then(|| view! {
-            <ul class="tray" aria-label="Files for this message" data-testid="tray">
+            <ul class="tray" aria-label=t("Files for this message") data-testid="tray">
                 {ids.get().into_iter().map(|id| view! { <Line id/> }).collect_view()}
             </ul>
         })}
         <p class="tray-waits" role="status">
             {move || waits.get().then(|| view! {
-                <span data-testid="waits-for-files">"It is sent as soon as its files are there."</span>
+                <span data-testid="waits-for-files">{Word("It is sent as soon as its files are there.")}</span>
                 <button type="button" class="link-button" on:click=move |_| {
                     if let Some(id) = app.focused.get_untracked() {
                         app.input(Input::Hold(id));
                     }
-                }>"Do not send yet"</button>
+                }>{Word("Do not send yet")}</button>
             })}
         </p>
     }
@@ -91,7 +92,7 @@ fn Line(id: UploadId) -> impl IntoView {
     let first = app.tray.with_untracked(|tray| find(&tray.rows, id));
     let Some(first) = first else { return ().into_any() };
     let name = first.name.clone();
-    let (retry_label, remove_label) = (format!("Try {name} again"), format!("Remove {name}"));
+    let (retry_label, remove_label) = (tf("Try {} again", &[&name]), tf("Remove {}", &[&name]));
     let row = memo(move || app.tray.with(|tray| find(&tray.rows, id)).unwrap_or_else(|| first.clone()));
     let state = memo(move || row.with(|row| row.state));
     let retry = memo(move || row.with(|row| row.may_retry));
@@ -106,18 +107,18 @@ fn Line(id: UploadId) -> impl IntoView {
                 let label = label.clone();
                 view! {
                     <progress
-                        aria-label=format!("Upload of {label}")
+                        aria-label=tf("Upload of {}", &[&label])
                         max=move || row.with(|row| row.size.max(1).to_string())
                         value=move || row.with(|row| row.there.to_string())
                     ></progress>
                 }
             })}
             {move || retry.get().then(|| view! {
-                <button type="button" class="icon-button" title="Try again" aria-label=retry_label.clone() data-testid="upload-retry" on:click=move |_| { app.input(Input::Reattach(id)); }>
+                <button type="button" class="icon-button" title=t("Try again") aria-label=retry_label.clone() data-testid="upload-retry" on:click=move |_| { app.input(Input::Reattach(id)); }>
                     <Glyph icon=Icon::Retry size=16/>
                 </button>
             })}
-            <button type="button" class="icon-button" title="Remove" aria-label=remove_label data-testid="upload-cancel" on:click=move |_| {
+            <button type="button" class="icon-button" title=t("Remove") aria-label=remove_label data-testid="upload-cancel" on:click=move |_| {
                 app.input(Input::Detach(id));
                 keys::focus_composer();
             }>
@@ -183,7 +184,7 @@ pub(crate) fn DropZone(id: ConversationId) -> impl IntoView {
         {move || over.get().then(|| view! {
             <div class="drop-zone" data-testid="drop-zone" aria-hidden="true">
                 <Glyph icon=Icon::Clip size=28/>
-                <p>"Drop files to add them to your message to "<b>{name}</b></p>
+                <p>{Word("Drop files to add them to your message to")}" "<b>{name}</b></p>
             </div>
         })}
     }
