@@ -1,12 +1,14 @@
 //! From sources to wasm and its JavaScript glue.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
+use walrus::Module;
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::Options;
+use crate::{Options, order};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -17,7 +19,10 @@ pub(crate) struct Bound {
     pub(crate) wasm: Vec<u8>,
 }
 
-/// Builds the page's wasm with cargo.
+/// The page's programs, in the order in which their files are written: the chat, and the desk of admins.
+pub(crate) const PROGRAMS: [&str; 2] = ["quorate-web", "quorate-desk"];
+
+/// Builds the page's wasm with cargo; the folder that it is in.
 pub(crate) fn wasm(options: &Options) -> anyhow::Result<PathBuf> {
     let cargo = options.cargo.clone().unwrap_or_else(|| "cargo".into());
     if options.cargo.is_none() && !target_installed(&options.root) {
@@ -35,9 +40,7 @@ pub(crate) fn wasm(options: &Options) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("running {}", cargo.to_string_lossy()))?;
     ensure!(status.success(), "the wasm build failed ({status}); the lines above say why");
     let folder = if options.profile == "dev" { "debug" } else { &options.profile };
-    let wasm = options.root.join(&options.target_dir).join(TARGET).join(folder).join("quorate-web.wasm");
-    ensure!(wasm.is_file(), "the build succeeded, but {} is not there", wasm.display());
-    Ok(wasm)
+    Ok(options.root.join(&options.target_dir).join(TARGET).join(folder))
 }
 
 /// Whether the compiler that cargo would use has a standard library for the target.
@@ -54,11 +57,13 @@ fn target_installed(root: &Path) -> bool {
     })
 }
 
-/// What `wasm-bindgen --target web` does, as a library call.
-pub(crate) fn bind(wasm: &Path) -> anyhow::Result<Bound> {
+/// What `wasm-bindgen --target web` does, as a library call, with one of the programs in a folder.
+pub(crate) fn bind(folder: &Path, program: &str) -> anyhow::Result<Bound> {
+    let wasm = &folder.join(format!("{program}.wasm"));
+    ensure!(wasm.is_file(), "{} is not there; build the page without --wasm", wasm.display());
     let mut output = Bindgen::new()
         .input_path(wasm)
-        .out_name("quorate")
+        .out_name(program)
         .web(true)
         .context("choosing the web target")?
         .typescript(false)
@@ -77,13 +82,74 @@ pub(crate) fn bind(wasm: &Path) -> anyhow::Result<Bound> {
         "a dependency of the page brings JavaScript of its own, which the bundler does not serve: {inline:?} {modules:?}"
     );
     let js = slim(output.js());
-    let wasm = output.wasm_mut().emit_wasm();
-    Ok(Bound { js, wasm })
+    let module = output.wasm_mut();
+    drop_unused(module);
+    let js = shorten(module, &js)?;
+    Ok(Bound { js, wasm: order::reorder(&module.emit_wasm())? })
+}
+
+/// What a dependency exports although the page never makes one: streams of server functions. Nothing of it is code that runs.
+const UNUSED: &str = "intounderlying";
+
+/// Takes such exports away, and with them the code that only they keep. The glue's classes for them stay, which nobody makes.
+fn drop_unused(module: &mut Module) {
+    let unused: Vec<_> =
+        module.exports.iter().filter(|export| export.name.contains(UNUSED)).map(walrus::Export::id).collect();
+    for id in unused {
+        module.exports.delete(id);
+    }
+    walrus::passes::gc::run(module);
+}
+
+/// Gives the names that end with a hash, by which glue and wasm call each other, short ones instead: hashes do not compress, and there
+/// are hundreds, each in both files.
+fn shorten(module: &mut Module, js: &str) -> anyhow::Result<String> {
+    let imports = module.imports.iter().map(|import| &import.name);
+    let exports = module.exports.iter().map(|export| &export.name);
+    let hashed: BTreeSet<String> = imports.chain(exports).filter(|name| is_hashed(name)).cloned().collect();
+    let short: BTreeMap<String, String> =
+        hashed.into_iter().enumerate().map(|(at, name)| (name, format!("q{at}"))).collect();
+    for import in module.imports.iter_mut() {
+        if let Some(name) = short.get(&import.name) {
+            import.name.clone_from(name);
+        }
+    }
+    for export in module.exports.iter_mut() {
+        if let Some(name) = short.get(&export.name) {
+            export.name.clone_from(name);
+        }
+    }
+    rename(js, &short)
+}
+
+/// Whether a name ends with a hash: 16 hexadecimal digits, perhaps after an `h`.
+fn is_hashed(name: &str) -> bool {
+    const DIGITS: usize = 16;
+    let Some((_, hash)) = name.rsplit_once('_') else { return false };
+    let hash = hash.strip_prefix('h').unwrap_or(hash);
+    hash.len() == DIGITS && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The same JavaScript with other identifiers.
+fn rename(js: &str, to: &BTreeMap<String, String>) -> anyhow::Result<String> {
+    let is_part = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$');
+    let mut renamed = String::with_capacity(js.len());
+    let mut rest = js;
+    while !rest.is_empty() {
+        let end = rest.find(|letter| !is_part(letter)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        ensure!(!to.values().any(|short| short == word), "the glue has a name {word} already");
+        renamed.push_str(to.get(word).map_or(word, String::as_str));
+        let begin = after.find(is_part).unwrap_or(after.len());
+        renamed.push_str(&after[..begin]);
+        rest = &after[begin..];
+    }
+    Ok(renamed)
 }
 
 /// The binding's JavaScript without its documentation and indentation: a tenth of it in brotli. Left as it is where a text goes over
 /// several lines, whose beginnings would be part of it.
-fn slim(js: &str) -> String {
+pub(crate) fn slim(js: &str) -> String {
     if js.lines().any(|line| line.matches('`').count() % 2 == 1) {
         return js.to_owned();
     }
@@ -103,6 +169,20 @@ fn slim(js: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_with_a_hash_become_short_ones_and_others_stay() {
+        assert!(
+            is_hashed("__wbg_new_0_36d738a0c8cfac43") && is_hashed("closures_____invoke__hb60a8c5bc986e546")
+        );
+        assert!(
+            !is_hashed("__wbindgen_malloc") && !is_hashed("__wbg_new_36d738a0c8cfac4") && !is_hashed("plain")
+        );
+        let to = [("a_36d738a0c8cfac43".to_owned(), "q0".to_owned())].into_iter().collect();
+        let js = "a_36d738a0c8cfac43: f, wasm.a_36d738a0c8cfac43(b_36d738a0c8cfac43)";
+        assert_eq!(rename(js, &to).expect("renamed"), "q0: f, wasm.q0(b_36d738a0c8cfac43)");
+        assert!(rename("let q0 = 1;", &to).is_err());
+    }
 
     #[test]
     fn javascript_loses_its_documentation_and_indentation_and_nothing_else() {

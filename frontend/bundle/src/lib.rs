@@ -1,23 +1,30 @@
-//! The page as files: builds the wasm, binds it, names the assets by their content, writes `index.html`, compresses.
+//! The page as files: builds the two wasm programs, binds them, names the assets by their content, writes the documents that load
+//! them, compresses.
 //!
 //! Owns: what the folder that a gateway serves looks like. Must not know: what the page does, or how it is served beyond
-//! this: `index.html` may change, and everything under `assets/` never does, because its name carries its hash.
+//! this: documents may change, and everything under `assets/` never does, because its name carries its hash.
 //!
 //! ```text
-//! dist/page/index.html                      no-cache
-//! dist/page/assets/<name>-<hash>.{js,wasm,css,svg}   immutable; each with .br and .gz beside it
+//! dist/page/{index,desk}.html               no-cache
+//! dist/page/worker.js, worker-off.js, manifest.webmanifest   no-cache: their addresses are fixed
+//! dist/page/assets/<name>-<hash>.{js,wasm,css,svg,png,json}   immutable; each with .br and .gz beside it
 //! ```
 
 mod assets;
 mod build;
+mod icon;
+mod manifest;
+mod order;
 mod report;
+mod words;
+mod worker;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
-pub use report::{Report, Size};
+pub use report::{Load, Report, Size};
 
 /// What to build, from where, to where.
 #[derive(Debug, Clone)]
@@ -30,7 +37,7 @@ pub struct Options {
     pub target_dir: PathBuf,
     /// The repository.
     pub root: PathBuf,
-    /// Take this wasm instead of building one.
+    /// Take the wasm files in this folder instead of building them.
     pub wasm: Option<PathBuf>,
     /// 0 to 11.
     pub brotli_quality: u32,
@@ -38,10 +45,23 @@ pub struct Options {
     pub cargo: Option<OsString>,
 }
 
+/// The profile of a page that people load.
+const WEB_PROFILE: &str = "web";
+/// The brotli quality of one, which is the best.
+pub const BROTLI_QUALITY_MAX: u32 = 11;
+
+impl Options {
+    /// Whether the page is made as small as it gets: others are held against no limit.
+    fn is_whole(&self) -> bool {
+        self.profile == WEB_PROFILE && self.wasm.is_none() && self.brotli_quality == BROTLI_QUALITY_MAX
+    }
+}
+
 /// Builds the page.
 ///
 /// # Errors
-/// In words for the person at the terminal: the wasm target is missing, the build failed, a file cannot be written.
+/// In words for the person at the terminal: the wasm target is missing, the build failed, the page is larger than `limits.json` lets
+/// it be, a file cannot be written.
 pub fn bundle(options: &Options) -> anyhow::Result<Report> {
     let page = options.root.join("frontend/web/page");
     ensure!(page.join("index.html").is_file(), "{} is not Quorate's repository", options.root.display());
@@ -49,10 +69,19 @@ pub fn bundle(options: &Options) -> anyhow::Result<Report> {
         Some(wasm) => wasm.clone(),
         None => build::wasm(options)?,
     };
-    let bound = build::bind(&wasm)?;
+    let [chat, desk] = build::PROGRAMS.map(|program| build::bind(&wasm, program));
+    let bound = assets::Programs { chat: chat?, desk: desk? };
     let out = options.root.join(&options.out);
     let staging = staging_beside(&out)?;
     let report = assets::write(&staging, &page, &bound, options.brotli_quality)?;
+    if options.is_whole() {
+        let checked = report.check(&options.root.join("frontend/bundle/limits.json"));
+        if checked.is_err() {
+            // What is served stays; the refused page need not.
+            let _ = std::fs::remove_dir_all(&staging);
+        }
+        checked?;
+    }
     replace(&staging, &out)?;
     Ok(report)
 }
