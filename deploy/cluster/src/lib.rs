@@ -2,7 +2,7 @@
 //!
 //! Owns which processes there are, their ports, files and life. Must not know what they say to each other beyond two
 //! questions: `Admin.Status` of a replica and `/readyz`, `/statusz` of a gateway. The tests use it as a library, people
-//! through `deploy/up`; both drive the same code.
+//! through `deploy/up`; both drive the same code. [`demo`] stands above it: a user of the whole like any other.
 //!
 //! ```text
 //!  Spec ──▶ Cluster ──▶ process (spawn, signal, reap)      <data-dir>/cluster.json  who runs where, for people and tools
@@ -12,6 +12,7 @@
 
 mod cluster;
 mod config;
+pub mod demo;
 pub mod error;
 pub mod http;
 mod layout;

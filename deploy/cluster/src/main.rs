@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use quorate_cluster::demo::{self, Demo, Link, Question};
 use quorate_cluster::process::Send;
 use quorate_cluster::{Balancer, Binaries, Cluster, Error, Layout, Member, Ports, Spec, status, wait_until};
 use tokio::signal::unix::{SignalKind, signal};
@@ -75,6 +76,13 @@ enum Verb {
         #[command(flatten)]
         place: Where,
     },
+    /// What concerns a cluster that was started with `up --demo`
+    Demo {
+        /// What to do
+        verb: DemoAct,
+        #[command(flatten)]
+        place: Where,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +119,10 @@ struct Up {
     /// directory, which keeps them
     #[arg(long)]
     tls: bool,
+    /// Fill it with people and conversations, print links that sign two of them in, and let admins hurt its processes from
+    /// the page. What is there already is not added again
+    #[arg(long)]
+    demo: bool,
     /// Folder with the built page
     #[arg(long)]
     page_dir: Option<PathBuf>,
@@ -129,6 +141,13 @@ enum Act {
     Pause,
     /// SIGCONT
     Resume,
+}
+
+/// What can be asked of a demo.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DemoAct {
+    /// Prints new links: each is good once
+    Links,
 }
 
 /// What can be done to a replica.
@@ -199,6 +218,7 @@ async fn run(verb: Verb) -> Result<ExitCode, Error> {
         Verb::Replica { which, verb, place } => replica_act(&which, verb, &place).await?,
         Verb::Gateway { name, verb, place } => act(&Member::Gateway(name), verb, &place).await?,
         Verb::Balancer { verb, place } => act(&Member::Balancer, verb, &place).await?,
+        Verb::Demo { verb: DemoAct::Links, place } => show(&links(&demo::new_links(&place.dir()?).await?)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -281,6 +301,12 @@ async fn act(member: &Member, verb: Act, place: &Where) -> Result<(), Error> {
 }
 
 async fn run_up(up: Up) -> Result<ExitCode, Error> {
+    if up.demo && up.detach {
+        return Err(Error::Usage(
+            "--demo stays in this terminal, because what hurts the processes and the probe run here: leave --detach out"
+                .to_owned(),
+        ));
+    }
     let mut spec = Spec::new(up.place.dir()?, Binaries::beside_this_program()?);
     spec.replicas = up.replicas;
     spec.gateways = up.gateways;
@@ -294,6 +320,9 @@ async fn run_up(up: Up) -> Result<ExitCode, Error> {
         ),
         None => None,
     };
+    if up.demo {
+        demo::lay_out(&mut spec)?;
+    }
     let failed = |error: std::io::Error| Error::Failed(format!("cannot listen for signals: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -308,7 +337,20 @@ async fn run_up(up: Up) -> Result<ExitCode, Error> {
         _ = terminate.recv() => return Ok(ExitCode::from(143)),
         _ = hang_up.recv() => return Ok(ExitCode::from(129)),
     }
+    let mut demo = None;
+    if up.demo {
+        say!("people and conversations of the demo …");
+        tokio::select! {
+            opened = Demo::open(&cluster) => demo = Some(opened?),
+            _ = interrupt.recv() => return Ok(ExitCode::from(130)),
+            _ = terminate.recv() => return Ok(ExitCode::from(143)),
+            _ = hang_up.recv() => return Ok(ExitCode::from(129)),
+        }
+    }
     show(&welcome(&cluster, up.detach));
+    if let Some(demo) = &mut demo {
+        show(&stage(&cluster, &demo.links(&cluster)?));
+    }
     tokio::select! {
         offered = cluster.operate(&["admin", "offer", "--first"]) => show(&first_admin(&offered)),
         _ = interrupt.recv() => return Ok(ExitCode::from(130)),
@@ -320,11 +362,15 @@ async fn run_up(up: Up) -> Result<ExitCode, Error> {
         return Ok(ExitCode::SUCCESS);
     }
     loop {
-        tokio::select! {
+        let question = tokio::select! {
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
             _ = hang_up.recv() => break,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(LOOK_EVERY) => None,
+            question = next(&mut demo) => Some(question),
+        };
+        if let (Some(demo), Some(question)) = (&mut demo, question) {
+            demo.carry_out(&cluster, question).await;
         }
         for (_, line) in cluster.ended() {
             say!("{line}");
@@ -378,7 +424,7 @@ fn welcome(cluster: &Cluster, detached: bool) -> String {
     };
     format!(
         "\nQuorate serves.\n\n{open}\n{gateways}\n\n{trust}  \
-         Sign up  with any user name and a password of 8 characters or more; there are no accounts yet.\n  \
+         Sign up  with any user name and a password of 8 characters or more; there are no default accounts.\n  \
          Two      people in one browser: {scheme}://localhost:{port} and {scheme}://127.0.0.1:{port} keep separate sign-ins.\n  \
          Kill     deploy/replica leader kill --data-dir {dir}    kill -9 for whoever leads\n           \
          deploy/replica 1 start --data-dir {dir}        brings number 1 back\n           \
@@ -386,6 +432,31 @@ fn welcome(cluster: &Cluster, detached: bool) -> String {
          Look     deploy/status --data-dir {dir}\n           \
          {dir}/cluster.json has the process ids, {dir}/logs the logs\n  \
          Stop     {stop}\n\n"
+    )
+}
+
+/// The next question to a demo; never, where there is none.
+async fn next(demo: &mut Option<Demo>) -> Question {
+    match demo {
+        Some(demo) => demo.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn links(links: &[Link]) -> String {
+    links.iter().map(|link| format!("           {}  {}\n", link.address, link.name)).collect()
+}
+
+/// What a demo has beside.
+fn stage(cluster: &Cluster, two: &[Link]) -> String {
+    let front = two.first().and_then(|link| link.address.split("/demo#").next()).unwrap_or_default();
+    let dir = cluster.layout().dir().display();
+    format!(
+        "  Demo     two windows, two people; each link is good once, for half an hour:\n{}           \
+         deploy/demo links --data-dir {dir}    prints new ones\n  \
+         Hurt     {front}/desk#/demo  in the first of the two windows: kill, pause, and a probe that counts what is lost\n  \
+         Watch    {front}/desk#/cluster\n\n",
+        links(two)
     )
 }
 

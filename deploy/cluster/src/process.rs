@@ -55,15 +55,21 @@ pub enum Send {
 impl ProcessId {
     /// The process that has this number now; `None` when there is none.
     pub fn now(pid: u32) -> Option<Self> {
-        read_stat(pid).map(|(_, start_ticks)| Self { pid, start_ticks })
+        read_stat(pid).map(|Stat { start_ticks, .. }| Self { pid, start_ticks })
     }
 
     /// What it is doing.
     pub fn activity(self) -> Activity {
-        match read_stat(self.pid) {
-            Some((_, start)) if start != self.start_ticks => Activity::Gone,
-            Some(('Z' | 'X' | 'x', _)) | None => Activity::Gone,
-            Some(('T' | 't', _)) => Activity::Paused,
+        self.judge(read_stat(self.pid))
+    }
+
+    fn judge(self, stat: Option<Stat>) -> Activity {
+        match stat {
+            Some(stat) if stat.start_ticks != self.start_ticks => Activity::Gone,
+            // Its first thread has ended; while another one is ending, its ports and files are still held.
+            Some(Stat { state: 'Z', threads: 2.., .. }) => Activity::Running,
+            Some(Stat { state: 'Z' | 'X' | 'x', .. }) | None => Activity::Gone,
+            Some(Stat { state: 'T' | 't', .. }) => Activity::Paused,
             Some(_) => Activity::Running,
         }
     }
@@ -131,18 +137,25 @@ fn parent_of(pid: u32) -> Option<u32> {
     text[text.rfind(')')? + 1..].split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// State letter and start time, from `/proc/<pid>/stat` (proc(5): fields 3 and 22).
-fn read_stat(pid: u32) -> Option<(char, u64)> {
+/// What is read of `/proc/<pid>/stat` (proc(5): fields 3, 20 and 22).
+struct Stat {
+    state: char,
+    threads: u64,
+    start_ticks: u64,
+}
+
+fn read_stat(pid: u32) -> Option<Stat> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-fn parse_stat(text: &str) -> Option<(char, u64)> {
+fn parse_stat(text: &str) -> Option<Stat> {
     // The name stands in parentheses and may hold anything, parentheses too.
     let rest = &text[text.rfind(')')? + 1..];
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
-    let start = fields.nth(18)?.parse().ok()?;
-    Some((state, start))
+    let threads = fields.nth(16)?.parse().ok()?;
+    let start_ticks = fields.nth(1)?.parse().ok()?;
+    Some(Stat { state, threads, start_ticks })
 }
 
 /// Whether a process may outlive the one that starts it.
@@ -242,8 +255,20 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_does_not_confuse() {
         let text = "12 (a) b (c)) S 1 12 12 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 0 0";
-        assert_eq!(parse_stat(text), Some(('S', 4711)));
-        assert_eq!(parse_stat("no stat"), None);
+        let stat = parse_stat(text).unwrap();
+        assert_eq!((stat.state, stat.threads, stat.start_ticks), ('S', 1, 4711));
+        assert!(parse_stat("no stat").is_none());
+    }
+
+    #[test]
+    fn a_process_is_gone_with_the_last_of_its_threads() {
+        let id = ProcessId { pid: 12, start_ticks: 4711 };
+        let judged = |state, threads| id.judge(Some(Stat { state, threads, start_ticks: 4711 }));
+        // A killed program whose first thread was quicker than the one that holds its port.
+        assert_eq!(judged('Z', 2), Activity::Running);
+        assert_eq!(judged('Z', 1), Activity::Gone);
+        assert_eq!(judged('X', 0), Activity::Gone);
+        assert_eq!(id.judge(None), Activity::Gone);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a cluster shall be: how many of each, which ports, which programs.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,8 @@ pub struct Spec {
     pub edge_tls: bool,
     /// Replicas that run elsewhere than in this program's network, by id: their addresses need certificates.
     pub hosts: BTreeMap<u16, Host>,
+    /// Whether it is a demo: then everything is on loopback.
+    pub demo: bool,
     /// Environment of all processes, for instance `RUST_LOG`.
     pub environment: BTreeMap<String, String>,
     /// Whether the processes may outlive this program.
@@ -129,6 +131,7 @@ impl Spec {
             tls: false,
             edge_tls: false,
             hosts: BTreeMap::new(),
+            demo: false,
             environment: BTreeMap::new(),
             bond: Bond::Free,
         }
@@ -154,7 +157,21 @@ impl Spec {
         if !(1..=GATEWAYS_MAX).contains(&self.gateways) {
             return Err(Error::Usage(format!("--gateways is 1 to {GATEWAYS_MAX}, not {}", self.gateways)));
         }
-        Ok(())
+        self.check_demo(&self.hosts)
+    }
+
+    /// A demo gives every admin of the page the right to kill processes: it is nobody's but this machine's.
+    pub(crate) fn check_demo(&self, hosts: &BTreeMap<u16, Host>) -> Result<()> {
+        let listens = self.gateway_keys.get("listen").and_then(toml::Value::as_str);
+        let listens =
+            listens.and_then(|address| address.parse::<SocketAddr>().ok()).map(|address| address.ip());
+        let elsewhere = hosts.values().map(|host| host.address).chain(listens).find(|ip| !ip.is_loopback());
+        match elsewhere {
+            Some(ip) if self.demo => Err(Error::Usage(format!(
+                "--demo is for loopback alone, and this cluster listens on {ip}: leave --demo out, or use another --data-dir"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -187,5 +204,20 @@ mod tests {
         assert_eq!(spec.gateway_keys["limits"].as_table().map(toml::Table::len), Some(2));
         let none = Spec { replicas: Some(0), ..spec };
         assert!(none.check().is_err());
+    }
+
+    #[test]
+    fn a_demo_is_refused_where_anything_is_not_on_loopback() {
+        let binaries = Binaries { replica: "r".into(), gateway: "g".into() };
+        let mut spec = Spec { demo: true, ..Spec::new("d", binaries) };
+        assert!(spec.check().is_ok());
+        spec.gateway_keys.insert("listen".to_owned(), "0.0.0.0:8101".into());
+        let error = spec.check().unwrap_err().to_string();
+        assert!(error.contains("--demo") && error.contains("0.0.0.0"), "{error}");
+        spec.gateway_keys.clear();
+        spec.hosts.insert(2, Host { address: [10, 0, 0, 2].into(), through: Vec::new() });
+        assert!(spec.check().unwrap_err().to_string().contains("10.0.0.2"));
+        spec.demo = false;
+        assert!(spec.check().is_ok());
     }
 }

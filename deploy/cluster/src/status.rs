@@ -105,7 +105,7 @@ pub async fn ask_replica(
         .connect_timeout(ANSWER_WAIT)
         .timeout(ANSWER_WAIT);
     let channel = quorate_tls::channel(&endpoint, credentials);
-    let mut request = tonic::Request::new(StatusRequest { hash_index });
+    let mut request = tonic::Request::new(StatusRequest { hash_index, details: false });
     let name = cluster.parse().map_err(|_| tonic::Status::invalid_argument("the cluster id is no ASCII"))?;
     request.metadata_mut().insert(CLUSTER_METADATA, name);
     // A paused process accepts connections and never answers: the deadline is ours as well.
