@@ -2,10 +2,16 @@
 //!
 //! Screenshots of every step are kept in `target/screenshots`, on success too: somebody should look at them.
 
+mod accessibility;
+mod axe;
+mod desk;
 mod driver;
 mod features;
 mod files;
 mod hands;
+mod language;
+mod offline;
+mod timeline;
 mod window;
 
 use std::path::{Path, PathBuf};

@@ -24,15 +24,15 @@ pub const ENTER: &str = "\u{E007}";
 
 /// What a screenshot is taken as.
 #[derive(Debug, Clone, Copy)]
-struct View {
-    name: &'static str,
+pub(crate) struct View {
+    pub(crate) name: &'static str,
     width: u32,
     height: u32,
     phone: bool,
     scheme: &'static str,
 }
 
-const VIEWS: [View; 4] = [
+pub(crate) const VIEWS: [View; 4] = [
     View { name: "phone-dark", width: 390, height: 844, phone: true, scheme: "dark" },
     View { name: "phone-light", width: 390, height: 844, phone: true, scheme: "light" },
     View { name: "desktop-dark", width: 1280, height: 800, phone: false, scheme: "dark" },
@@ -320,6 +320,12 @@ impl Window {
         Ok(())
     }
 
+    /// The browser suspends the page, as a phone does with one behind others, or lets it go on.
+    pub async fn suspend(&self, asleep: bool) -> anyhow::Result<()> {
+        let parameters = json!({ "state": if asleep { "frozen" } else { "active" } });
+        self.dev_tools("Page.setWebLifecycleState", parameters).await
+    }
+
     /// Where the browser keeps what is downloaded.
     pub async fn download_to(&self, folder: &Path) -> anyhow::Result<()> {
         let parameters = json!({ "behavior": "allow", "downloadPath": folder });
@@ -365,7 +371,15 @@ impl Window {
         format!("{}'s window at http://{}: {}", self.name, self.front, path.display())
     }
 
-    async fn view(&self, view: View) -> anyhow::Result<()> {
+    /// Everything this many times as large, in the window of a desk.
+    pub async fn zoom(&self, times: u32) -> anyhow::Result<()> {
+        let View { width, height, .. } = VIEWS[3];
+        let metrics = json!({ "width": width / times, "height": height / times, "deviceScaleFactor": times, "mobile": false });
+        self.dev_tools("Emulation.setDeviceMetricsOverride", metrics).await
+    }
+
+    /// Has the window look so.
+    pub(crate) async fn view(&self, view: View) -> anyhow::Result<()> {
         let metrics = json!({ "width": view.width, "height": view.height, "deviceScaleFactor": 1, "mobile": view.phone });
         self.dev_tools("Emulation.setDeviceMetricsOverride", metrics).await?;
         let media = json!({ "features": [

@@ -9,9 +9,12 @@ use quorate_cluster::tls::{Authority, Validity};
 use quorate_cluster::{Balancer, Member, wait_until};
 use quorate_proto::rpc::admin_client::AdminClient;
 use quorate_proto::rpc::chat_client::ChatClient;
+use quorate_proto::rpc::cluster_client::ClusterClient;
 use quorate_proto::rpc::operator_client::OperatorClient;
 use quorate_proto::rpc::raft_client::RaftClient;
-use quorate_proto::rpc::{KeysQuery, ReadRequest, RemoveRequest, StatusRequest, VoteRequest, read_request};
+use quorate_proto::rpc::{
+    ClusterChangeRequest, KeysQuery, ReadRequest, RemoveRequest, StatusRequest, VoteRequest, read_request,
+};
 use quorate_tests::harness::{TestCluster, read};
 use quorate_tests::scene::{
     Scene, WAIT, acks_since, caught_up, judge, leader, read_finals, set_the_scene, states_agree,
@@ -144,11 +147,14 @@ async fn wrong_roles(test: &TestCluster) -> anyhow::Result<()> {
         let raft = RaftClient::new(channel.clone()).vote(vote).await.err();
         let remove = test.call(RemoveRequest::default())?;
         let operator = OperatorClient::new(channel.clone()).remove(remove).await.err();
+        let change = test.call(ClusterChangeRequest::default())?;
+        let change = ClusterClient::new(channel.clone()).change(change).await.err();
         let status = AdminClient::new(channel).status(test.call(StatusRequest::default())?).await.err();
         let cases = [
             ("Chat.Read", chat, role == Role::Gateway),
             ("Raft.Vote", raft, role == Role::Replica),
             ("Operator.Remove", operator, role != Role::Gateway),
+            ("Cluster.Change", change, role == Role::Gateway),
             ("Admin.Status", status, true),
         ];
         for (what, refusal, may) in cases {

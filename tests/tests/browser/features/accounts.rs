@@ -101,6 +101,26 @@ pub(super) async fn blocked(ben: &Window, eva: &Window) -> anyhow::Result<Report
     Ok(Report { text: OFFER, reason: REASON })
 }
 
+/// Eva's refused message waits for her: signing out asks what is to become of it.
+pub(super) async fn left(eva: &Window) -> anyhow::Result<()> {
+    let waits = "return Object.keys(localStorage).filter(key => key.startsWith('quorate.outbox.')).length";
+    eva.press("[data-testid=sign-out]").await?;
+    eva.wait_text("[data-testid=unsent]", "1 message of yours is not sent yet.").await?;
+    eva.look("30-sign-out").await?;
+    eva.press("[data-testid=stay]").await?;
+    eva.no_dialog().await?;
+    eva.wait_for("composer").await?;
+    for (choice, kept) in [("leave-keeping", 1_u64), ("leave-wiping", 0)] {
+        eva.press("[data-testid=sign-out]").await?;
+        eva.press(&format!("[data-testid={choice}]")).await?;
+        eva.wait_for("sign-in").await?;
+        eva.wait_read("what waits in this browser", waits, &kept).await?;
+        sign_in(eva, "eva", PASSWORD).await?;
+        eva.wait_for("new-conversation").await?;
+    }
+    Ok(())
+}
+
 /// Recovery codes are shown once; with one of them a fresh window sets another password, and the old window is out.
 pub(super) async fn recovered(ben: &Window, fresh: &Window, direct: ConversationId) -> anyhow::Result<()> {
     open_account(ben).await?;

@@ -37,7 +37,7 @@ pub(super) async fn at_work(
         ana.wait_count(&user(name), 1).await?;
     }
     ana.look("35-users").await?;
-    ana.press_words(".tabs button", "Reports").await?;
+    ana.press_words(".tabs a", "Reports").await?;
     ana.wait_text("[data-testid=report] q", report.text).await?;
     ana.wait_text("[data-testid=report]", report.reason).await?;
     ana.wait_text("[data-testid=report]", "Reported by Benjamin Reed").await?;
@@ -46,7 +46,10 @@ pub(super) async fn at_work(
     ana.press("[data-testid=report] button[type=submit]").await?;
     ana.wait_text(".admin-body", "Nothing is reported.").await?;
 
-    ana.press_words(".tabs button", "Users").await?;
+    ana.press_words(".tabs a", "Users").await?;
+    ana.press(&format!("{} [data-testid=user-sessions]", user("eva"))).await?;
+    ana.wait_text(&format!("{} [data-testid=session-list]", user("eva")), "last used").await?;
+    ana.look("37-sessions").await?;
     ana.press_words(&format!("{} .acts button", user("eva")), "Disable…").await?;
     ana.press_words(&format!("{} .acts button", user("eva")), "Disable").await?;
     ana.wait_text(&user("eva"), "disabled").await?;
@@ -56,7 +59,7 @@ pub(super) async fn at_work(
     eva.wait_words("[data-testid=sign-in] .error").await?;
     eva.look("38-shut-out").await?;
 
-    ana.press_words(".tabs button", "Audit log").await?;
+    ana.press_words(".tabs a", "Audit log").await?;
     for what in ["admin offered", "admin claimed", "report resolved", "user disabled"] {
         ana.wait_text("[data-testid=audit-entry]", what).await?;
     }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod admins;
+mod attention;
 mod groups;
 mod messages;
 mod provider;
@@ -74,7 +75,9 @@ async fn chat_of(cluster: &Cluster, ana: &Window, ben: &Window, provider: &Provi
     reading::found(ana, ben, told).await?;
     reading::later(ana, ben, told, direct).await?;
     reading::counted(ana, ben, told, direct).await?;
-    reading::suggested(ana, ben, direct, provider).await
+    reading::suggested(ana, ben, direct, provider).await?;
+    attention::called(ana, ben, told, direct).await?;
+    attention::keys(ana, ben, told).await
 }
 
 /// Groups, accounts and the admins' part: three people, and one of them once more on a device of its own.
@@ -112,6 +115,7 @@ async fn people_of(
     without_its_leader(cluster, groups::left(ana, ben, eva, group)).await?;
     accounts::known(ana, ben, direct).await?;
     let report = accounts::blocked(ben, eva).await?;
+    accounts::left(eva).await?;
     accounts::recovered(ben, fresh, direct).await?;
     let folder = tempfile::tempdir()?;
     accounts::exported(fresh, folder.path()).await?;

@@ -129,6 +129,10 @@ impl Reply {
         self.answer.json()
     }
 
+    pub fn status(&self) -> u16 {
+        self.answer.status
+    }
+
     pub fn body(&self) -> &[u8] {
         &self.answer.body
     }

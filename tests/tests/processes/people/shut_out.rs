@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use quorate_cluster::wait_until;
 use quorate_proto::error::ErrorCode;
-use quorate_proto::rest::AdminUsers;
+use quorate_proto::rest::{AdminUsers, Sessions};
 use quorate_tests::client::rest::PASSWORD;
 use quorate_tests::harness::TestCluster;
 use serde_json::json;
@@ -24,6 +24,11 @@ pub(super) async fn and_let_in(test: &TestCluster, stage: &mut Stage) -> anyhow:
     calls::at(b, &stage.bob).ask("PATCH", EVE, out.clone()).await?.refused(ErrorCode::Forbidden)?;
     let own = ann_here.ask("PATCH", "/api/v1/admin/users/ann", out.clone()).await?;
     own.refused(ErrorCode::Invalid)?;
+
+    let of_eve = format!("{EVE}/sessions");
+    let hers: Sessions = ann_there.read(&of_eve, 0).await?;
+    ensure!(hers.sessions.len() >= 2 && hers.sessions.iter().all(|session| !session.current), "{hers:?}");
+    calls::at(b, &stage.bob).ask("GET", &of_eve, json!(null)).await?.refused(ErrorCode::Forbidden)?;
 
     let index = while_the_leader_dies(test, async {
         let index = ann_here.ask("PATCH", EVE, out).await?.written()?.index;
