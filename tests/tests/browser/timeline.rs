@@ -32,6 +32,8 @@ const MESSAGES: usize = 3_000;
 const SCROLLED_MAX: u64 = 10_000;
 /// Of them these are not read when the conversation is opened.
 const UNREAD: u64 = 2_000;
+/// Arrive while she is elsewhere: some screens.
+const SINCE: u64 = 60;
 /// Who writes.
 const WRITERS: usize = 5;
 /// Messages in the document at most: the page's window, and what it may hold beyond it while its reader looks further up.
@@ -185,7 +187,17 @@ async fn story(cluster: &Cluster, ana: &Window, count: u64) -> anyhow::Result<()
     let told = ana.tell("Written far back.").await?;
     ensure!(told == room.newest + 1, "it is message {told}");
     in_view(ana, &message(told)).await?;
-    ana.wait_count("[data-testid=jump]", 0).await
+    ana.wait_count("[data-testid=jump]", 0).await?;
+
+    // Who comes back finds what is new since, and not the rows that she left.
+    ana.visit(&format!("http://{}/#/", cluster.front())).await?;
+    ana.wait_count("[data-testid=timeline]", 0).await?;
+    room.write(SINCE).await?;
+    unread(ana, room.id, SINCE).await?;
+    ana.open_row(room.id).await?;
+    in_view(ana, ".new").await?;
+    ana.wait_count("[data-testid=jump]", 1).await?;
+    unread(ana, room.id, SINCE).await
 }
 
 /// A group of Ana and those who write.

@@ -142,6 +142,7 @@ impl App {
         self.listed.set(false);
         self.focused.set(None);
         self.heading.set(None);
+        self.forget_rows();
         self.detailing.set(false);
         self.sought.set(None);
         self.drafted.update(OrderedMap::clear);

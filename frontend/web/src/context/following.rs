@@ -1,4 +1,5 @@
-//! Signals follow the model: after each input those that its changes concern are taken from it anew.
+//! Signals follow the model: after each input those that its changes concern are taken from it anew. The list and the rows follow with the
+//! next frame: building them is work for all that they show, and messages may come faster than frames.
 
 use std::sync::Arc;
 
@@ -15,16 +16,26 @@ use quorate_client::view::{self, Row};
 use super::{App, BannerLine, Heading, Rows, Tray, set_if_new};
 use crate::clock::{as_of, local_day};
 use crate::driver::pictures;
+use crate::follow::next_frame;
 use crate::words::tf;
+
+/// What the next frame begins with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    list: bool,
+    /// Those of the open conversation.
+    rows: bool,
+}
 
 impl App {
     /// Signals follow the model.
     pub(crate) fn refresh(self, changes: &[Change]) {
         let focused = self.focused.get_untracked();
+        let mut due = Due::default();
         for change in changes {
             match change {
                 Change::Connection => self.refresh_connection(),
-                Change::List => self.refresh_list(),
+                Change::List => due.list = true,
                 Change::Own => {
                     let me = self.with(|client| client.me().cloned());
                     set_if_new(self.me, me);
@@ -42,15 +53,49 @@ impl App {
                     }
                 }
                 Change::Timeline(id) => {
-                    if focused == Some(*id) {
-                        self.refresh_rows(*id);
-                    }
-                    if !changes.contains(&Change::List) {
-                        self.refresh_list();
-                    }
+                    due.list = true;
+                    due.rows |= focused == Some(*id);
                 }
             }
         }
+        if due != Due::default() {
+            self.follow_soon(due);
+        }
+    }
+
+    fn follow_soon(self, due: Due) {
+        let before = self.due.get_value();
+        self.due.set_value(Due { list: before.list || due.list, rows: before.rows || due.rows });
+        // Nobody sees a conversation with the rows of the one before, or that it is not there before its name is; and a hidden window has no
+        // frames, but a title that counts.
+        let focused = self.focused.get_untracked();
+        let is_other = || self.rows.with_untracked(|rows| Some(rows.of) != focused);
+        let is_unnamed = || focused.is_some() && self.heading.with_untracked(Option::is_none);
+        if document().hidden() || (due.rows && is_other()) || is_unnamed() {
+            self.catch_up();
+        } else if before == Due::default() {
+            next_frame(move || self.catch_up());
+        }
+    }
+
+    /// What waits for the next frame is done.
+    pub(crate) fn catch_up(self) {
+        let due = self.due.get_value();
+        self.due.set_value(Due::default());
+        if let Some(id) = self.focused.get_untracked().filter(|_| due.rows) {
+            self.refresh_rows(id);
+            self.refresh_selection();
+        }
+        if due.list {
+            self.refresh_list();
+            self.refresh_heading();
+        }
+    }
+
+    /// Whoever was here has gone, and her messages with her.
+    pub(super) fn forget_rows(self) {
+        self.due.set_value(Due::default());
+        self.rows.set(Arc::default());
     }
 
     pub(super) fn refresh_tray(self) {
@@ -87,7 +132,6 @@ impl App {
         let (list, badge) = self.with(|client| (view::list(client), client.badge()));
         set_if_new(self.list, list);
         set_if_new(self.badge, badge);
-        self.refresh_heading();
     }
 
     fn refresh_heading(self) {
@@ -122,7 +166,7 @@ impl App {
 
     fn refresh_rows(self, id: ConversationId) {
         let rows = self.driver.with_value(|driver| {
-            let mut built = Rows::default();
+            let mut built = Rows { of: id, ..Rows::default() };
             let conversation = driver.client.conversation(id);
             let is_opening = conversation.is_some_and(Conversation::is_opening);
             let new_after = conversation.and_then(Conversation::new_after);
@@ -163,7 +207,5 @@ impl App {
             built
         });
         self.rows.set(Arc::new(rows));
-        self.refresh_selection();
-        self.refresh_heading();
     }
 }

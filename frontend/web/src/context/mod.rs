@@ -90,6 +90,7 @@ pub(crate) struct App {
     drafted: RwSignal<OrderedMap<ConversationId, u32>>,
     /// Commands that nobody waits for: a refusal is said in a line.
     fired: StoredValue<Vec<ClientMessageId>>,
+    due: StoredValue<following::Due>,
 }
 
 impl App {
@@ -131,6 +132,7 @@ impl App {
             own: RwSignal::new(0),
             drafted: RwSignal::new(OrderedMap::default()),
             fired: StoredValue::new(Vec::new()),
+            due: StoredValue::new(following::Due::default()),
         }
     }
 

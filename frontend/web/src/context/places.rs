@@ -32,6 +32,8 @@ impl App {
                 self.refresh_tray();
             }
             self.input(Input::Focus(id));
+            // Before anything is drawn: what was there when she left is not where she comes back to.
+            self.catch_up();
             if let (Some(id), Some(at)) = (id, at) {
                 self.seek(id, at);
             }

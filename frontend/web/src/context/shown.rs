@@ -106,6 +106,7 @@ pub(crate) struct Editing {
 /// The open conversation's rows, by key for the rows that watch themselves.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
+    pub(crate) of: ConversationId,
     pub(crate) keys: Vec<String>,
     pub(crate) by_key: HashMap<String, Row>,
     pub(crate) loaded: bool,

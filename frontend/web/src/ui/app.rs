@@ -105,6 +105,8 @@ fn listen(app: Context) {
     let visible = window_event_listener_untyped("visibilitychange", move |_| {
         let hidden = document().hidden();
         app.visible.set(!hidden);
+        // The frame that was waited for may not come for long.
+        app.catch_up();
         app.say_presence(!hidden);
         if hidden {
             // Browsers let go of hidden pages without a word.

@@ -82,34 +82,32 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
             region.set_scroll_top(region.scroll_height());
         }
     };
-    // Rows are in the document once what waits for them has run; by the next frame at the latest, and nothing has been painted yet. Before
-    // that frame, because its first step is to say where the reader has scrolled to: what is in view must be in its place by then. Who is at
-    // the end only follows it, once a frame: measuring is a layout, and messages may come faster than frames.
+    // Rows are in the document once what waits for them has run, still before anything is painted. What came without a frame, or while the
+    // browser was at it, is looked at once more with the next one: its first step is to say where the reader has scrolled to, and what is in
+    // view must be in its place by then. Who is at the end only follows it.
     let lines = Lines(StoredValue::new(Vec::new()));
     provide_context(lines);
-    let follows = StoredValue::new(false);
     follow(move || {
         let rows = app.rows.get();
         lines.renew(&rows);
         let settled = move || {
-            follows.try_set_value(false);
-            if let Some(region) = region.try_get_untracked().flatten() {
-                let rows = app.rows.get_untracked();
-                settle(app, id, &region, &rows, seen, stick);
+            let rows = app.rows.get_untracked();
+            region.try_get_untracked().flatten().is_none_or(|region| {
+                let in_place = settle(app, id, &region, &rows, seen, stick);
                 read(app, id, &rows, seen, stick, bottom);
-            }
+                in_place
+            })
         };
         let at_end = stick.get_untracked() && !rows.more_after && rows.loaded;
         let (opened, jumps) = seen.with_value(|seen| (seen.opened, seen.jumps));
-        if at_end && opened && jumps == rows.jumps {
-            if !follows.get_value() {
-                follows.set_value(true);
-                next_frame(settled);
+        let follows = at_end && opened && jumps == rows.jumps;
+        spawn_local(async move {
+            if !settled() || !follows {
+                next_frame(move || {
+                    settled();
+                });
             }
-            return;
-        }
-        spawn_local(async move { settled() });
-        next_frame(settled);
+        });
     });
     // What is sought is brought into view as soon as it is in the document, and once: what arrives afterwards takes neither the view nor
     // the focus from whoever goes on writing.
@@ -156,10 +154,6 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
             return;
         }
         let at_bottom = is_at_bottom(&region, &rows);
-        // What has just come is below the edge until the frame begins; that is not the reader's doing.
-        if follows.get_value() && !at_bottom && region.scroll_top() >= seen.with_value(|seen| seen.top) {
-            return;
-        }
         set_if_new(stick, at_bottom);
         read(app, id, &rows, seen, stick, bottom);
         moved(app, id, &region, &rows, seen, at_bottom, true);
@@ -195,9 +189,11 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
                     }
                 }
             >
-                <Above/>
-                <For each=keys key=|key| key.clone() children=move |key| view! { <Line key/> }/>
-                <Below/>
+                <div class="lines">
+                    <Above/>
+                    <For each=keys key=|key| key.clone() children=move |key| view! { <Line key/> }/>
+                    <Below/>
+                </div>
             </div>
             {move || (!stick.get()).then(|| view! {
                 <button
@@ -238,7 +234,7 @@ fn find(region: &HtmlDivElement, sequence: Sequence) -> Option<Element> {
     region.query_selector(&format!("article[data-sequence=\"{sequence}\"]")).ok().flatten()
 }
 
-/// Puts the scroll position where the reader expects it after a change of rows.
+/// Puts the scroll position where the reader expects it after a change of rows; false if they are not in the document yet.
 fn settle(
     app: App,
     id: ConversationId,
@@ -246,15 +242,16 @@ fn settle(
     rows: &Rows,
     seen: StoredValue<Seen>,
     stick: RwSignal<bool>,
-) {
-    let in_place = region.child_element_count() as usize >= rows.keys.len();
+) -> bool {
+    let there = region.first_element_child().map_or(0, |lines| lines.child_element_count());
+    let in_place = there as usize >= rows.keys.len();
     let Some(Seen { opened, jumps, in_view, top, .. }) = seen.try_get_value().filter(|_| in_place) else {
-        return;
+        return false;
     };
     if !rows.loaded {
         // What was in view is read anew, and nothing stands there meanwhile.
         seen.update_value(|seen| seen.top = region.scroll_top());
-        return;
+        return true;
     }
     if opened && jumps != rows.jumps {
         set_if_new(stick, true);
@@ -292,6 +289,7 @@ fn settle(
     seen.update_value(|seen| (seen.opened, seen.jumps) = (true, rows.jumps));
     // What was refused is asked for again when she scrolls.
     moved(app, id, region, rows, seen, stick.get_untracked(), rows.refused.is_none());
+    true
 }
 
 /// The reader is somewhere else, or what she looks at is: notes what is in view, and asks for what lies beyond the ends.
@@ -366,6 +364,8 @@ fn show(
 ) {
     /// How long it stands out.
     const MARKED: std::time::Duration = std::time::Duration::from_millis(2_500);
+    // What the rules know by now is in the rows, at least: nothing is missing that is about to be drawn.
+    app.catch_up();
     let opened = seen.try_with_value(|seen| seen.opened).unwrap_or(false);
     if let Some(element) = find(region, sequence).filter(|_| opened) {
         let third = f64::from(region.client_height() / 3);
