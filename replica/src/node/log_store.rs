@@ -371,9 +371,17 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        // Not synced: a commit index that is lost is learnt again. The next append carries it to disk.
+        // Not even written by itself: a commit index that is lost is learnt again, and the next append takes it along. That is half of the
+        // writes of each round.
         let Some(committed) = committed else { return Ok(()) };
-        self.write(false, Waiting::Nobody, |log| log.commit(LogIdRecord(committed)))
+        let mut log = self.log.write().expect(NOT_POISONED);
+        match log.commit(LogIdRecord(committed)) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.shared.fail("writing the Raft log", &error);
+                Err(error)
+            }
+        }
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {

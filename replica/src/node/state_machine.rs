@@ -210,7 +210,9 @@ impl RaftStateMachine<Types> for StateMachine {
     where
         Strm: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
     {
-        let mut batches = entries.ready_chunks(APPLY_BATCH_ENTRIES);
+        // Room for a whole batch is made with its first entry, and most are small.
+        let count = entries.size_hint().1.unwrap_or(APPLY_BATCH_ENTRIES);
+        let mut batches = entries.ready_chunks(count.clamp(1, APPLY_BATCH_ENTRIES));
         while let Some(batch) = batches.next().await {
             self.store.wait_for_room().await;
             let mut replies = Vec::with_capacity(batch.len());
@@ -227,7 +229,11 @@ impl RaftStateMachine<Types> for StateMachine {
                     }
                     let (reply, pushed) = apply_entry(&mut state, entry, self.machine_version_max)
                         .inspect_err(|error| self.halt.because(error))?;
-                    events.extend(pushed);
+                    if events.is_empty() {
+                        events = pushed;
+                    } else {
+                        events.extend(pushed);
+                    }
                     replies.extend(responder.map(|responder| (responder, reply)));
                 }
                 (state.applied().index().unwrap_or(0), state.applied().log_time_ms)

@@ -4,6 +4,7 @@
 //! must not be the one that holds it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quorate_proto::rpc::{Event, topic};
 use tokio::sync::{broadcast, mpsc};
@@ -14,8 +15,10 @@ use super::walk::{self, Walk};
 use crate::feed::{AppliedBatch, Publisher};
 use crate::store::StoreError;
 
-/// Applied batches that become one batch of changes.
-const BATCHES_TOGETHER_MAX: usize = 64;
+/// Nothing more goes into a batch that holds as many changes.
+const CHANGES_TOGETHER_MAX: usize = 1_000;
+/// What is applied within this becomes one batch: under load two threads are woken fifty times a second instead of thousands.
+const GATHERED: Duration = Duration::from_millis(20);
 /// Messages looked up under one hold of the state, as in a walk.
 const LOOKED_UP_MAX: usize = 64;
 
@@ -88,15 +91,26 @@ impl<S: Source> Follower<S> {
             };
             let mut changes = Vec::new();
             let mut next = Some(first);
-            for _ in 0..BATCHES_TOGETHER_MAX {
-                let Some(batch) = next.take() else { break };
+            let mut missed = None;
+            while let Some(batch) = next.take() {
                 self.take(&batch, &mut changes)?;
-                next = ring.try_recv().ok();
-            }
-            if let Some(batch) = next {
-                self.take(&batch, &mut changes)?;
+                if changes.len() < CHANGES_TOGETHER_MAX {
+                    match ring.try_recv() {
+                        Ok(batch) => next = Some(batch),
+                        Err(broadcast::error::TryRecvError::Lagged(count)) => missed = Some(count),
+                        // Those who wait below hear of it.
+                        Err(
+                            broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed,
+                        ) => {}
+                    }
+                }
             }
             self.send(changes).await?;
+            if let Some(missed) = missed {
+                tracing::debug!(missed, "the search index reads from the state what it missed");
+                return Ok(());
+            }
+            tokio::time::sleep(GATHERED).await;
         }
     }
 

@@ -17,6 +17,9 @@ use super::index::{IndexError, Opened, Progress};
 
 /// A message is found this long after it was applied, and the time that it takes to make it so.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+/// Where that takes long, because much is written or the machine is busy: rest, as a multiple of it, up to a bound.
+const COMMIT_REST: u32 = 16;
+const COMMIT_REST_MAX: Duration = Duration::from_secs(2);
 /// In a walk nobody waits for the newest: fewer and larger files.
 const WALK_COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// A tenth of a core beside one busy thread of ordinary priority. With 19, the least there is, a message on two cores with eight
@@ -68,6 +71,7 @@ fn write(
     let mut erased: Option<Instant> = None;
     // When what was changed must be committed.
     let mut due: Option<Instant> = None;
+    let mut rested = Instant::now();
     loop {
         let wait = due.map_or(IDLE_WAIT, |due| due.saturating_duration_since(Instant::now()));
         let received = runtime.block_on(async { tokio::time::timeout(wait, batches.recv()).await });
@@ -87,7 +91,8 @@ fn write(
             progress = batch.progress;
             let interval = if progress.walk.is_some() { WALK_COMMIT_INTERVAL } else { COMMIT_INTERVAL };
             if has_changes {
-                due = Some(due.map_or(began + interval, |due| due.min(began + interval)));
+                let at = (began + interval).max(rested);
+                due = Some(due.map_or(at, |due| due.min(at)));
             }
             if ends_a_walk {
                 due = Some(began);
@@ -98,7 +103,8 @@ fn write(
         }
         match due {
             Some(at) if at <= Instant::now() => {
-                commit(index, &progress, shared)?;
+                let took = commit(index, &progress, shared)?;
+                rested = Instant::now() + (took * COMMIT_REST).min(COMMIT_REST_MAX);
                 due = None;
             }
             Some(_) => {}
@@ -115,12 +121,14 @@ fn write(
     }
 }
 
-fn commit(index: &mut Opened, progress: &Progress, shared: &Shared) -> Result<(), IndexError> {
+/// How long it took.
+fn commit(index: &mut Opened, progress: &Progress, shared: &Shared) -> Result<Duration, IndexError> {
     let began = Instant::now();
     index.commit(progress)?;
-    shared.metrics.search_committed(began.elapsed());
+    let took = began.elapsed();
+    shared.metrics.search_committed(took);
     shared.show(index, progress);
-    Ok(())
+    Ok(took)
 }
 
 /// Where the index of a data directory is.

@@ -42,8 +42,8 @@ use index::{Fields, Opened, Progress};
 
 pub use source::Source;
 
-/// Batches on their way to the indexer: each holds up to some hundred messages.
-const BATCHES_AHEAD: usize = 16;
+/// Batches on their way to the indexer: each holds up to some thousand messages.
+const BATCHES_AHEAD: usize = 4;
 /// Searches at a time: each takes a thread, and the state is shared with apply.
 const SEARCHES_AT_ONCE: usize = 2;
 /// A search waits this long for its turn.

@@ -58,8 +58,12 @@ struct Cutter<'a> {
 pub(super) fn tokens(text: &str) -> Vec<Token> {
     let mut cutter = Cutter { text, tokens: Vec::new(), word: None, run: Vec::new() };
     for (at, segment) in text.unicode_word_indices() {
-        for (within, letter) in segment.grapheme_indices(true) {
-            cutter.letter(at + within, letter);
+        if segment.is_ascii() {
+            cutter.ascii(at, segment);
+        } else {
+            for (within, letter) in segment.grapheme_indices(true) {
+                cutter.letter(at + within, letter);
+            }
         }
         cutter.end_word();
     }
@@ -68,6 +72,18 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
 }
 
 impl Cutter<'_> {
+    /// As [`Self::letter`] for each of them: a byte each, and none is written without spaces.
+    fn ascii(&mut self, begin: usize, segment: &str) {
+        self.end_run();
+        for (at, letter) in (begin..).zip(segment.chars()) {
+            if joins_words(letter) {
+                self.end_word();
+            } else {
+                self.word = Some((self.word.map_or(at, |(from, _)| from), at + 1));
+            }
+        }
+    }
+
     fn letter(&mut self, begin: usize, letter: &str) {
         let end = begin + letter.len();
         let first = letter.chars().next().unwrap_or_default();
@@ -248,6 +264,38 @@ mod tests {
         assert_eq!(cut("서울에서"), ["서울", "울에", "에서", "서"]);
         // Thai vowels and tones belong to the letter before them.
         assert_eq!(cut("สวัสดี"), ["สวั", "วัส", "สดี", "ดี"]);
+    }
+
+    #[test]
+    fn plain_text_is_cut_by_bytes_as_by_letters() {
+        fn by_letters(text: &str) -> Vec<Token> {
+            let mut cutter = Cutter { text, tokens: Vec::new(), word: None, run: Vec::new() };
+            for (at, segment) in text.unicode_word_indices() {
+                for (within, letter) in segment.grapheme_indices(true) {
+                    cutter.letter(at + within, letter);
+                }
+                cutter.end_word();
+            }
+            cutter.end_run();
+            cutter.tokens
+        }
+        let mut number = 1_u64;
+        for _ in 0..2_000 {
+            let text: String = (0..40)
+                .map(|_| {
+                    number = number
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    // Half of them letters and what may stand within a word.
+                    match (number >> 33) % 256 {
+                        plain @ 0..128 => char::from(plain as u8),
+                        other => char::from(b"ab9._':,;Z"[other as usize % 10]),
+                    }
+                })
+                .collect();
+            assert_eq!(tokens(&text), by_letters(&text), "{text:?}");
+        }
+        assert_eq!(cut("東京a_b 京都.c"), ["東京", "京", "a", "b", "京都", "都", "c"]);
     }
 
     #[test]

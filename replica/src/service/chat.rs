@@ -256,8 +256,10 @@ async fn forward(
     answers: &mpsc::Sender<Result<SubmitResults, Status>>,
     mut spans: Vec<(u64, Span)>,
 ) {
+    // Room for a whole chunk is made with its first outcome.
+    let chunk_max = ids.len().clamp(1, ANSWERS_PER_FRAME_MAX);
     let mut ids = ids.into_iter();
-    let mut chunks = std::pin::pin!(outcomes.ready_chunks(ANSWERS_PER_FRAME_MAX));
+    let mut chunks = std::pin::pin!(outcomes.ready_chunks(chunk_max));
     while let Some(chunk) = chunks.next().await {
         let leader_us = u32::try_from(arrived.elapsed().as_micros()).unwrap_or(u32::MAX);
         let items = chunk

@@ -177,7 +177,7 @@ impl Shared {
     }
 }
 
-/// Pairs that are read and summed at once when a checkpoint is verified, each up to 16 KiB, and how far reading may be ahead.
+/// Pairs that are read and summed at once when a checkpoint is verified, most up to 6 KiB, and how far reading may be ahead.
 const PAIRS_PER_BATCH: usize = 64;
 const BATCHES_AHEAD: usize = 8;
 

@@ -1,13 +1,14 @@
 //! Runs: neighbours of one (space, id) packed into one value of the checkpoint.
 //!
-//! A conversation's messages cost one checkpoint key per some hundred instead of one each. A run is stored under the key of
+//! A conversation's messages cost one checkpoint key per some dozens instead of one each. A run is stored under the key of
 //! its last member, so that the first key at or after a wanted one is the run that would hold it. Layout of a run, repeated:
 //! ordinal (u64, big-endian), length (u32, big-endian), value.
 
 use bytes::Bytes;
 
-/// A run grows to this many bytes before the next is begun; small runs are rewritten with their successors.
-pub(super) const RUN_BYTES_TARGET: usize = 16 * 1024;
+/// A run grows to this many bytes before the next is begun; small runs are rewritten with their successors. A leaf of sled has up to 17 keys,
+/// and becomes a file of its own where it is larger than 128 KiB: seventeen runs stay below, but for the longest texts.
+pub(super) const RUN_BYTES_TARGET: usize = 6 * 1024;
 
 /// A run's members, in order of ordinals.
 pub(super) type Members = Vec<(u64, Bytes)>;

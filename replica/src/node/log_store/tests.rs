@@ -373,3 +373,28 @@ async fn the_mark_follows_what_is_synced() {
     drop(log);
     assert_eq!(marked(), synced, "an orderly end marks all of it");
 }
+
+#[tokio::test]
+async fn a_commit_is_on_disk_with_the_next_append_and_with_the_end() {
+    let folder = TempDir::new().expect("a folder");
+    let id = |index| LogId::new(LeaderId::new(1, 1), index);
+    let mut log = open(folder.path()).expect("opens");
+    append(&mut log, vec![entry(1, 0, 10), entry(1, 1, 10)]).await;
+    log.save_committed(Some(id(0))).await.expect("saves");
+    append(&mut log, vec![entry(1, 2, 10)]).await;
+    // As after a crash: what was synced is read while the log is still open.
+    let copy = TempDir::new().expect("a folder");
+    fs::create_dir(copy.path().join("log")).expect("makes");
+    for file in fs::read_dir(folder.path().join("log")).expect("reads") {
+        let file = file.expect("an entry");
+        fs::copy(file.path(), copy.path().join("log").join(file.file_name())).expect("copies");
+    }
+    fs::copy(mark_path(&folder.path().join("log")), mark_path(&copy.path().join("log"))).expect("copies");
+    let mut crashed = open(copy.path()).expect("opens");
+    assert_eq!(crashed.read_committed().await.expect("reads"), Some(id(0)));
+    log.save_committed(Some(id(2))).await.expect("saves");
+    assert_eq!(log.read_committed().await.expect("reads"), Some(id(2)));
+    drop(log);
+    let mut ended = open(folder.path()).expect("opens");
+    assert_eq!(ended.read_committed().await.expect("reads"), Some(id(2)));
+}
