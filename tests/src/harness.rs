@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use quorate_cluster::process::Bond;
-use quorate_cluster::{Binaries, Cluster, Ports, Spec, wait_until};
+use quorate_cluster::{Binaries, Cluster, Member, Ports, Spec, wait_until};
 use quorate_proto::rpc::StatusResponse;
 use quorate_tls::{Credentials, Role};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::bench::process::resident_bytes;
 use crate::history::Recorder;
 
 /// Folder under the target folder where a failed test leaves what it saw.
@@ -55,8 +56,20 @@ impl TestCluster {
     /// # Errors
     /// As [`Self::start`].
     pub fn prepare_with(name: &str, change: impl FnOnce(Spec) -> Spec) -> anyhow::Result<Self> {
+        Self::prepare_of(name, Binaries::beside_this_program()?, change)
+    }
+
+    /// The same of certain programs.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn prepare_of(
+        name: &str,
+        programs: Binaries,
+        change: impl FnOnce(Spec) -> Spec,
+    ) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("quorate-test-").tempdir()?;
-        let mut spec = Spec::new(dir.path().join("data"), Binaries::beside_this_program()?)
+        let mut spec = Spec::new(dir.path().join("data"), programs)
             .limit("sends_per_window_max", 0)
             .limit("frames_per_second", 0);
         // Nor on how many sessions begin at a time.
@@ -97,6 +110,15 @@ impl TestCluster {
             Ok(()) => Ok(self),
             Err(error) => Err(self.keep(error.into())),
         }
+    }
+
+    /// Resident memory of a process of the cluster, bytes.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn resident_bytes(&self, member: &Member) -> anyhow::Result<u64> {
+        let (_, pid) = self.cluster.activity(member)?;
+        resident_bytes(pid.with_context(|| format!("{member} is not running"))?)
     }
 
     /// A connection to a replica, as a process of this role has it where the cluster has certificates.

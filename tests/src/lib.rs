@@ -10,9 +10,8 @@
 //!           a real cluster (quorate-cluster) ────────┘
 //! ```
 
+pub mod bench;
 pub mod client;
-pub mod crowd;
-pub mod growth;
 pub mod harness;
 pub mod history;
 pub mod linear;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,14 @@ impl Binaries {
             .map_err(|error| Error::Failed(format!("cannot find this program's own folder: {error}")))?;
         let dir = own.parent().unwrap_or(&own);
         let dir = if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir };
+        Self::in_folder(dir)
+    }
+
+    /// The programs in a folder.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when they are not there.
+    pub fn in_folder(dir: &Path) -> Result<Self> {
         let found = Self { replica: dir.join("replica"), gateway: dir.join("gateway") };
         for program in [&found.replica, &found.gateway] {
             if !program.is_file() {

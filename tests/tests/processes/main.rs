@@ -7,6 +7,7 @@ mod accounts;
 mod agreement;
 mod avatars_exports;
 mod bad_input;
+mod bench;
 mod bots;
 mod chat;
 mod cluster;

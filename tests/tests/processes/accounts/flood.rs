@@ -11,7 +11,6 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use quorate_cluster::Member;
 use quorate_tests::client::rest::PASSWORD;
-use quorate_tests::crowd::resident_bytes;
 use quorate_tests::harness::TestCluster;
 use quorate_tests::history::{Fate, Micros};
 use quorate_tests::load::sign_up_many;
@@ -171,7 +170,7 @@ fn p99(test: &TestCluster, second: &Range<Micros>) -> anyhow::Result<Duration> {
 
 /// Resident memory of the gateway that has most, bytes, and of each in words.
 fn resident(test: &TestCluster, names: &[String]) -> anyhow::Result<(u64, String)> {
-    let of = |name: &String| resident_bytes(test, &Member::Gateway(name.clone()));
+    let of = |name: &String| test.resident_bytes(&Member::Gateway(name.clone()));
     let each = names.iter().map(of).collect::<anyhow::Result<Vec<_>>>()?;
     let words: Vec<String> = each.iter().map(|bytes| format!("{} MiB", bytes >> 20)).collect();
     Ok((each.into_iter().max().unwrap_or(0), words.join(", ")))

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use hdrhistogram::Histogram;
 use quorate_cluster::http::Call;
 use quorate_proto::frame::{Body, Request, SendMessage};
 use quorate_proto::ids::{ClientMessageId, ConversationId, Sequence};
@@ -17,8 +16,10 @@ use quorate_proto::rest::SessionGrant;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::clock::Latencies;
+use super::record::Figure;
+use super::table::number;
 use crate::client::Socket;
-use crate::harness::TestCluster;
 use crate::load;
 
 /// People.
@@ -86,19 +87,19 @@ fn word(number: u64) -> String {
 /// The data set on a running cluster.
 #[derive(Debug)]
 pub struct DataSet {
+    front: SocketAddr,
     grants: Vec<SessionGrant>,
     groups: Vec<ConversationId>,
     messages: u64,
 }
 
 impl DataSet {
-    /// Makes the people and the groups.
+    /// Makes the people, whose names begin with `tag`, and the groups.
     ///
     /// # Errors
     /// When one of them cannot be made.
-    pub async fn new(test: &TestCluster) -> anyhow::Result<Self> {
-        let front = test.cluster.front();
-        let grants = load::sign_up_many(front, "person", USERS).await?;
+    pub async fn new(front: SocketAddr, tag: &str) -> anyhow::Result<Self> {
+        let grants = load::sign_up_many(front, tag, USERS).await?;
         let mut groups = Vec::new();
         for number in 0..GROUPS {
             let members: Vec<&SessionGrant> = match number {
@@ -107,21 +108,21 @@ impl DataSet {
             };
             groups.push(load::make_group(front, &format!("Group {number}"), &members).await?);
         }
-        Ok(Self { grants, groups, messages: 0 })
+        Ok(Self { front, grants, groups, messages: 0 })
     }
 
     /// Writes until there are so many messages.
     ///
     /// # Errors
     /// When a message is refused.
-    pub async fn fill(&mut self, test: &TestCluster, messages: u64) -> anyhow::Result<Duration> {
+    pub async fn fill(&mut self, messages: u64) -> anyhow::Result<Duration> {
         let began = Instant::now();
         let missing = messages.saturating_sub(self.messages);
         let set = Arc::new((self.groups.clone(), self.grants.clone()));
         let mut writers = JoinSet::new();
         for writer in 0..WRITERS as u64 {
             let share = missing / WRITERS as u64 + u64::from(writer < missing % WRITERS as u64);
-            let (front, set, seed) = (test.cluster.front(), Arc::clone(&set), self.messages ^ (writer << 40));
+            let (front, set, seed) = (self.front, Arc::clone(&set), self.messages ^ (writer << 40));
             writers.spawn(async move { write(front, &set.0, &set.1, writer, share, seed).await });
         }
         while let Some(done) = writers.join_next().await {
@@ -131,12 +132,12 @@ impl DataSet {
         Ok(began.elapsed())
     }
 
-    /// What things cost now: a row of the table.
+    /// What things cost now.
     ///
     /// # Errors
     /// When something fails.
-    pub async fn row(&self, test: &TestCluster) -> anyhow::Result<String> {
-        let front = test.cluster.front();
+    pub async fn figures(&self) -> anyhow::Result<Vec<Figure>> {
+        let front = self.front;
         // The writer of the small group is a member of the large one as well.
         let (large, small) = (self.groups[0], self.groups[1]);
         let reader = &self.grants[7 % USERS];
@@ -158,27 +159,25 @@ impl DataSet {
             format!("/api/v1/search?q={}%20{}", word(turn % 5), word(5 + turn % 20))
         })
         .await?;
-        let cells =
-            [sent_large, sent_small, newest_page, middle_page, open, rare, common].map(|figure| ms(&figure));
-        Ok(format!("| {} | {} |", self.messages, cells.join(" | ")))
+        let case = format!("{} messages", number(self.messages as f64));
+        Ok([
+            ("send, large group", sent_large),
+            ("send, small group", sent_small),
+            ("newest page", newest_page),
+            ("page somewhere", middle_page),
+            ("list of conversations", open),
+            ("search, rare word", rare),
+            ("search, two common words", common),
+        ]
+        .into_iter()
+        .flat_map(|(what, times)| both(&format!("{case}: {what}"), &times))
+        .collect())
     }
 }
 
-/// Heads of the columns of [`DataSet::row`].
-pub const HEAD: &str = "| messages | send, large group | send, small group | newest page | page somewhere | list of conversations | search, rare word | search, two common words |\n\
-    | --- | --- | --- | --- | --- | --- | --- | --- |";
-
-fn ms(figure: &Histogram<u64>) -> String {
-    let at = |quantile| figure.value_at_quantile(quantile) as f64 / 1_000.0;
-    format!("{:.1} / {:.1} ms", at(0.5), at(0.99))
-}
-
-fn histogram() -> anyhow::Result<Histogram<u64>> {
-    Ok(Histogram::new_with_bounds(1, 60_000_000, 3)?)
-}
-
-fn since(began: Instant) -> u64 {
-    u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX).clamp(1, 60_000_000)
+/// Median and 99th percentile of some times.
+pub fn both(case: &str, times: &Latencies) -> [Figure; 2] {
+    [Figure::less(case, "p50", "ms", times.ms(0.5)), Figure::less(case, "p99", "ms", times.ms(0.99))]
 }
 
 async fn open(front: SocketAddr, grant: &SessionGrant) -> anyhow::Result<Socket> {
@@ -245,14 +244,14 @@ async fn sends(
     grant: &SessionGrant,
     conversation: ConversationId,
     chance: &mut Chance,
-) -> anyhow::Result<Histogram<u64>> {
+) -> anyhow::Result<Latencies> {
     let mut socket = open(front, grant).await?;
-    let mut figure = histogram()?;
+    let mut figure = Latencies::default();
     for _ in 0..REPEATS {
         let text = chance.text();
         let began = Instant::now();
         send(&mut socket, conversation, text).await?;
-        figure.record(since(began))?;
+        figure.record(began.elapsed());
     }
     socket.close().await;
     Ok(figure)
@@ -262,13 +261,13 @@ async fn reads(
     front: SocketAddr,
     grant: &SessionGrant,
     path: impl Fn(u64) -> String,
-) -> anyhow::Result<Histogram<u64>> {
-    let mut figure = histogram()?;
+) -> anyhow::Result<Latencies> {
+    let mut figure = Latencies::default();
     for turn in 0..REPEATS {
         let call = Call::get(path(turn)).header("authorization", format!("Bearer {}", grant.access_token));
         let began = Instant::now();
         let answer = call.deadline(CALL_WAIT).send(front).await?;
-        figure.record(since(began))?;
+        figure.record(began.elapsed());
         let text = String::from_utf8_lossy(answer.body());
         ensure!(answer.status() == 200, "{}: {} {text}", path(turn), answer.status());
     }
