@@ -1,9 +1,10 @@
-//! What processes of servers take: processor time, memory and room on disk, read from `/proc` and the folders.
+//! What processes of servers take: processor time, memory, reads and room on disk, seen in `/proc` and the folders.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
+use rustix::fs::{Advice, fadvise};
 
 /// Clock ticks a second in `/proc/<pid>/stat`; Linux tells programs 100 on every architecture it runs on today.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -79,6 +80,45 @@ pub fn folder_bytes(dir: &Path) -> anyhow::Result<u64> {
     Ok(bytes)
 }
 
+/// The value of a line `name: value` of `/proc/<pid>/io`.
+fn io(text: &str, name: &str) -> Option<u64> {
+    let found = text.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| *key == name);
+    found?.1.trim().parse().ok()
+}
+
+/// Bytes that disks had to read for a process so far; what was in the kernel's memory is not among them.
+///
+/// # Errors
+/// When it is not running, or belongs to somebody else.
+pub fn disk_read_bytes(pid: u32) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io"));
+    let text = text.with_context(|| format!("cannot see what process {pid} reads"))?;
+    io(&text, "read_bytes").context("no read_bytes line")
+}
+
+/// Writes all files of a folder to the disk and has the kernel forget them: whoever reads them next reads the disk. Nobody may
+/// have them mapped.
+///
+/// # Errors
+/// When one cannot be opened, synced or forgotten.
+pub fn forget_cached(dir: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            forget_cached(&path)?;
+        } else if path.is_file() {
+            let forget = || {
+                let file = std::fs::File::open(&path)?;
+                // Pages that are not on the disk yet cannot be forgotten.
+                file.sync_all()?;
+                fadvise(&file, 0, None, Advice::DontNeed).map_err(std::io::Error::from)
+            };
+            forget().with_context(|| format!("cannot have {} out of memory", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +149,28 @@ mod tests {
         let bytes = folder_bytes(dir.path()).unwrap();
         assert!((64 << 10..80 << 10).contains(&bytes), "{bytes}");
         assert!(resident_bytes(u32::MAX).is_err());
+    }
+    #[test]
+    fn what_disks_read_is_what_the_kernel_says() {
+        let text = "rchar: 9\nwchar: 8\nread_bytes: 4096\nwrite_bytes: 12\ncancelled_write_bytes: 0\n";
+        assert_eq!(io(text, "read_bytes"), Some(4_096));
+        assert_eq!(io(text, "bytes"), None);
+        assert!(disk_read_bytes(std::process::id()).is_ok());
+        assert!(disk_read_bytes(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn what_is_forgotten_is_there_still() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        let bytes: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
+        for place in ["b", "a/b"] {
+            std::fs::write(dir.path().join(place), &bytes).unwrap();
+        }
+        forget_cached(dir.path()).unwrap();
+        for place in ["b", "a/b"] {
+            assert_eq!(std::fs::read(dir.path().join(place)).unwrap(), bytes);
+        }
+        assert!(forget_cached(&dir.path().join("none")).is_err());
     }
 }

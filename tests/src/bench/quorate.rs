@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail, ensure};
@@ -12,6 +12,7 @@ use quorate_proto::error::ErrorCode;
 use quorate_proto::frame::{Body, Request, SendMessage, ServerFrame};
 use quorate_proto::ids::{ClientMessageId, ConversationId};
 use quorate_proto::rest::SessionGrant;
+use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::process;
@@ -21,10 +22,14 @@ use crate::client::rest;
 use crate::harness::TestCluster;
 use crate::load;
 
+/// Replicas of a cluster of this run.
+const REPLICAS: u16 = 5;
 /// Conversations that writers are spread over.
 pub const CONVERSATIONS_MAX: usize = 64;
-/// A leader, or a replica that catches up.
+/// A leader.
 const WAIT: Duration = Duration::from_mins(2);
+/// A replica that catches up, maybe from nothing but its snapshot and its log.
+const CATCH_UP_WAIT: Duration = Duration::from_mins(10);
 /// A refused send is tried again after this, when the answer names no time.
 const RETRY: Duration = Duration::from_millis(50);
 /// A send is tried for so long.
@@ -42,15 +47,38 @@ pub struct Quorate {
     people: Vec<SessionGrant>,
     /// Begins all names: a cluster that runs elsewhere may have been measured before.
     tag: String,
+    /// What each replica takes for the kernel's boot id: a machine that lost power has another one.
+    boots: Option<TempDir>,
+}
+
+fn boot_id_file(boots: &Path, id: u16) -> PathBuf {
+    boots.join(format!("replica-{id}"))
 }
 
 impl Quorate {
-    /// A new cluster: five replicas, three gateways, the balancer; every limit on how fast anybody may be lifted.
+    /// A new cluster: five replicas, three gateways that serve this page, the balancer; every limit on how fast anybody may be
+    /// lifted.
     ///
     /// # Errors
     /// When it does not start.
-    pub async fn start(programs: Binaries, keys: &[(&str, i64)]) -> anyhow::Result<Self> {
+    pub async fn start(
+        programs: Binaries,
+        keys: &[(&str, i64)],
+        page_dir: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
+        let boots = tempfile::Builder::new().prefix("quorate-boots-").tempdir()?;
+        let mut own_keys = BTreeMap::new();
+        for id in 1..=REPLICAS {
+            let file = boot_id_file(boots.path(), id);
+            std::fs::write(&file, Uuid::new_v4().to_string())?;
+            let mut table = toml::Table::new();
+            table.insert("boot_id_file".to_owned(), file.display().to_string().into());
+            own_keys.insert(id, table);
+        }
         let change = |mut spec: quorate_cluster::Spec| {
+            spec.replicas = Some(REPLICAS);
+            spec.replica_keys_of = own_keys;
+            spec.page_dir = page_dir;
             // Thousands of sessions of a few users.
             spec.gateway_keys.insert("sockets_per_user_max".to_owned(), 0.into());
             for (name, value) in keys {
@@ -64,13 +92,14 @@ impl Quorate {
             test: Some(test),
             people: Vec::new(),
             tag: "b".to_owned(),
+            boots: Some(boots),
         })
     }
 
     /// One that runs elsewhere, by the addresses of its balancers or gateways.
     pub fn elsewhere(fronts: Vec<SocketAddr>) -> Self {
         let id = Uuid::new_v4().simple().to_string();
-        Self { test: None, fronts, people: Vec::new(), tag: format!("b{}x", &id[..8]) }
+        Self { test: None, fronts, people: Vec::new(), tag: format!("b{}x", &id[..8]), boots: None }
     }
 
     /// Where users come in.
@@ -143,9 +172,8 @@ impl Quorate {
         }
         let mut senders = Vec::new();
         for (place, grant) in people.iter().enumerate() {
-            let socket = Thin::open(fronts[place % fronts.len()], &grant.access_token).await?;
-            let conversation = conversations[place % rooms];
-            senders.push(Sender { socket, conversation, text: "x".repeat(bytes) });
+            let at = fronts[place % fronts.len()];
+            senders.push(Sender::open(at, grant, conversations[place % rooms], bytes).await?);
         }
         Ok(senders)
     }
@@ -204,6 +232,28 @@ impl Quorate {
         Ok(())
     }
 
+    /// Ends a replica as the loss of its machine's power does, as far as that can be had without one: killed, everything it keeps
+    /// out of the kernel's memory, and started next under another boot, so that it believes nothing that it has not synced.
+    ///
+    /// # Errors
+    /// When it does not end, or its files cannot be had from the disk.
+    pub async fn cut_power(&self, id: u16) -> anyhow::Result<()> {
+        let boots = self.boots.as_ref().context("its processes are not this program's")?;
+        self.end(id, Send::Kill).await?;
+        process::forget_cached(&self.own()?.cluster.layout().replica(id))?;
+        std::fs::write(boot_id_file(boots.path(), id), Uuid::new_v4().to_string())?;
+        Ok(())
+    }
+
+    /// What the process of a replica has had read from disks so far, bytes.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn disk_read_bytes(&self, id: u16) -> anyhow::Result<u64> {
+        let (_, pid) = self.own()?.cluster.activity(&Member::Replica(id))?;
+        process::disk_read_bytes(pid.with_context(|| format!("replica {id} is not running"))?)
+    }
+
     /// Starts a replica and waits until it has applied what was committed by then and is ready; how long that took.
     ///
     /// # Errors
@@ -214,7 +264,7 @@ impl Quorate {
         let commit = cluster.replica_status(leader, 0).await.map_err(anyhow::Error::msg)?.commit_index;
         let began = Instant::now();
         cluster.start_member(&Member::Replica(id))?;
-        wait_until("the replica to have caught up", WAIT, || async {
+        wait_until("the replica to have caught up", CATCH_UP_WAIT, || async {
             let applied = cluster.replica_status(id, 0).await?.applied_index;
             if applied >= commit { Ok(()) } else { Err(format!("it has applied {applied} of {commit}")) }
         })
@@ -241,6 +291,31 @@ pub struct Sender {
     socket: Thin,
     conversation: ConversationId,
     text: String,
+}
+
+impl Sender {
+    /// Somebody who comes in here.
+    ///
+    /// # Errors
+    /// When the socket does not open.
+    pub async fn open(
+        at: SocketAddr,
+        grant: &SessionGrant,
+        conversation: ConversationId,
+        bytes: usize,
+    ) -> anyhow::Result<Self> {
+        let socket = Thin::open(at, &grant.access_token).await?;
+        Ok(Self { socket, conversation, text: "x".repeat(bytes) })
+    }
+
+    /// Sends these words instead, until they are acknowledged.
+    ///
+    /// # Errors
+    /// When they are refused, or not acknowledged within a minute.
+    pub async fn say(&mut self, words: String) -> anyhow::Result<()> {
+        self.text = words;
+        self.write().await
+    }
 }
 
 impl Write for Sender {

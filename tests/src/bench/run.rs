@@ -20,14 +20,19 @@ use super::rows::{self, Row};
 use super::stage::{Stage, Subject};
 use super::table::number;
 use super::{plot, table};
+use crate::browser;
 use crate::harness::target_dir;
 
 /// The row whose figures are drawn.
 const DRAWN: &str = "load";
 /// Its value may be "none", which is no folder.
 const PEERS: &str = "--peers";
-/// Options whose values are folders.
-const FOLDERS: [&str; 3] = ["--out", PEERS, "--programs"];
+/// The same.
+const PAGE: &str = "--page";
+/// Options whose values are folders and addresses of this machine.
+const UNTOLD: [&str; 5] = ["--out", PEERS, "--programs", PAGE, "--target"];
+/// What a page that others read says of a row that failed: errors name folders and addresses.
+const FAILED: &str = "what the tool said meanwhile has the reason";
 
 /// What a run needs to start systems.
 #[derive(Debug)]
@@ -35,20 +40,26 @@ struct Starter {
     programs: Option<Binaries>,
     targets: Vec<std::net::SocketAddr>,
     peers: BTreeMap<System, PathBuf>,
+    /// For rows that need it; else why it cannot be had.
+    page: Result<PathBuf, &'static str>,
     /// Removed with all that the peers kept.
     dir: TempDir,
     count: usize,
 }
 
 impl Starter {
-    async fn start(&mut self, system: System, keys: &[(&str, i64)]) -> anyhow::Result<Subject> {
+    /// As this row wants it.
+    async fn start(&mut self, system: System, row: &Row) -> anyhow::Result<Subject> {
         self.count += 1;
         let dir = self.dir.path().join(self.count.to_string());
         std::fs::create_dir_all(&dir)?;
         let program = || self.peers.get(&system).context("it is not installed");
         Ok(match system {
             System::Quorate => Subject::Quorate(Box::new(match &self.programs {
-                Some(programs) => Quorate::start(programs.clone(), keys).await?,
+                Some(programs) => {
+                    let page = self.page.as_ref().ok().filter(|_| row.needs_page).cloned();
+                    Quorate::start(programs.clone(), row.keys, page).await?
+                }
                 None => Quorate::elsewhere(self.targets.clone()),
             })),
             System::Nats => Subject::Nats(Nats::start(program()?, &dir).await?),
@@ -90,7 +101,8 @@ fn say(row: &str, system: System, run: usize, figures: &[Figure]) {
     }
 }
 
-/// The command line as others may read it: without its folders, which say much of a machine and nothing of the figures.
+/// The command line as others may read it: without its folders and addresses, which say much of a machine and nothing of the
+/// figures.
 fn command(words: impl IntoIterator<Item = String>) -> String {
     let mut kept = vec!["tests/bench".to_owned()];
     let mut words = words.into_iter();
@@ -99,14 +111,13 @@ fn command(words: impl IntoIterator<Item = String>) -> String {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (word.as_str(), None),
         };
-        if !FOLDERS.contains(&name) {
+        let Some(name) = UNTOLD.into_iter().find(|untold| *untold == name) else {
             kept.push(word);
             continue;
-        }
-        let is_peers = name == PEERS;
+        };
         let value = value.or_else(|| words.next());
-        if is_peers && value.as_deref() == Some("none") {
-            kept.push(format!("{PEERS} none"));
+        if [PEERS, PAGE].contains(&name) && value.as_deref() == Some("none") {
+            kept.push(format!("{name} none"));
         }
     }
     kept.join(" ")
@@ -152,7 +163,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     };
     report.systems.insert(System::Quorate, format!("{} ({here})", env!("CARGO_PKG_VERSION")));
     let peers = peers(options, &rows, &mut report).await;
-    let mut starter = Starter { programs, targets, peers, dir, count: 0 };
+    let page = page(options);
+    let mut starter = Starter { programs, targets, peers, page, dir, count: 0 };
     for run in 0..scale.runs {
         let of_run: Vec<Row> = rows.iter().filter(|row| run < row.runs_max).copied().collect();
         for shift in shifts(&of_run) {
@@ -221,6 +233,22 @@ async fn peer(system: System, folder: &Path) -> Result<(PathBuf, String), &'stat
     }
 }
 
+/// The page, where there is a browser for it and a balancer that it comes through; else why not.
+fn page(options: &Options) -> Result<PathBuf, &'static str> {
+    if !browser::is_installed() {
+        return Err("chromium and chromedriver are not installed");
+    }
+    if matches!(Balancer::if_installed(), Balancer::None) {
+        return Err("HAProxy is not installed");
+    }
+    let page = match &options.page {
+        Some(none) if none == Path::new("none") => return Err("the page is left out by --page none"),
+        Some(page) => Ok(page.clone()),
+        None => browser::page_dir(),
+    };
+    page.ok().filter(|page| page.join("index.html").is_file()).ok_or("the page is not built")
+}
+
 /// Whether a row can be measured of a system; else it is noted.
 fn can(row: &Row, system: System, starter: &Starter, report: &mut Report) -> bool {
     if system != System::Quorate {
@@ -228,6 +256,12 @@ fn can(row: &Row, system: System, starter: &Starter, report: &mut Report) -> boo
     }
     if row.needs_hands && starter.programs.is_none() {
         report.miss(row.name, system, "needs a hand on the processes: not with --target", false);
+        return false;
+    }
+    if row.needs_page
+        && let Err(why) = starter.page
+    {
+        report.miss(row.name, system, why, false);
         return false;
     }
     true
@@ -246,13 +280,13 @@ async fn work(
     for row in rows {
         let mut started = match subject.take() {
             Some(running) => running,
-            None => match starter.start(system, row.keys).await {
+            None => match starter.start(system, row).await {
                 Ok(started) => started,
                 Err(error) => {
                     eprintln!("{}, run {}: FAILED: it did not start: {error:#}", system.title(), run + 1);
                     // The rows behind this one would wait for it as long, each.
                     for row in rows.iter().skip_while(|other| other.name != row.name) {
-                        report.miss(row.name, system, format!("it did not start: {error:#}"), true);
+                        report.miss(row.name, system, format!("it did not start; {FAILED}"), true);
                     }
                     break;
                 }
@@ -265,8 +299,7 @@ async fn work(
                 subject = Some(started);
             }
             Err(error) => {
-                report.miss(row.name, system, format!("{error:#}"), true);
-                // Where the evidence is, is for whoever is here, and not for a page that others read.
+                report.miss(row.name, system, FAILED, true);
                 if let Err(error) = started.finish(Err(error)).await {
                     eprintln!("{}, {}, run {}: FAILED: {error:#}", row.name, system.title(), run + 1);
                 }
@@ -321,12 +354,16 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_told_without_its_folders() {
+    fn a_command_is_told_without_its_folders_and_addresses() {
         let told = |line: &str| command(line.split_whitespace().map(str::to_owned));
         assert_eq!(told(""), "tests/bench");
         assert_eq!(
             told("load --out /a/b --peers none --runs 2 --programs=/c --peers /d idle --peers=none --quick"),
             "tests/bench load --peers none --runs 2 idle --peers none --quick"
+        );
+        assert_eq!(
+            told("load --target http://10.0.0.5:1 --page /a --page=none cpu --target=http://h:1,http://h:2"),
+            "tests/bench load --page none cpu"
         );
     }
 

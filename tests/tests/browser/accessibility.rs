@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::ensure;
 use quorate_cluster::{Cluster, wait_until};
 use quorate_proto::ids::Sequence;
+use quorate_tests::browser::Driver;
 use quorate_tests::skip::skip;
 
 use crate::axe::Axe;
-use crate::driver::Driver;
 use crate::start;
 use crate::window::{PAGE_WAIT, Window};
 

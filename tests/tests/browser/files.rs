@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use quorate_cluster::http::Call;
 use quorate_cluster::{Cluster, Member, wait_until};
+use quorate_tests::browser::Driver;
 use quorate_tests::client::rest::sign_up;
 use uuid::Uuid;
 
-use crate::driver::Driver;
 use crate::start;
 use crate::window::{PAGE_WAIT, Window};
 

@@ -8,6 +8,7 @@ use fantoccini::actions::{InputSource, MouseActions, PointerAction};
 use fantoccini::elements::Element;
 use quorate_cluster::wait_until;
 use quorate_proto::ids::{ConversationId, Sequence};
+use quorate_tests::browser;
 use serde_json::Value;
 
 use crate::window::{ENTER, PAGE_WAIT, Window};
@@ -39,13 +40,7 @@ impl Window {
     /// Clicks the first of what a selector finds. What is drawn anew meanwhile, or still lies under something else, is tried
     /// again: a click that failed has not happened.
     pub async fn press(&self, css: &str) -> anyhow::Result<()> {
-        let reason = format!("{} to click {css}", self.name);
-        wait_until(&reason, PAGE_WAIT, || async {
-            let found = self.client.find(Locator::Css(css)).await.map_err(|error| error.to_string())?;
-            found.click().await.map_err(|error| error.to_string())
-        })
-        .await?;
-        Ok(())
+        browser::press(&self.client, self.name, css).await
     }
 
     /// Clicks that of what a selector finds which says these words.
@@ -71,15 +66,7 @@ impl Window {
 
     /// Puts a text into a field in place of what stood there. A field that is drawn anew meanwhile is filled again.
     pub async fn fill(&self, css: &str, text: &str) -> anyhow::Result<()> {
-        wait_until(&format!("{} to fill {css}", self.name), PAGE_WAIT, || async {
-            let field = self.client.find(Locator::Css(css)).await.map_err(|error| error.to_string())?;
-            field.clear().await.map_err(|error| error.to_string())?;
-            field.send_keys(text).await.map_err(|error| error.to_string())?;
-            let stands = self.value(css).await.map_err(|error| format!("{error:#}"))?;
-            if stands == text { Ok(()) } else { Err(format!("there stands {stands:?}")) }
-        })
-        .await?;
-        Ok(())
+        browser::fill(&self.client, self.name, css, text).await
     }
 
     /// The same, and Enter.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use fantoccini::Locator;
 use quorate_cluster::{Cluster, Member};
+use quorate_tests::browser::Driver;
 
-use crate::driver::Driver;
 use crate::start;
 use crate::window::Window;
 

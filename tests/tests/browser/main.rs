@@ -5,7 +5,6 @@
 mod accessibility;
 mod axe;
 mod desk;
-mod driver;
 mod features;
 mod files;
 mod hands;
@@ -18,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use driver::Driver;
 use quorate_cluster::{Cluster, Member, Spec, wait_until};
+use quorate_tests::browser::{Driver, page_dir};
 use quorate_tests::harness::{TestCluster, target_dir};
 use window::{PAGE_WAIT, Shown, Window};
 
@@ -45,8 +44,7 @@ async fn start(name: &str) -> anyhow::Result<(TestCluster, PathBuf)> {
 
 /// The same, with changes to the specification.
 async fn start_with(name: &str, change: impl FnOnce(Spec) -> Spec) -> anyhow::Result<(TestCluster, PathBuf)> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/page").canonicalize();
-    let page = page.context("the page is not built: run `cargo run --release -p quorate-bundle`")?;
+    let page = page_dir()?;
     let shots = target_dir().join("screenshots").join(name);
     // Pictures of a former run would be taken for this one's.
     let _ = std::fs::remove_dir_all(&shots);

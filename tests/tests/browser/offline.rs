@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use quorate_cluster::{Cluster, Member, wait_until};
 use quorate_proto::ids::ConversationId;
+use quorate_tests::browser::Driver;
 
-use crate::driver::Driver;
 use crate::start_with;
 use crate::window::{PAGE_WAIT, Window};
 

@@ -12,6 +12,7 @@ use quorate_cluster::{Cluster, wait_until};
 use quorate_proto::frame::{Body, Request, SendMessage};
 use quorate_proto::ids::{ClientMessageId, ConversationId, Sequence};
 use quorate_proto::rest::SessionGrant;
+use quorate_tests::browser::Driver;
 use quorate_tests::client::{Socket, rest};
 use quorate_tests::{harness, load};
 use serde::Deserialize;
@@ -19,7 +20,6 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::driver::Driver;
 use crate::hands::{message, row};
 use crate::start;
 use crate::window::{PAGE_WAIT, Window};

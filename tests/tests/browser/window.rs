@@ -2,21 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use fantoccini::wd::WebDriverCompatibleCommand;
-use fantoccini::{Client, ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
+use fantoccini::{Client, Locator};
 use quorate_cluster::wait_until;
+use quorate_tests::browser::{self, Driver};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::driver::Driver;
+pub use quorate_tests::browser::PAGE_WAIT;
 
-/// Everything a person waits for on the page comes within this; elections and reconnects included.
-pub const PAGE_WAIT: Duration = Duration::from_secs(30);
 /// The password of everybody.
 pub const PASSWORD: &str = "correct horse battery";
 /// Enter, as WebDriver writes it.
@@ -85,35 +82,7 @@ impl Window {
         shots: &Path,
     ) -> anyhow::Result<Self> {
         let profile = tempfile::Builder::new().prefix("quorate-browser-").tempdir()?;
-        let arguments = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--disable-dev-shm-usage",
-            "--hide-scrollbars",
-            // The browser ends with the pipe, and the pipe with chromedriver, however that ends.
-            "--remote-debugging-pipe",
-            "--window-size=1280,800",
-        ]
-        .map(str::to_owned)
-        .into_iter()
-        .chain([format!("--user-data-dir={}", profile.path().display())])
-        .collect::<Vec<_>>();
-        let capabilities = json!({
-            "goog:chromeOptions": { "args": arguments },
-            "goog:loggingPrefs": { "browser": "ALL" },
-        });
-        let Value::Object(capabilities) = capabilities else { unreachable!("an object was written") };
-        let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(capabilities)
-            .connect(&driver.url())
-            .await
-            .context("open a browser")?;
+        let client = driver.open(profile.path()).await?;
         let window = Self { name, client, front, shots: shots.to_owned(), _profile: profile };
         window.view(VIEWS[3]).await?;
         window.client.goto(&format!("http://{front}/")).await?;
@@ -128,13 +97,7 @@ impl Window {
 
     /// Makes an account in the form that a first visit shows.
     pub async fn sign_up(&self) -> anyhow::Result<()> {
-        self.wait_for("sign-up").await?;
-        let display_name: String = self.name[..1].to_uppercase() + &self.name[1..];
-        for (field, text) in [("name", self.name), ("display_name", &display_name), ("password", PASSWORD)] {
-            self.fill(&format!("[data-testid=sign-up] input[name={field}]"), text).await?;
-        }
-        self.press("[data-testid=sign-up] button[type=submit]").await?;
-        self.wait_for("new-conversation").await
+        browser::sign_up(&self.client, self.name, PASSWORD).await
     }
 
     /// Starts a direct conversation by user name.
@@ -255,22 +218,7 @@ impl Window {
 
     /// Waits until something with this `data-testid` is visible.
     pub async fn wait_for(&self, testid: &str) -> anyhow::Result<()> {
-        self.wait_for_css(testid, &format!("[data-testid={testid}]")).await
-    }
-
-    async fn wait_for_css(&self, what: &str, css: &str) -> anyhow::Result<()> {
-        let reason = format!("{} to see {what}", self.name);
-        wait_until(&reason, PAGE_WAIT, || async {
-            match self.client.find(Locator::Css(css)).await {
-                Ok(element) => match element.is_displayed().await {
-                    Ok(true) => Ok(()),
-                    other => Err(format!("it is there, displayed: {other:?}")),
-                },
-                Err(error) => Err(error.to_string()),
-            }
-        })
-        .await?;
-        Ok(())
+        browser::wait_for(&self.client, self.name, &format!("[data-testid={testid}]")).await
     }
 
     /// Gives files to the input behind the paperclip, as a person's choice would.

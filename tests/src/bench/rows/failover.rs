@@ -6,14 +6,14 @@ use anyhow::{Context as _, bail, ensure};
 use quorate_cluster::process::Send;
 
 use super::{PLAIN, Row};
-use crate::bench::record::Figure;
+use crate::bench::record::{Figure, System};
 use crate::bench::shape::unending;
 use crate::bench::stage::Stage;
 
 /// Writers meanwhile.
 const WRITERS: usize = 64;
 /// Before and behind each end of a leader.
-const CALM: Duration = Duration::from_secs(3);
+const CALM: Duration = Duration::from_secs(2);
 /// A silence shorter than this is none: a build beside it may hold a writer up for so long.
 const SILENCE: Duration = Duration::from_millis(100);
 /// After this, nobody comes to lead.
@@ -36,6 +36,7 @@ pub const STOP: Row = Row {
     what: "the same when the leader is stopped in order (SIGTERM)",
     needs_hands: true,
     is_alone: true,
+    runs_max: 1,
     run: |stage| Box::pin(run(stage, Send::Terminate)),
     ..PLAIN
 };
@@ -45,7 +46,8 @@ async fn run(stage: Stage<'_>, how: Send) -> anyhow::Result<Vec<Figure>> {
     let writers = subject.restless_writers(WRITERS, scale.bytes).await?;
     let (pulse, mut tasks) = unending(writers);
     let mut figures = Vec::new();
-    for _ in 0..scale.kills {
+    let ends = if subject.system() == System::Quorate { scale.kills } else { scale.peer_kills };
+    for _ in 0..ends {
         tokio::time::sleep(CALM).await;
         if let Some(ended) = tasks.try_join_next() {
             ended?.context("a writer ended")?;

@@ -22,6 +22,8 @@ use crate::load;
 
 /// After a data set was written: what was written last is being checkpointed and indexed.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Its history is this part of what the other rows have: it is written by people who read it all.
+const HISTORY_ONE_IN: u64 = 2;
 /// How often each thing is done for its figure.
 const REPEATS: u64 = 200;
 /// Writers beside sessions, and how much they write.
@@ -31,7 +33,7 @@ const WRITES_PER_SECOND: u64 = 200;
 /// Messages.
 pub const HISTORY: Row = Row {
     name: "growth-history",
-    what: "sends, pages, lists and searches of 500 people in 200 groups, on top of a tenth of the messages and of all",
+    what: "sends, pages, lists and searches of 500 people in 200 groups, on top of a twentieth of the messages and of half",
     systems: &[System::Quorate],
     is_alone: true,
     runs_max: 1,
@@ -56,6 +58,7 @@ pub const SESSIONS: Row = Row {
     what: "durable writes at fixed times, 200 a second, beside few idle sessions and ten times as many",
     systems: &[System::Quorate],
     is_alone: true,
+    runs_max: 1,
     run: |stage| Box::pin(sessions(stage)),
     ..PLAIN
 };
@@ -65,7 +68,8 @@ async fn history(stage: Stage<'_>) -> anyhow::Result<Vec<Figure>> {
     let quorate = subject.quorate()?;
     let mut set = DataSet::new(quorate.front(), &format!("{}g", quorate.tag())).await?;
     let mut figures = Vec::new();
-    for messages in [scale.messages / 10, scale.messages] {
+    let all = scale.messages / HISTORY_ONE_IN;
+    for messages in [all / 10, all] {
         set.fill(messages).await?;
         tokio::time::sleep(SETTLE).await;
         figures.extend(set.figures().await?);

@@ -13,6 +13,7 @@ const SATURATED_MS: f64 = 1_000.0;
 pub const ROW: Row = Row {
     name: "load",
     what: "the open loop at rising rates, as far as each system comes: the plot",
+    runs_max: 2,
     run: |stage| Box::pin(run(stage)),
     ..PLAIN
 };

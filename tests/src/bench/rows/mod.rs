@@ -9,6 +9,7 @@ mod growth;
 mod idle;
 mod load;
 mod open_loop;
+mod painted;
 mod restart;
 mod size;
 
@@ -33,6 +34,8 @@ pub struct Row {
     pub is_alone: bool,
     /// Whether it starts, ends or looks at processes: impossible with a cluster elsewhere.
     pub needs_hands: bool,
+    /// Whether it needs the page and a browser.
+    pub needs_page: bool,
     /// Keys of the replicas' configuration.
     pub keys: &'static [(&'static str, i64)],
     /// Runs that are enough, where one takes long or has many values in it.
@@ -48,18 +51,20 @@ const PLAIN: Row = Row {
     systems: &System::ALL,
     is_alone: false,
     needs_hands: false,
+    needs_page: false,
     keys: &[],
     runs_max: usize::MAX,
     run: |_| Box::pin(async { bail!("a row without a measure") }),
 };
 
 /// All rows.
-pub const ALL: [Row; 15] = [
+pub const ALL: [Row; 16] = [
     closed_loop::ROW,
     open_loop::ROW,
     load::ROW,
     cpu::ROW,
     fan_out::ROW,
+    painted::ROW,
     idle::ROW,
     failover::KILL,
     failover::STOP,

@@ -19,7 +19,7 @@ const TEXT_BYTES: usize = 100;
 /// See the module.
 pub const ROW: Row = Row {
     name: "restart",
-    what: "a follower with a history, stopped or killed, from its start until it has caught up and is ready; also after it missed a part",
+    what: "a follower with a history, stopped, killed or cut off from power, from its start until it has caught up and is ready; also after it missed a part",
     systems: &[System::Quorate],
     is_alone: true,
     needs_hands: true,
@@ -49,6 +49,14 @@ async fn run(stage: Stage<'_>) -> anyhow::Result<Vec<Figure>> {
         let took = subject.quorate()?.start_again(id).await?;
         let missing = format!("{case}, {} of them missed", number(missed as f64));
         figures.push(Figure::less(missing, "caught up", "s", took.as_secs_f64()));
+
+        let quorate = subject.quorate()?;
+        let id = follower(quorate.leader().await?, turn)?;
+        quorate.cut_power(id).await?;
+        let took = quorate.start_again(id).await?;
+        let read = quorate.disk_read_bytes(id)? as f64 / f64::from(1 << 20);
+        figures.push(Figure::less(&case, "after a power cut", "s", took.as_secs_f64()));
+        figures.push(Figure::less(&case, "after a power cut, read from its disk", "MiB", read));
     }
     Ok(figures)
 }

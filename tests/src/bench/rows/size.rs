@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{PLAIN, Row};
 use crate::bench::process::{folder_bytes, resident_bytes};
-use crate::bench::record::Figure;
+use crate::bench::record::{Figure, System};
 use crate::bench::shape::fill;
 use crate::bench::stage::{Stage, Subject};
 use crate::bench::table::number;
@@ -13,6 +13,8 @@ use crate::bench::table::number;
 const FILLERS: usize = 256;
 /// Bytes of a message.
 const TEXT_BYTES: usize = 100;
+/// The part of the messages that the peers are measured with.
+const PART_ONE_IN: u64 = 10;
 /// It is written down, indexed and, at Quorate, compacted when nothing has changed for two looks, or after so many.
 const LOOKS_MAX: usize = 24;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -34,10 +36,8 @@ fn disk(subject: &Subject) -> anyhow::Result<Vec<u64>> {
     subject.folders()?.iter().map(|folder| folder_bytes(folder)).collect()
 }
 
-async fn run(stage: Stage<'_>) -> anyhow::Result<Vec<Figure>> {
-    let Stage { scale, subject } = stage;
-    let before = disk(subject)?;
-    fill(subject.writers(FILLERS, TEXT_BYTES).await?, scale.messages).await?;
+/// The same once nothing changes any more, or after the last look.
+async fn rest(subject: &Subject) -> anyhow::Result<Vec<u64>> {
     let mut last = disk(subject)?;
     for _ in 0..LOOKS_MAX {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -47,14 +47,30 @@ async fn run(stage: Stage<'_>) -> anyhow::Result<Vec<Figure>> {
         }
         last = now;
     }
-    let case = format!("{} messages", number(scale.messages as f64));
+    Ok(last)
+}
+
+async fn run(stage: Stage<'_>) -> anyhow::Result<Vec<Figure>> {
+    let Stage { scale, subject } = stage;
+    // Everybody keeps a part; who can be filled in the time that there is keeps all.
+    let part = scale.messages / PART_ONE_IN;
+    let counts = if subject.system() == System::Quorate { vec![part, scale.messages] } else { vec![part] };
+    let before = disk(subject)?;
     let mut figures = Vec::new();
-    for (bytes, before) in last.iter().zip(before) {
-        let each = bytes.saturating_sub(before) as f64 / scale.messages as f64;
-        figures.push(Figure::less(&case, "disk, each message", "bytes", each));
-    }
-    for pid in subject.keepers()? {
-        figures.push(Figure::less(&case, "memory", "MiB", resident_bytes(pid)? as f64 / f64::from(1 << 20)));
+    let mut written = 0;
+    for count in counts {
+        fill(subject.writers(FILLERS, TEXT_BYTES).await?, count - written).await?;
+        written = count;
+        let at_rest = rest(subject).await?;
+        let case = format!("{} messages", number(count as f64));
+        for (bytes, before) in at_rest.iter().zip(&before) {
+            let each = bytes.saturating_sub(*before) as f64 / count as f64;
+            figures.push(Figure::less(&case, "disk, each message", "bytes", each));
+        }
+        for pid in subject.keepers()? {
+            let memory = resident_bytes(pid)? as f64 / f64::from(1 << 20);
+            figures.push(Figure::less(&case, "memory", "MiB", memory));
+        }
     }
     Ok(figures)
 }

@@ -18,8 +18,8 @@ use std::time::Duration;
 use anyhow::Context;
 use quorate_cluster::{Cluster, Member};
 use quorate_proto::ids::ConversationId;
+use quorate_tests::browser::Driver;
 
-use crate::driver::Driver;
 use crate::window::{PAGE_WAIT, Window};
 use crate::{leader, on_two_gateways, start_with};
 use provider::Provider;
