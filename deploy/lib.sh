@@ -44,7 +44,7 @@ need_rust() {
   found=$(rustc --version | cut -d' ' -f2)
   [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ] ||
     fail "Rust $wanted or newer is needed, this is $found: run \`rustup update\`"
-  have cc || apt_install gcc libc6-dev || fail "a C linker is needed: install gcc"
+  { have cc && have make; } || apt_install gcc libc6-dev make || fail "a C compiler and make are needed: install gcc and make"
 }
 
 wasm_target_installed() {

@@ -18,6 +18,8 @@ const STORAGE_RESERVE_BYTES: u64 = 256 * 1024 * 1024;
 const SNAPSHOT_LOG_BYTES: u64 = 256 * 1024 * 1024;
 /// Default number of entries kept behind a snapshot: one or two seconds of full load.
 const LOG_ENTRIES_KEPT: u64 = 10_000;
+/// More threads than any machine has cores are a slip of the keyboard.
+const WORKER_THREADS_MAX: usize = 1_024;
 /// Default interval of a leader's heartbeats.
 const HEARTBEAT_INTERVAL_MS: u64 = 60;
 /// Default bounds of the random wait before an election. openraft waits out the leader's lease (the upper bound) first, then
@@ -185,6 +187,8 @@ struct FileConfig {
     election_timeout_min_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     election_timeout_max_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker_threads: Option<usize>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     join: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -230,6 +234,8 @@ pub struct Settings {
     pub election_timeout_min_ms: u64,
     /// Longest wait before an election.
     pub election_timeout_max_ms: u64,
+    /// Threads that serve; `None` for as many as there are cores. What writes log, checkpoint and search index has its own.
+    pub worker_threads: Option<usize>,
     /// Whether this replica waits to be added to a running cluster.
     pub join: bool,
     /// Highest machine version that this replica supports.
@@ -295,6 +301,7 @@ impl Settings {
             heartbeat_interval_ms: file.heartbeat_interval_ms.unwrap_or(HEARTBEAT_INTERVAL_MS),
             election_timeout_min_ms: file.election_timeout_min_ms.unwrap_or(ELECTION_TIMEOUT_MIN_MS),
             election_timeout_max_ms: file.election_timeout_max_ms.unwrap_or(ELECTION_TIMEOUT_MAX_MS),
+            worker_threads: file.worker_threads,
             join,
             machine_version_max: flags
                 .machine_version_max
@@ -333,6 +340,11 @@ impl Settings {
                 "machine_version_max {} is none that this program knows: give 1 to {}",
                 self.machine_version_max,
                 machine::VERSION_MAX
+            ));
+        }
+        if self.worker_threads.is_some_and(|threads| !(1..=WORKER_THREADS_MAX).contains(&threads)) {
+            return Err(format!(
+                "worker_threads is 1 to {WORKER_THREADS_MAX}: leave it out for as many as there are cores"
             ));
         }
         let KeyTimes { period_ms, publish_ms, keep_ms } = self.key_times;
@@ -394,6 +406,7 @@ impl Settings {
             heartbeat_interval_ms: Some(self.heartbeat_interval_ms),
             election_timeout_min_ms: Some(self.election_timeout_min_ms),
             election_timeout_max_ms: Some(self.election_timeout_max_ms),
+            worker_threads: self.worker_threads,
             join: self.join,
             machine_version_max: Some(self.machine_version_max),
             export_direct: Some(self.export_direct),
@@ -475,6 +488,7 @@ mod tests {
             (format!("heartbeat_interval_ms = 400\n{GOOD}"), "timers contradict"),
             (GOOD.replace("cluster = \"c\"\n", ""), "--cluster is not set"),
             (format!("machine_version_max = 99\n{GOOD}"), "machine_version_max 99"),
+            (format!("worker_threads = 0\n{GOOD}"), "worker_threads is 1 to"),
             (format!("signing_keys = {{ period_s = 9, publish_s = 9 }}\n{GOOD}"), "publish_s is below"),
             ("][".to_owned(), "line 1"),
         ];

@@ -4,6 +4,11 @@ mod cli;
 
 use std::process::ExitCode;
 
+use tikv_jemallocator::Jemalloc;
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
 /// The life of the process.
 pub fn main() -> ExitCode {
     cli::run()

@@ -45,7 +45,11 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
         };
     }
     start_logs(flags.json_logs);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = settings.worker_threads {
+        builder.worker_threads(threads);
+    }
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return usage(&format!("cannot start the runtime: {error}")),
     };

@@ -1,7 +1,6 @@
 //! Exactly once: command ids are remembered with what they did, for 72 h of log time.
 
 use bytes::Bytes;
-use prost::Message as _;
 use quorate_proto::error::{Certainty, ErrorCode};
 use quorate_proto::limits::{COMMANDS_REMEMBERED_PER_USER_MAX, DEDUP_MS, SIGN_INS_REMEMBERED_MAX};
 use quorate_proto::rpc::command::Action;
@@ -20,10 +19,15 @@ const EXPIRIES_PER_ENTRY_MAX: usize = 256;
 /// shown to its owner: the second one would be good for nothing, so the second time it is a conflict. A field that is added to
 /// a command later must wait for a machine version: an older program does not see it, here and in what apply does.
 fn fingerprint(command: &Command) -> Bytes {
-    let mut body = Command { action: command.action.clone(), ..Command::default() };
-    match &mut body.action {
-        Some(Action::CreateUser(create)) => create.password_phc.clear(),
-        Some(Action::CreateSession(create)) => {
+    let Some(action) = &command.action else { return digest(&[]) };
+    // What is sent all the time has nothing that is left out: it is not copied for this.
+    if !is_trimmed(action) {
+        return digest(&encoded(action));
+    }
+    let mut action = action.clone();
+    match &mut action {
+        Action::CreateUser(create) => create.password_phc.clear(),
+        Action::CreateSession(create) => {
             create.session_id = Bytes::new();
             create.refresh_hash = Bytes::new();
             // Also: an older program does not see these.
@@ -32,14 +36,31 @@ fn fingerprint(command: &Command) -> Bytes {
             create.known_family_hash = Bytes::new();
             create.password_mark = Bytes::new();
         }
-        Some(Action::SetPassword(set)) => set.password_phc.clear(),
-        Some(Action::CommitFile(commit)) => {
+        Action::SetPassword(set) => set.password_phc.clear(),
+        Action::CommitFile(commit) => {
             commit.receipts.clear();
             commit.received_ms = 0;
         }
         _ => {}
     }
-    Bytes::copy_from_slice(&blake3::hash(&body.encode_to_vec()).as_bytes()[..16])
+    digest(&encoded(&action))
+}
+
+/// Whether parts of an action are left out of its fingerprint.
+fn is_trimmed(action: &Action) -> bool {
+    use Action::{CommitFile, CreateSession, CreateUser, SetPassword};
+    matches!(action, CreateUser(_) | CreateSession(_) | SetPassword(_) | CommitFile(_))
+}
+
+/// The bytes of a command that has nothing but this action.
+fn encoded(action: &Action) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(action.encoded_len());
+    action.encode(&mut bytes);
+    bytes
+}
+
+fn digest(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(&blake3::hash(bytes).as_bytes()[..16])
 }
 
 fn id_of(command: &Command) -> Option<&[u8; 16]> {

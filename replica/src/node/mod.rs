@@ -186,8 +186,8 @@ impl Node {
         let log = LogStore::open(&log_dir, metrics.clone())?;
         let begun = log.last_log_id().is_some() || log.vote().is_some();
         let memory = Memory::open(&settings.data_dir, settings.id, begun)?;
-        let store =
-            Arc::new(Store::open_measured(&settings.data_dir, &settings.boot_id_file, metrics.clone())?);
+        let store = Store::open_measured(&settings.data_dir, &settings.boot_id_file, metrics.clone())?;
+        let store = Arc::new(store.apart_from_others(settings.id));
         discard_unprovable(&store, &log).await?;
         check_snapshot(&store, &log).await?;
         let publisher = Publisher::new(store.read().applied());

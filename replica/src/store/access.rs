@@ -9,8 +9,8 @@ use super::checkpoint::Checkpoint;
 use super::sum::StateSum;
 use super::writer::Writer;
 use super::{
-    Applied, Before, FREEZE_BYTES, HASHES_REMEMBERED, Key, PAIR_OVERHEAD_BYTES, Space, State, StoreError,
-    View, Writes, freeze,
+    Applied, Before, HASHES_REMEMBERED, Key, PAIR_OVERHEAD_BYTES, Space, State, StoreError, View, Writes,
+    freeze,
 };
 
 fn lookup(state: &State, checkpoint: &Checkpoint, key: &Key) -> Result<Option<Bytes>, StoreError> {
@@ -108,6 +108,7 @@ pub struct Applier<'a> {
     pub(super) state: RwLockWriteGuard<'a, State>,
     pub(super) checkpoint: &'a Checkpoint,
     pub(super) writer: &'a Writer,
+    pub(super) freeze_bytes: usize,
 }
 
 impl Applier<'_> {
@@ -174,7 +175,7 @@ impl Applier<'_> {
         state.hashes.push_back((index, applied.hash.clone()));
         state.sum = sum;
         state.applied = applied;
-        if state.active_bytes >= FREEZE_BYTES && state.frozen.is_none() {
+        if state.active_bytes >= self.freeze_bytes && state.frozen.is_none() {
             freeze(state, self.writer);
         }
     }

@@ -57,6 +57,8 @@ pub use view::{Before, Transaction, View, Writes};
 /// apply reads sled for ids it has never seen, so a large batch holds acks back; many small ones rewrite the same pages. Ack
 /// p99 at 1,000 sends/s, and acks/s of 256 senders: 256 KiB 231 ms and 2,708; 1 MiB 64 ms and 5,321; 8 MiB 317 ms and 5,636.
 const FREEZE_BYTES: usize = 1024 * 1024;
+/// The golden ratio as a fraction of 2^32: multiples of it lie apart from each other, however many there are.
+const GOLDEN: u64 = 0x9E37_79B9;
 /// Apply waits while the active overlay is larger than this: the disk is slower than the log.
 const OVERLAY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// What a key and a map node cost beside the value, roughly.
@@ -146,6 +148,7 @@ pub struct Store {
     checkpoint: Arc<Checkpoint>,
     writer: Writer,
     room: Arc<Notify>,
+    freeze_bytes: usize,
     shared: Arc<Shared>,
 }
 
@@ -281,7 +284,13 @@ impl Store {
             metrics,
         });
         let writer = Writer::start(checkpoint.clone(), state.clone(), room.clone(), trust, shared.clone())?;
-        Ok(Self { state, checkpoint, writer, room, shared })
+        Ok(Self { state, checkpoint, writer, room, freeze_bytes: FREEZE_BYTES, shared })
+    }
+
+    /// The same, but it writes its checkpoint at other times than the stores of replicas with other ids.
+    #[must_use]
+    pub fn apart_from_others(self, id: u64) -> Self {
+        Self { freeze_bytes: freeze_bytes(id), ..self }
     }
 
     /// Where failures of the state's disk are told.
@@ -306,6 +315,7 @@ impl Store {
             state: self.state.write().expect(NOT_POISONED),
             checkpoint: &self.checkpoint,
             writer: &self.writer,
+            freeze_bytes: self.freeze_bytes,
         }
     }
 
@@ -512,6 +522,16 @@ const NOT_POISONED: &str = "apply does not panic while it holds the state";
 fn wipe(dir: &Path) -> Result<(), StoreError> {
     fs::remove_dir_all(dir).map_err(StoreError::io("removing the checkpoint"))?;
     fs::create_dir_all(dir).map_err(StoreError::io("creating the checkpoint"))
+}
+
+/// What a replica of this id freezes at: from half to one and a half of [`FREEZE_BYTES`].
+///
+/// All replicas apply the same, so with one size all would write their checkpoints at one moment, and a message that is
+/// committed just then waits for a busy majority. With sizes of their own they write at different times.
+fn freeze_bytes(id: u64) -> usize {
+    let share = id.wrapping_mul(GOLDEN) & 0xffff_ffff;
+    let part = (FREEZE_BYTES as u64 * share) >> 32;
+    FREEZE_BYTES / 2 + usize::try_from(part).unwrap_or(0)
 }
 
 /// Hands the active overlay to the writer. The caller has seen that no frozen one is left.

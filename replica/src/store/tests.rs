@@ -447,3 +447,13 @@ fn a_batch_that_is_not_written_is_seen_for_as_long_as_it_is_not() {
         rest();
     }
 }
+
+#[test]
+fn replicas_write_their_checkpoints_at_different_times() {
+    let mut sizes: Vec<usize> = (1..=5).map(freeze_bytes).collect();
+    sizes.sort_unstable();
+    assert!(sizes.windows(2).all(|pair| pair[1] - pair[0] > FREEZE_BYTES / 16), "{sizes:?}");
+    for id in 1..=1_000 {
+        assert!((FREEZE_BYTES / 2..=FREEZE_BYTES * 3 / 2).contains(&freeze_bytes(id)), "{id}");
+    }
+}

@@ -24,6 +24,10 @@ use super::{Applied, NOT_POISONED, Shared, State, StoreError, Writes};
 /// Jobs that may wait: one frozen overlay and one of each rare kind. Senders never block in practice.
 const JOBS_MAX: usize = 8;
 
+/// The thread gives way to those on a message's path: a third of their share of a core. Only a little, because apply is held back
+/// where it falls behind.
+const NICE: i32 = 5;
+
 type Done<T> = oneshot::Sender<Result<T, StoreError>>;
 
 pub(super) enum Job {
@@ -82,6 +86,10 @@ impl Writer {
         thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || {
+                // Where it is refused, the checkpoint is written at everybody's.
+                if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+                    tracing::warn!(%error, "the checkpoint cannot be written at a lower priority");
+                }
                 // sled panics on damaged files. Without this thread apply would wait for room for ever.
                 if catch_unwind(AssertUnwindSafe(|| thread.run(&queue))).is_err() {
                     let _ = thread.trust.withdraw();

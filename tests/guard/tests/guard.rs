@@ -80,6 +80,7 @@ impl Pair {
             election_timeout_max_ms: 400,
             join: false,
             machine_version_max: quorate_replica::machine::VERSION_MAX,
+            worker_threads: None,
             export_direct: false,
             key_times: KeyTimes::default(),
             tls: None,

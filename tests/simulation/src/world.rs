@@ -270,6 +270,7 @@ impl World {
             clock_offset_ms: 0,
             join: false,
             machine_version_max: quorate_replica::machine::VERSION_MAX,
+            worker_threads: None,
             export_direct: false,
             key_times: quorate_replica::config::KeyTimes::default(),
             tls: None,

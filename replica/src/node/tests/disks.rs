@@ -23,6 +23,7 @@ async fn a_restarted_node_finds_its_data_and_replays_its_log() {
         heartbeat_interval_ms: 50,
         election_timeout_min_ms: 200,
         election_timeout_max_ms: 400,
+        worker_threads: None,
         join: false,
         machine_version_max: VERSION_MAX,
         export_direct: false,

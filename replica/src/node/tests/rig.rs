@@ -88,6 +88,7 @@ impl Cluster {
             heartbeat_interval_ms: 100,
             election_timeout_min_ms: self.election_ms.0,
             election_timeout_max_ms: self.election_ms.1,
+            worker_threads: None,
             join: false,
             machine_version_max: VERSION_MAX,
             export_direct: false,
