@@ -126,6 +126,7 @@ impl Applier<'_> {
         for (key, value) in writes {
             let replaced = match before.get(key) {
                 Some(known) => known.clone(),
+                None if value.is_none() && key.space() == DEDUP => self.leaving(key)?,
                 None => self.get(key)?,
             };
             if let Some(replaced) = replaced {
@@ -136,6 +137,15 @@ impl Applier<'_> {
             }
         }
         Ok(sum)
+    }
+
+    /// What is remembered of a command id that is about to be forgotten.
+    fn leaving(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        let overlays = [Some(&self.state.active), self.state.frozen.as_deref()];
+        match overlays.into_iter().flatten().find_map(|layer| layer.get(key)) {
+            Some(known) => Ok(known.clone()),
+            None => self.checkpoint.get_leaving(key),
+        }
     }
 
     /// Takes the applied record out to be advanced; [`Self::commit`] puts it back, and nothing may fail in between.

@@ -6,6 +6,7 @@
 //! trust in the whole checkpoint, so that the next start rebuilds it.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{OnceLock, RwLock};
@@ -15,6 +16,7 @@ use prost::Message as _;
 
 use super::known::Ids;
 use super::run::{self, Members};
+use super::segments::Segments;
 use super::trust::Trust;
 use super::{Applied, Key, Space, StoreError, Writes};
 use crate::failure::Failure;
@@ -24,6 +26,8 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Key of the record that says which entry the checkpoint ends with. Below every space, so no range meets it.
 const APPLIED_KEY: &[u8] = &[0];
+
+const DEDUP: u8 = Space::Dedup as u8;
 
 /// Pairs in one batch of an install; bounds memory, not atomicity (the trust marker covers that).
 const INSTALL_BATCH_PAIRS: usize = 4096;
@@ -45,7 +49,7 @@ fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {
 }
 
 /// A value as it is stored.
-fn sealed(key: &[u8], value: &[u8]) -> Vec<u8> {
+pub(super) fn sealed(key: &[u8], value: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(CHECKSUM_BYTES + value.len());
     sealed.extend_from_slice(&checksum(key, value));
     sealed.extend_from_slice(value);
@@ -58,9 +62,14 @@ fn unpacked(run: &Bytes) -> Result<BTreeMap<u64, Bytes>, StoreError> {
 }
 
 #[cfg(feature = "simulation")]
-use crate::simulation::{Batch, Tree};
+pub(super) use crate::simulation::Batch;
+#[cfg(feature = "simulation")]
+use crate::simulation::Tree;
 #[cfg(not(feature = "simulation"))]
-use sled::{Batch, Db as Tree};
+pub(super) use sled::Batch;
+#[cfg(not(feature = "simulation"))]
+use sled::Db as Tree;
+
 /// Who is told when what sled serves is not what was written.
 #[derive(Debug)]
 struct Guard {
@@ -72,18 +81,21 @@ struct Guard {
 /// The sled tree behind the overlay.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
-    db: Tree,
+    pub(super) db: Tree,
     /// Held for writing while a batch is applied and for reading while a range is walked: sled's iterator is no view of one
-    /// point in time, and a run that is rewritten meanwhile may move below where a walk already is.
-    walks: RwLock<()>,
+    /// point in time, and a run that is rewritten meanwhile may move below where a walk already is. The segments of remembered ids
+    /// change with the batch.
+    walks: RwLock<Segments>,
     guard: OnceLock<Guard>,
 }
 
 const NOT_POISONED: &str = "nothing panics while it holds the lock on walks";
 
 impl Checkpoint {
-    fn over(db: Tree) -> Self {
-        Self { db, walks: RwLock::new(()), guard: OnceLock::new() }
+    fn over(db: Tree) -> Result<Self, StoreError> {
+        let mut checkpoint = Self { db, walks: RwLock::default(), guard: OnceLock::new() };
+        checkpoint.walks = RwLock::new(checkpoint.read_segments()?);
+        Ok(checkpoint)
     }
 
     /// Opens or makes the tree.
@@ -93,7 +105,7 @@ impl Checkpoint {
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
         #[cfg(feature = "simulation")]
         if let Some(db) = Tree::simulated(dir) {
-            return Ok(Self::over(db));
+            return Self::over(db);
         }
         let opened = catch_unwind(AssertUnwindSafe(|| {
             sled::Config::new()
@@ -105,9 +117,9 @@ impl Checkpoint {
         }));
         match opened {
             #[cfg(feature = "simulation")]
-            Ok(Ok(db)) => Ok(Self::over(Tree::Sled(db))),
+            Ok(Ok(db)) => Self::over(Tree::Sled(db)),
             #[cfg(not(feature = "simulation"))]
-            Ok(Ok(db)) => Ok(Self::over(db)),
+            Ok(Ok(db)) => Self::over(db),
             Ok(Err(sled::Error::Io(source))) => Err(StoreError::io("opening the checkpoint")(source)),
             Ok(Err(error)) => Err(StoreError::damaged(&format!("the checkpoint cannot be opened: {error}"))),
             Err(_) => Err(StoreError::damaged("the checkpoint cannot be opened: its files are damaged")),
@@ -120,7 +132,7 @@ impl Checkpoint {
     }
 
     /// What is served is not what was written.
-    fn damaged(&self, what: &str) -> StoreError {
+    pub(super) fn damaged(&self, what: &str) -> StoreError {
         let Some(Guard { dir, trust, failure }) = self.guard.get() else {
             return StoreError::damaged(&format!("the checkpoint is damaged ({what})"));
         };
@@ -141,7 +153,7 @@ impl Checkpoint {
     }
 
     /// Asks sled, whose way to say that its files are damaged may be a panic.
-    fn ask<T>(&self, ask: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn ask<T>(&self, ask: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
         match catch_unwind(AssertUnwindSafe(ask)) {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error @ (sled::Error::Corruption { .. } | sled::Error::ReportableBug(_)))) => {
@@ -153,7 +165,7 @@ impl Checkpoint {
     }
 
     /// A stored value without its checksum.
-    fn unsealed(&self, key: &[u8], raw: &[u8]) -> Result<Bytes, StoreError> {
+    pub(super) fn unsealed(&self, key: &[u8], raw: &[u8]) -> Result<Bytes, StoreError> {
         match raw.split_at_checked(CHECKSUM_BYTES) {
             Some((stored, value)) if stored == checksum(key, value) => Ok(Bytes::copy_from_slice(value)),
             _ => Err(self.damaged("a value's checksum is wrong")),
@@ -161,7 +173,7 @@ impl Checkpoint {
     }
 
     /// The next pair of a walk, its value checked.
-    fn next_pair(
+    pub(super) fn next_pair(
         &self,
         walk: &mut impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>,
     ) -> Result<Option<Pair>, StoreError> {
@@ -189,8 +201,16 @@ impl Checkpoint {
             let found = self.members(key, ordinal.saturating_add(1), 1)?;
             return Ok(found.into_iter().find(|(at, _)| *at == ordinal).map(|(_, value)| value));
         }
+        if key.space() == DEDUP {
+            return self.remembered(&self.walks.read().expect(NOT_POISONED), key);
+        }
         let raw = self.ask(|| self.db.get(key.as_bytes()))?;
         raw.map(|raw| self.unsealed(key.as_bytes(), &raw)).transpose()
+    }
+
+    /// What is remembered of a command id that is about to be forgotten.
+    pub(super) fn get_leaving(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.leaving(&self.walks.read().expect(NOT_POISONED), key)
     }
 
     pub(super) fn range(&self, from: &Key, to: &Key, limit: usize) -> Result<Vec<(Key, Bytes)>, StoreError> {
@@ -201,6 +221,12 @@ impl Checkpoint {
             let end = if from.run_prefix() == to.run_prefix() { to.ordinal() } else { u64::MAX };
             let members = self.members(from, end, limit)?;
             return Ok(members.into_iter().map(|(at, value)| (from.with_ordinal(at), value)).collect());
+        }
+        let is_of_others = *to <= Key::of(Space::Dedup) || *from >= Key::of(Space::SigningKey);
+        if !is_of_others {
+            return Err(StoreError::damaged(
+                "a range of remembered ids was asked for: they are read one by one",
+            ));
         }
         let mut pairs = Vec::new();
         let _still = self.walks.read().expect(NOT_POISONED);
@@ -215,7 +241,7 @@ impl Checkpoint {
     }
 
     /// Members of one run space and id, from `from`'s ordinal up to `end`, exclusive.
-    fn members(&self, from: &Key, end: u64, limit: usize) -> Result<Members, StoreError> {
+    pub(super) fn members(&self, from: &Key, end: u64, limit: usize) -> Result<Members, StoreError> {
         let mut found = Members::new();
         let start = from.ordinal();
         let _still = self.walks.read().expect(NOT_POISONED);
@@ -239,7 +265,7 @@ impl Checkpoint {
 
     /// Keeps batches from being written.
     #[cfg(test)]
-    pub(super) fn hold(&self) -> std::sync::RwLockReadGuard<'_, ()> {
+    pub(super) fn hold(&self) -> impl Drop + '_ {
         self.walks.read().expect(NOT_POISONED)
     }
 
@@ -251,20 +277,13 @@ impl Checkpoint {
 
     /// The command ids that are remembered.
     pub(super) fn ids(&self) -> Result<Ids, StoreError> {
-        Ids::of(self.keys(Space::Dedup), self.last_ordinal(Space::DedupExpiry)?)
+        let keys = self.id_pairs(self.segments()).map(|pair| pair.map(|(key, _)| key));
+        Ids::of(keys, self.last_ordinal(Space::DedupExpiry)?)
     }
 
-    /// All keys of a space that is no run space.
-    fn keys(&self, space: Space) -> impl Iterator<Item = Result<Key, StoreError>> + '_ {
-        let mut walk = self.db.scan_prefix([space as u8]);
-        std::iter::from_fn(move || {
-            let raw = self.ask(|| walk.next().transpose()).transpose()?;
-            Some(
-                raw.and_then(|(raw, _)| {
-                    Key::from_bytes(&raw).ok_or_else(|| self.damaged("a key is too long"))
-                }),
-            )
-        })
+    /// The segments of remembered ids as the last batch left them.
+    pub(super) fn segments(&self) -> Segments {
+        self.walks.read().expect(NOT_POISONED).clone()
     }
 
     /// The highest ordinal in a run space that has one id only.
@@ -276,8 +295,12 @@ impl Checkpoint {
     /// Writes a frozen overlay and what it brings the state to, as one atomic batch.
     pub(super) fn write(&self, writes: &Writes, applied: &Applied) -> Result<(), StoreError> {
         let mut batch = Batch::default();
+        let segments = self.change_segments(&mut batch, &self.segments(), writes)?;
         let mut pending: Option<(Key, Changes)> = None;
         for (key, value) in writes {
+            if key.space() == DEDUP {
+                continue;
+            }
             if !key.is_run() {
                 match value {
                     Some(value) => batch.insert(key.as_bytes(), sealed(key.as_bytes(), value)),
@@ -301,8 +324,10 @@ impl Checkpoint {
             self.merge_runs(&mut batch, &first, changes)?;
         }
         batch.insert(APPLIED_KEY, sealed(APPLIED_KEY, &applied.encode_to_vec()));
-        let _alone = self.walks.write().expect(NOT_POISONED);
-        self.db.apply_batch(batch).map_err(|error| StoreError::checkpoint("writing", &error))
+        let mut walks = self.walks.write().expect(NOT_POISONED);
+        self.db.apply_batch(batch).map_err(|error| StoreError::checkpoint("writing", &error))?;
+        *walks = segments;
+        Ok(())
     }
 
     /// Rewrites the runs that hold changed members, each by itself, and appends what lies beyond the last. Work grows with
@@ -375,9 +400,17 @@ impl Checkpoint {
         self.checked(found.filter(|(raw, _)| is_neighbour(raw)))
     }
 
-    /// Every stored pair but the applied record, raw, in order of keys. Still while only the writing thread walks it.
+    /// Every stored pair but the applied record, raw but for remembered ids, in order of keys. It stands still for the
+    /// writing thread, the only one that changes it.
     pub(super) fn raw_pairs(&self) -> impl Iterator<Item = Result<Pair, StoreError>> + '_ {
-        let mut walk = self.db.range([1_u8]..);
+        let ids = self.id_pairs(self.segments());
+        let ids = ids.map(|pair| pair.map(|(key, value)| (sled::IVec::from(key.as_bytes()), value)));
+        self.stored(1, Excluded([DEDUP])).chain(ids).chain(self.stored(DEDUP + 1, Unbounded))
+    }
+
+    /// What is stored from a space on.
+    fn stored(&self, from: u8, to: Bound<[u8; 1]>) -> impl Iterator<Item = Result<Pair, StoreError>> + '_ {
+        let mut walk = self.db.range((Included([from]), to));
         std::iter::from_fn(move || self.next_pair(&mut walk).transpose())
     }
 
@@ -387,7 +420,8 @@ impl Checkpoint {
         pairs: impl Iterator<Item = Result<(Bytes, Bytes), StoreError>>,
         applied: &Applied,
     ) -> Result<(), StoreError> {
-        let _alone = self.walks.write().expect(NOT_POISONED);
+        let mut walks = self.walks.write().expect(NOT_POISONED);
+        *walks = Segments::of_singles();
         self.db.clear().map_err(|error| StoreError::checkpoint("clearing", &error))?;
         let mut batch = Batch::default();
         let mut count = 0;

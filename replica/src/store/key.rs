@@ -29,7 +29,8 @@ pub enum Space {
     MemberOf = 8,
     /// user id → version and index of her own topic.
     Me = 9,
-    /// user id, command id → what it did.
+    /// user id, command id → what it did. Written once, by the entry that gives the id its place in `DedupExpiry`, and removed with
+    /// that place, in order of places: the checkpoint packs them by it.
     Dedup = 10,
     /// key id → signing key.
     SigningKey = 11,

@@ -1,5 +1,8 @@
 //! The overlay, the checkpoint and the snapshot together must look like one map.
 
+use prost::Message as _;
+
+use super::segments::Placed;
 use super::*;
 
 fn boot_file(dir: &Path) -> PathBuf {
@@ -218,14 +221,21 @@ async fn a_snapshot_that_does_not_add_up_is_refused() {
 #[tokio::test]
 async fn remembered_ids_are_found_again_after_a_start_and_after_an_install() {
     let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    let id = |n: u128| Key::with_id(Space::Dedup, 3, &n.to_be_bytes());
+    // Digits, so that what names them is text.
+    let command_id = |n: u64| <[u8; 16]>::try_from(format!("{n:016}").as_bytes()).expect("16 digits");
+    let id = |n| Key::with_id(Space::Dedup, 3, &command_id(n));
     let place = |n| Key::two(Space::DedupExpiry, 0, n);
+    let placed = |n| {
+        let placed = Placed { user_id: 3, command_id: Bytes::copy_from_slice(&command_id(n)) };
+        String::from_utf8(placed.encode_to_vec()).expect("text")
+    };
     let snapshot = {
         let store = open(one.path());
         for n in 1..=200_u64 {
-            commit(&store, n, &[(id(n.into()), Some("what it did")), (place(n), Some("when"))]);
+            commit(&store, n, &[(id(n), Some("what it did")), (place(n), Some(&*placed(n)))]);
         }
         let snapshot = store.build_snapshot().await.expect("builds");
+        assert!(!store.checkpoint.segments().is_empty(), "they are packed");
         store.close().await.expect("closes");
         snapshot
     };
@@ -249,15 +259,11 @@ async fn remembered_ids_are_found_again_after_a_start_and_after_an_install() {
     knows(&again);
     // Forgetting them gives the memory back, and what comes after is remembered all the same.
     for n in 1..=200_u64 {
-        let next = 200 + n;
-        let pairs = [
-            (id(n.into()), None),
-            (place(n), None),
-            (id(next.into()), Some("what it did")),
-            (place(next), Some("when")),
-        ];
+        let (next, named) = (200 + n, placed(200 + n));
+        let pairs =
+            [(id(n), None), (place(n), None), (id(next), Some("what it did")), (place(next), Some(&*named))];
         commit(&again, next, &pairs);
-        assert!(again.apply().get(&id(next.into())).expect("reads").is_some());
+        assert!(again.apply().get(&id(next)).expect("reads").is_some());
     }
     assert!((1..=200).all(|n| again.apply().get(&id(n)).expect("reads").is_none()));
 }
