@@ -7,6 +7,7 @@
 mod admission;
 mod agreement;
 mod clock;
+mod commits;
 mod film;
 mod halt;
 mod leader_loss;

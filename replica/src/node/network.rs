@@ -32,6 +32,7 @@ use tonic::{Request, Status};
 
 use super::QuorumAge;
 use super::clock::Clocks;
+use super::commits;
 use super::film::Film;
 use super::recall::{Memory, acknowledged};
 use super::room::Room;
@@ -355,7 +356,7 @@ impl RaftNetworkV2<Types> for PeerClient {
                 // A heartbeat: a stream of one message without entries.
                 first.acknowledged = self.memory.tell();
             }
-            let others = input.map(move |request| append_to_wire(request, quorum_age.ms()));
+            let others = commits::held(input).map(move |request| append_to_wire(request, quorum_age.ms()));
             let requests = futures_util::stream::iter([first]).chain(others);
             let opened = tokio::time::timeout(option.soft_ttl(), client.append(requests)).await;
             let answers = match opened {
