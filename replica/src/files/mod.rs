@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Owns chunks and uploads on disk ([`chunks`], [`uploads`]), the hop to the other replicas ([`peers`]) and their repair
-//! ([`repair`]). What a file is, whose, and who may see it is in the replicated state and decided there. Nothing here is in the
-//! path of a message: other threads, other connections, other files.
+//! ([`repair`]). What a file is, whose, and who may see it is in the replicated state and decided there; which uploads became files
+//! is read from it ([`committed`]). Nothing here is in the path of a message: other threads, other connections, other files.
 
 pub mod chunks;
+pub mod committed;
 mod peers;
 mod repair;
 mod service;
@@ -28,6 +29,7 @@ use tonic::Status;
 
 use crate::node::{Identity, Node};
 use chunks::{ChunkStore, Found, Hash};
+use committed::Moment;
 use peers::Peers;
 pub use service::{ChunksService, FilesService};
 use uploads::{FileId, Part, Uploads};
@@ -93,7 +95,7 @@ impl Files {
         done.await.map_err(|_| Status::unavailable("this replica stops"))
     }
 
-    /// Keeps a part of an upload on this replica's disk. Its hash must have been looked at.
+    /// Keeps a part of an upload on this replica's disk, as of when this was decided. Its hash must have been looked at.
     async fn keep(
         &self,
         user_id: u64,
@@ -101,17 +103,19 @@ impl Files {
         number: u32,
         hash: Hash,
         data: Bytes,
+        moment: Moment,
     ) -> Result<(), Status> {
         if self.node.is_storage_low_for_files() {
             return Err(Status::resource_exhausted("the disk of this replica has no room for more files"));
         }
-        let received_ms = self.log_time_ms();
+        // Of the same moment, so that a part whose file was committed meanwhile is not younger than the commit.
+        let received_ms = moment.log_time_ms;
         let uploads = Arc::clone(&self.uploads);
         let size = data.len();
         let kept = self.on_disk(move |chunks| {
             chunks.put(&hash, &data, received_ms)?;
             let part = Part { hash, size: u32::try_from(data.len()).unwrap_or(u32::MAX), received_ms };
-            uploads.add(user_id, &id, number, part)
+            uploads.add(user_id, &id, number, part, moment.next_place)
         });
         kept.await?.map_err(|error| failed(&error))?;
         self.node.metrics().file_chunk_kept(size);
@@ -125,6 +129,7 @@ impl Files {
         id: FileId,
         number: u32,
         data: Bytes,
+        moment: Moment,
     ) -> Result<(Hash, Vec<u64>), Status> {
         let closed = |_| Status::unavailable("this replica stops");
         // Held until the last replica has it or has failed: it bounds the bytes in memory.
@@ -149,7 +154,7 @@ impl Files {
         let files = Arc::clone(self);
         tokio::spawn(async move {
             let _place = place;
-            let stored = files.keep(user_id, id, number, hash, data).await;
+            let stored = files.keep(user_id, id, number, hash, data, moment).await;
             let _ = done.send((files.node.id(), stored)).await;
         });
         let majority = async {

@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status};
 
 use super::Files;
 use super::chunks::{Found, Hash, hash_of};
+use super::committed::{Moment, Places};
 use super::uploads::{FileId, Refused};
 use crate::machine::files::{self, SeenBy};
 use crate::machine::{Tables as _, scopes};
@@ -161,23 +162,38 @@ impl Files {
         }
     }
 
-    /// What is known here before anything is kept: the id is free, and its user has room.
-    fn check_upload(&self, user_id: u64, id: &FileId, bytes: usize) -> Result<(), Status> {
+    /// What is known here before anything is kept: the id is free, and its user has room. As of when, is returned.
+    async fn check_upload(
+        self: &Arc<Self>,
+        user_id: u64,
+        id: FileId,
+        bytes: usize,
+    ) -> Result<Moment, Status> {
         if self.node.is_storage_low_for_files() {
             return Err(Status::resource_exhausted("the disk of this replica has no room for more files"));
         }
-        let state = self.node.store().read();
-        let is_committed = |id: &FileId| state.file(id).map(|found| found.is_some());
-        if is_committed(id).map_err(broken)? {
-            return Err(Status::already_exists("this file is committed"));
-        }
-        let mut checked = self.uploads.check(user_id, id, bytes as u64);
+        let moment = {
+            let state = self.node.store().read();
+            if state.file(&id).map_err(broken)?.is_some() {
+                return Err(Status::already_exists("this file is committed"));
+            }
+            let next_place = state.file_queue().map_err(broken)?.tail;
+            Moment { log_time_ms: state.applied().log_time_ms, next_place }
+        };
+        let mut checked = self.uploads.check(user_id, &id, bytes as u64);
         if checked == Err(Refused::TooMuch) {
-            // What was committed counts no more, though the next round of repair alone would have found it.
-            self.uploads.forget_committed(user_id, is_committed).map_err(broken)?;
-            checked = self.uploads.check(user_id, id, bytes as u64);
+            // What was committed counts no more, though the next round of repair alone would have found it, and what has gone
+            // since not even that.
+            let files = Arc::clone(self);
+            let forgotten = self.on_disk(move |_| {
+                let places = |from| Places::read(&files.node.store().read(), from);
+                files.uploads.forget_committed(user_id, places)
+            });
+            forgotten.await?.map_err(broken)?;
+            checked = self.uploads.check(user_id, &id, bytes as u64);
         }
-        checked.map_err(refused)
+        checked.map_err(refused)?;
+        Ok(moment)
     }
 
     /// Whether another replica has every chunk that it needs, so that it may vote; `Err` says why not.
@@ -215,8 +231,8 @@ impl FilesRpc for FilesService {
         let id = file_id(&asked.file_id)?;
         check_part(asked.number, &asked.data)?;
         self.admit(asked.min_index, asked.user_id, &asked.session_id, scopes::SEND).await?;
-        self.0.check_upload(asked.user_id, &id, asked.data.len())?;
-        let kept = self.0.keep_on_majority(asked.user_id, id, asked.number, asked.data).await?;
+        let moment = self.0.check_upload(asked.user_id, id, asked.data.len()).await?;
+        let kept = self.0.keep_on_majority(asked.user_id, id, asked.number, asked.data, moment).await?;
         let (hash, replica_ids) = kept;
         Ok(Response::new(PutResponse { hash: Bytes::copy_from_slice(&hash), replica_ids }))
     }
@@ -290,13 +306,13 @@ impl Chunks for ChunksService {
         let StoreRequest { user_id, file_id: id, number, hash, data } = request.into_inner();
         let id = file_id(&id)?;
         check_part(number, &data)?;
-        self.0.check_upload(user_id, &id, data.len())?;
+        let moment = self.0.check_upload(user_id, id, data.len()).await?;
         let hashed = data.clone();
         let own = self.0.on_disk(move |_| hash_of(&hashed)).await?;
         if own[..] != hash[..] {
             return Err(Status::data_loss("the chunk is not what its hash says: it was changed on its way"));
         }
-        self.0.keep(user_id, id, number, own, data).await?;
+        self.0.keep(user_id, id, number, own, data, moment).await?;
         Ok(Response::new(StoreResponse {}))
     }
 

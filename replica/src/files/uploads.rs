@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard};
 use quorate_proto::limits::{FILES_BYTES_PER_USER_MAX, UPLOADS_PER_USER_MAX};
 
 use super::chunks::{Hash, hex};
+use super::committed::Places;
 
 /// Bytes of the user's id, before the records.
 const HEAD: usize = 8;
@@ -50,6 +51,9 @@ pub enum Refused {
 struct Upload {
     user_id: u64,
     parts: BTreeMap<u32, Part>,
+    /// Every place of committed files below this number was compared with it, or was there before any of its parts. Not on disk:
+    /// after a start all are looked at once more.
+    looked_to: u64,
 }
 
 impl Upload {
@@ -99,7 +103,7 @@ fn read(path: &Path) -> Option<Upload> {
     let user_id = u64::from_be_bytes(bytes.get(..HEAD)?.try_into().ok()?);
     let records = bytes[HEAD..].chunks_exact(RECORD);
     // What was being written when the power went is left out; it is the end, or a page in the middle.
-    Some(Upload { user_id, parts: records.filter_map(decode).collect() })
+    Some(Upload { user_id, parts: records.filter_map(decode).collect(), looked_to: 0 })
 }
 
 impl Uploads {
@@ -147,16 +151,19 @@ impl Uploads {
         Ok(())
     }
 
-    /// Notes a part whose chunk is on disk.
+    /// Notes a part whose chunk is on disk. `next_place` is as of when it was decided to keep it: its file may have been committed
+    /// since, and deleted.
     ///
     /// # Errors
     /// When the disk fails; it may be sent again.
-    pub fn add(&self, user_id: u64, id: &FileId, number: u32, part: Part) -> io::Result<()> {
+    pub fn add(&self, user_id: u64, id: &FileId, number: u32, part: Part, next_place: u64) -> io::Result<()> {
         let mut open = self.lock();
-        let upload = open.entry(*id).or_insert_with(|| Upload { user_id, ..Upload::default() });
+        let begun = || Upload { user_id, looked_to: next_place, ..Upload::default() };
+        let upload = open.entry(*id).or_insert_with(begun);
         if upload.user_id != user_id {
             return Err(io::Error::other("this file is somebody else's"));
         }
+        upload.looked_to = upload.looked_to.min(next_place);
         let append = || {
             let mut file = OpenOptions::new().create(true).append(true).open(self.path(id))?;
             if file.metadata()?.len() == 0 {
@@ -196,30 +203,61 @@ impl Uploads {
         self.lock().iter().map(|(id, upload)| (*id, upload.last_ms())).collect()
     }
 
-    /// Forgets a user's uploads whose files are committed.
+    /// Forgets a user's uploads whose files were committed, whether these are still there or not. `read` gives the places of
+    /// committed files from a number on; each is looked at once for all of her uploads, so calling it again costs only what
+    /// was committed since.
     ///
     /// # Errors
-    /// When it cannot be found out whether one is.
+    /// When they cannot be read.
     pub fn forget_committed<E>(
         &self,
         user_id: u64,
-        is_committed: impl Fn(&FileId) -> Result<bool, E>,
+        read: impl Fn(u64) -> Result<Places, E>,
     ) -> Result<(), E> {
-        let own: Vec<FileId> = {
-            let open = self.lock();
-            open.iter().filter(|(_, upload)| upload.user_id == user_id).map(|(id, _)| *id).collect()
-        };
-        for id in own {
-            if is_committed(&id)? {
-                self.forget(&id);
+        while let Some(from) = self.looked_to(user_id) {
+            let places = read(from)?;
+            if places.next <= from {
+                break;
             }
+            self.compare(user_id, from, &places);
         }
         Ok(())
     }
 
+    /// The first place that was not compared with each upload of a user; `None` when she has none.
+    fn looked_to(&self, user_id: u64) -> Option<u64> {
+        let open = self.lock();
+        open.values().filter(|upload| upload.user_id == user_id).map(|upload| upload.looked_to).min()
+    }
+
+    /// Forgets those uploads of a user that these places show as committed; they were read from this number on.
+    fn compare(&self, user_id: u64, from: u64, places: &Places) {
+        let mut open = self.lock();
+        for place in &places.found {
+            // Parts that came after it belong to another file under the id of one that was deleted.
+            let is_committed = |upload: &Upload| {
+                upload.user_id == user_id
+                    && upload.looked_to <= place.number
+                    && upload.last_ms() <= place.log_time_ms
+            };
+            if open.get(&place.id).is_some_and(is_committed) {
+                self.remove(&mut open, &place.id);
+            }
+        }
+        for upload in open.values_mut().filter(|upload| upload.user_id == user_id) {
+            // One whose part came late, while places were read, begins before them.
+            if upload.looked_to >= from {
+                upload.looked_to = upload.looked_to.max(places.next);
+            }
+        }
+    }
+
     /// Forgets an upload: it was committed, or is too old.
     pub fn forget(&self, id: &FileId) {
-        let mut open = self.lock();
+        self.remove(&mut self.lock(), id);
+    }
+
+    fn remove(&self, open: &mut HashMap<FileId, Upload>, id: &FileId) {
         open.remove(id);
         if let Err(error) = fs::remove_file(self.path(id))
             && error.kind() != io::ErrorKind::NotFound
@@ -232,6 +270,7 @@ impl Uploads {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::committed::Place;
 
     const ID: FileId = [7; 16];
 
@@ -244,9 +283,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let uploads = Uploads::open(dir.path()).expect("opens");
         for number in [0, 2, 1] {
-            uploads.add(9, &ID, u32::from(number), part(number)).expect("noted");
+            uploads.add(9, &ID, u32::from(number), part(number), 0).expect("noted");
         }
-        uploads.add(9, &ID, 1, part(5)).expect("noted");
+        uploads.add(9, &ID, 1, part(5), 0).expect("noted");
         let again = Uploads::open(dir.path()).expect("opens");
         let parts: Vec<_> = again.parts(9, &ID).expect("hers").into_iter().collect();
         assert_eq!(parts, [(0, part(0)), (1, part(5)), (2, part(2))], "the newest counts");
@@ -269,29 +308,34 @@ mod tests {
     fn an_upload_is_its_users_and_bounded() {
         let dir = tempfile::tempdir().expect("a folder");
         let uploads = Uploads::open(dir.path()).expect("opens");
-        uploads.add(9, &ID, 0, part(0)).expect("noted");
+        uploads.add(9, &ID, 0, part(0), 0).expect("noted");
         assert_eq!(uploads.check(8, &ID, 1), Err(Refused::NotYours));
         assert_eq!(uploads.parts(8, &ID), Err(Refused::NotYours));
-        assert!(uploads.add(8, &ID, 1, part(1)).is_err());
+        assert!(uploads.add(8, &ID, 1, part(1), 0).is_err());
         assert_eq!(uploads.check(9, &ID, FILES_BYTES_PER_USER_MAX), Err(Refused::TooMuch));
         assert_eq!(uploads.check(9, &ID, FILES_BYTES_PER_USER_MAX - 1_000), Ok(()));
         for number in 1..UPLOADS_PER_USER_MAX {
-            uploads.add(9, &[number as u8; 16], 0, part(0)).expect("noted");
+            uploads.add(9, &[number as u8; 16], 0, part(0), 0).expect("noted");
         }
         assert_eq!(uploads.all().len(), UPLOADS_PER_USER_MAX - 1, "7 is among them");
-        uploads.add(9, &[200; 16], 0, part(0)).expect("noted");
+        uploads.add(9, &[200; 16], 0, part(0), 0).expect("noted");
         assert_eq!(uploads.check(9, &[201; 16], 1), Err(Refused::TooMuch));
         assert_eq!(uploads.check(9, &ID, 1), Ok(()), "what has begun goes on");
         assert_eq!(uploads.check(8, &[201; 16], 1), Ok(()));
-        uploads.add(8, &[202; 16], 0, part(0)).expect("noted");
-        let committed = |id: &FileId| Ok::<bool, ()>([[200; 16], [202; 16]].contains(id));
-        uploads.forget_committed(9, committed).expect("known");
+        uploads.add(8, &[202; 16], 0, part(0), 0).expect("noted");
+        let place = |(number, id)| Place { number, id: [id; 16], log_time_ms: 5_000 };
+        let committed = [(3, 202), (4, 200)].map(place);
+        let read = |from: u64| {
+            let found = committed.into_iter().filter(|place| place.number >= from).collect();
+            Ok::<Places, ()>(Places { found, next: 5 })
+        };
+        uploads.forget_committed(9, read).expect("known");
         assert_eq!(uploads.check(9, &[201; 16], 1), Ok(()), "what is committed makes room");
         assert_eq!(uploads.parts(8, &[202; 16]).expect("hers").len(), 1, "and of her alone");
-        uploads.add(9, &[200; 16], 0, part(0)).expect("noted");
+        uploads.add(9, &[200; 16], 0, part(0), 0).expect("noted");
         // The folder goes while this runs.
         fs::remove_dir_all(dir.path()).expect("removed");
-        uploads.add(9, &ID, 1, part(1)).expect("noted");
+        uploads.add(9, &ID, 1, part(1), 0).expect("noted");
         let again = Uploads::open(dir.path()).expect("opens");
         assert_eq!(again.parts(9, &ID).expect("hers").len(), 2);
     }
