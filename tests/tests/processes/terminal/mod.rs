@@ -145,8 +145,9 @@ async fn hostile(ana: &Program, hers: &pane::Pane<'_>) -> anyhow::Result<()> {
 
 async fn sizes(hers: &pane::Pane<'_>) -> anyhow::Result<()> {
     hers.resize(50, 16)?;
-    // Drawn anew: the conversation alone, with the newest in view.
-    hers.sees_without("harmless", "Conversations").await?;
+    // Drawn anew: the conversation alone, with the newest in view. Until then the window is the lower left of the large one, where
+    // both can be, but for the line between the list and the conversation; and there is nothing to turn back to.
+    hers.sees_without("harmless", "│").await?;
     hers.key("PageUp")?;
     hers.sees("Newer messages are below").await?;
     hers.key("Escape")?;
