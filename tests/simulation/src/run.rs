@@ -191,8 +191,7 @@ impl Watch {
             {
                 self.violations.push(Violation::ended(id, now, &reason));
             }
-            let Some(node) = machine.node() else { continue };
-            let status = node.status(0);
+            let Some(status) = machine.ask(|node| node.status(0)) else { continue };
             let term = self.terms.entry(id).or_default();
             if status.term < *term {
                 let line = format!("at {now} ms: replica {id} went back from term {term} to {}", status.term);
@@ -264,20 +263,17 @@ impl Run {
     fn states(&self) -> Vec<String> {
         let replicas = self.world.machines.iter().filter(|machine| machine.id <= REPLICAS);
         replicas
-            .map(|machine| match machine.node() {
+            .map(|machine| match machine.ask(|node| node.status(0)) {
                 None => format!("{} is down", machine.id),
-                Some(node) => {
-                    let status = node.status(0);
-                    format!(
-                        "{} {} term {} log {} committed {} applied {}",
-                        machine.id,
-                        status.role,
-                        status.term,
-                        status.last_log_index,
-                        status.commit_index,
-                        status.applied_index
-                    )
-                }
+                Some(status) => format!(
+                    "{} {} term {} log {} committed {} applied {}",
+                    machine.id,
+                    status.role,
+                    status.term,
+                    status.last_log_index,
+                    status.commit_index,
+                    status.applied_index
+                ),
             })
             .collect()
     }
@@ -375,8 +371,8 @@ fn play(run: &mut Run, seed: u64) {
     run.until("all replicas to be equal", |run| {
         let mut shown = Vec::new();
         for machine in run.world.machines.iter().filter(|machine| machine.id <= REPLICAS) {
-            let node = machine.node().ok_or_else(|| format!("replica {} is down", machine.id))?;
-            let status = node.status(0);
+            let status = machine.ask(|node| node.status(0));
+            let status = status.ok_or_else(|| format!("replica {} is down", machine.id))?;
             shown.push((status.applied_index, status.hash));
         }
         if shown.windows(2).all(|pair| pair[0] == pair[1]) { Ok(()) } else { Err(format!("{shown:?}")) }

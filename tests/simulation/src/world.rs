@@ -126,8 +126,21 @@ impl Machine {
         self.paused_since.is_some()
     }
 
+    /// Of its process, for what runs there. What is asked of it from here goes through [`Self::ask`].
     pub fn node(&self) -> Option<Arc<Node>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).node.clone()
+    }
+
+    /// Asks its node something as if on that machine: elsewhere the clock is the real one, and some answers begin a wait.
+    /// `None` while no node runs.
+    pub fn ask<T>(&self, question: impl FnOnce(&Node) -> T) -> Option<T> {
+        let (node, runtime) = (self.node()?, self.runtime.as_ref()?);
+        let _context = runtime.enter();
+        simulation::enter(Some(self.surroundings.clone()));
+        let answer = question(&node);
+        drop(node);
+        simulation::enter(None);
+        Some(answer)
     }
 
     pub fn ended(&self) -> Option<String> {
