@@ -69,6 +69,8 @@ pub struct Timeline {
     pub loading: Loading,
     /// Messages held at most, where it is not [`TIMELINE_MESSAGES_MAX`].
     max: Option<usize>,
+    /// So many more come in before the oldest go, all at once: each time some do, what stands below them is drawn anew.
+    spare: usize,
 }
 
 impl Timeline {
@@ -85,9 +87,9 @@ impl Timeline {
         past
     }
 
-    /// Another bound; the oldest go.
-    pub(crate) fn bound(&mut self, max: usize) {
-        self.max = Some(max);
+    /// Another bound; the oldest go. From then on they go when so many more have come in.
+    pub(crate) fn bound(&mut self, max: usize, spare: usize) {
+        (self.max, self.spare) = (Some(max), spare);
         self.drop_oldest(max);
     }
 
@@ -186,7 +188,9 @@ impl Timeline {
         let entry = Entry { message, time: event.time, index: event.index, term, as_of, touched: 0 };
         self.messages.insert(sequence, entry);
         let max = self.max();
-        self.drop_oldest(max);
+        if self.messages.len() > max.saturating_add(self.spare) {
+            self.drop_oldest(max);
+        }
         true
     }
 
@@ -372,7 +376,8 @@ impl Timeline {
     /// Lets go of everything but the echoes: it must be read anew.
     pub fn forget(&mut self) {
         let echoes = std::mem::take(&mut self.echoes);
-        *self = Self { echoes, reader: self.reader, max: self.max, ..Self::default() };
+        let (reader, max, spare) = (self.reader, self.max, self.spare);
+        *self = Self { echoes, reader, max, spare, ..Self::default() };
     }
 
     /// The oldest sequence of the unbroken run at the end.

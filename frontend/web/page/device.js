@@ -214,7 +214,7 @@ let dotted;
 
 // How much is unread: a dot on the icon, and a number where a page that is installed can have one.
 const badge = async (count) => {
-  if (!icon) return;
+  if (!icon || icon.dataset.unread === `${count}`) return;
   icon.dataset.unread = count;
   navigator.setAppBadge?.(count).catch(() => {});
   try {
@@ -225,7 +225,8 @@ const badge = async (count) => {
   } catch {
     // The title counts as well.
   }
-  icon.href = icon.dataset.unread > 0 && dotted || plain;
+  const now = icon.dataset.unread > 0 && dotted || plain;
+  if (icon.href !== now) icon.href = now;
 };
 
 const may = () => globalThis.Notification?.permission === "granted";

@@ -16,6 +16,8 @@ use crate::timeline::{Entry, Loading, Page};
 /// Messages by which the newest run may exceed its window while its reader looks further up in it: so many arrive before they are let be
 /// and she goes on in a past. Also the most that a past takes from the newest run at a time.
 const SLACK: u64 = 50;
+/// The share of the window by which the newest run may exceed it while its reader is at the end.
+const SPARE: usize = 8;
 /// What is so near to the run that is shown is read page by page, so that it stays one run.
 const NEAR: u64 = 100;
 /// Changes remembered while a page is on its way.
@@ -187,8 +189,12 @@ impl Conversation {
 
     fn rebound(&mut self) {
         if let Some(window) = self.reading.window {
-            let in_newest = self.reading.past.is_none() && self.reading.at.is_some();
-            self.timeline.bound(window + if in_newest { SLACK as usize } else { 0 });
+            let (max, spare) = match (&self.reading.past, self.reading.at) {
+                (Some(_), _) => (window, 0),
+                (None, Some(_)) => (window + SLACK as usize, 0),
+                (None, None) => (window, window / SPARE),
+            };
+            self.timeline.bound(max, spare);
         }
     }
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use quorate_client::Change;
 use quorate_client::banner::Banner;
 use quorate_client::conversation::Conversation;
 use quorate_client::proto::frame::ConversationKind;
@@ -12,6 +11,7 @@ use quorate_client::proto::ids::ConversationId;
 use quorate_client::timeline::Loading;
 use quorate_client::upload::NOBODYS;
 use quorate_client::view::{self, Row};
+use quorate_client::{Change, Input};
 
 use super::{App, BannerLine, Heading, Rows, Tray, set_if_new};
 use crate::clock::{as_of, local_day};
@@ -80,6 +80,9 @@ impl App {
 
     /// What waits for the next frame is done.
     pub(crate) fn catch_up(self) {
+        if self.due.get_value().rows {
+            self.read_on();
+        }
         let due = self.due.get_value();
         self.due.set_value(Due::default());
         if let Some(id) = self.focused.get_untracked().filter(|_| due.rows) {
@@ -89,6 +92,26 @@ impl App {
         if due.list {
             self.refresh_list();
             self.refresh_heading();
+        }
+    }
+
+    /// Who has the end of the open conversation in view reads what this frame adds there. Her mark moves before anything is built: behind it
+    /// the list and the rows would be built twice for each message, and the window's title would count it for a moment.
+    fn read_on(self) {
+        let is_seen = |id: &ConversationId| {
+            let is_drawn = self.rows.with_untracked(|rows| rows.of == *id && rows.loaded);
+            is_drawn && self.visible.get_untracked() && self.focused.get_untracked() == Some(*id)
+        };
+        let Some(id) = self.reading.get_value().filter(is_seen) else { return };
+        let news = self.with(|client| {
+            let conversation = client.conversation(id).filter(|conversation| !conversation.in_past())?;
+            conversation
+                .timeline
+                .last()
+                .filter(|last| conversation.timeline.loaded && *last > conversation.read)
+        });
+        if let Some(last) = news {
+            self.input(Input::MarkRead(id, last));
         }
     }
 

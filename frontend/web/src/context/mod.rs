@@ -65,6 +65,8 @@ pub(crate) struct App {
     pub(crate) accounting: RwSignal<bool>,
     pub(crate) detailing: RwSignal<bool>,
     pub(crate) visible: RwSignal<bool>,
+    /// The conversation whose end is in view: what comes in there is read.
+    pub(crate) reading: StoredValue<Option<ConversationId>>,
     pub(crate) theme: RwSignal<Theme>,
     /// What the window's title counts.
     pub(crate) badge: RwSignal<u64>,
@@ -117,6 +119,7 @@ impl App {
             detailing: RwSignal::new(false),
             // A tab may be opened behind another.
             visible: RwSignal::new(!document().hidden()),
+            reading: StoredValue::new(None),
             theme: RwSignal::new(Theme::stored()),
             badge: RwSignal::new(0),
             panel: RwSignal::new(None),

@@ -21,8 +21,11 @@ use super::toast::Toast;
 use super::tray::keep_files;
 use crate::context::{App as Context, Stage};
 use crate::driver::{device, keeping, windows};
-use crate::follow::{follow, memo, next_frame};
+use crate::follow::{after, follow, memo, next_frame};
 use crate::keys;
+
+/// The window's title and icon change at once, and then not before this.
+const TITLE_INTERVAL: std::time::Duration = std::time::Duration::from_millis(400);
 
 /// The root.
 #[component]
@@ -34,13 +37,19 @@ pub(crate) fn App() -> impl IntoView {
     keys::listen(app);
     spawn_local(app.start());
     // What is unread shows in the window's title and on its icon.
+    let name = memo(move || app.heading.with(|heading| heading.as_ref().map(|heading| heading.name.clone())));
+    let waits = StoredValue::new(false);
     follow(move || {
-        let unread = app.badge.get();
-        let name = app.heading.with(|heading| heading.as_ref().map(|heading| heading.name.clone()));
-        let count = if unread == 0 { String::new() } else { format!("({unread}) ") };
-        let name = name.map_or_else(String::new, |name| format!("{name} · "));
-        document().set_title(&format!("{count}{name}Quorate"));
-        device::badge(u32::try_from(unread).unwrap_or(u32::MAX));
+        app.badge.track();
+        name.track();
+        if !waits.get_value() {
+            let again = after(TITLE_INTERVAL, move || {
+                waits.set_value(false);
+                entitle(app.badge.get_untracked(), name.get_untracked());
+            });
+            waits.set_value(again.is_some());
+            entitle(app.badge.get_untracked(), name.get_untracked());
+        }
     });
     view! {
         {move || match app.stage.get() {
@@ -50,6 +59,17 @@ pub(crate) fn App() -> impl IntoView {
         }}
         <Toast/>
     }
+}
+
+/// Each change is work for all that a browser shows of its windows.
+fn entitle(unread: u64, name: Option<String>) {
+    let count = if unread == 0 { String::new() } else { format!("({unread}) ") };
+    let name = name.map_or_else(String::new, |name| format!("{name} · "));
+    let title = format!("{count}{name}Quorate");
+    if document().title() != title {
+        document().set_title(&title);
+    }
+    device::badge(u32::try_from(unread).unwrap_or(u32::MAX));
 }
 
 #[component]

@@ -118,6 +118,7 @@ pub(crate) fn Message(row: RwSignal<MessageRow>) -> impl IntoView {
             class:head=move || head.get()
             class:own=own
             class:chosen=move || chosen.get()
+            class:held=move || open.get().is_some() || choosing.get()
             class:deleting=move || row.with(|row| row.deleting)
             class:named=move || row.with(|row| row.names_reader && !row.message.deleted)
             class:sought=move || sent.get() && app.sought.get().map(|(_, sequence, _)| sequence) == Some(row.with(|row| row.message.sequence))
@@ -128,7 +129,9 @@ pub(crate) fn Message(row: RwSignal<MessageRow>) -> impl IntoView {
             data-deleted=move || deleted.get().then_some("true")
             aria-label=spoken
             tabindex="-1"
-            on:pointerenter=move |_| near()
+            // The pointer's own way here, or a finger: messages that move on under a pointer that rests ask for no buttons.
+            on:pointermove=move |_| near()
+            on:pointerdown=move |_| near()
             on:pointerleave=move |_| far()
             on:focusin=move |_| near()
             on:focusout=move |event: FocusEvent| {

@@ -30,6 +30,8 @@ const STICK_PX: i32 = 100;
 const NEAR_END_PX: i32 = 1_500;
 /// Messages in view that are remembered: one of them will still be there when the rows have changed.
 const IN_VIEW_MAX: u32 = 12;
+/// Of those at the end, so many.
+const NEWEST: usize = 3;
 /// The rules hear of it when the reader has moved on by so many messages.
 const TOLD_MESSAGES: u64 = 20;
 
@@ -76,6 +78,13 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
     // The newest message that was at the bottom of the screen.
     let bottom = RwSignal::<Sequence>::new(0);
     let seen = StoredValue::new(Seen::default());
+    let reads_no_more = move || {
+        unless_gone(app.reading.try_update_value(|reading| {
+            reading.take_if(|of| *of == id);
+        }));
+    };
+    reads_no_more();
+    on_cleanup(reads_no_more);
 
     let to_bottom = move || {
         if let Some(region) = region.try_get_untracked().flatten() {
@@ -150,7 +159,8 @@ pub(crate) fn Timeline(id: ConversationId) -> impl IntoView {
             return;
         };
         let rows = app.rows.get_untracked();
-        if !rows.loaded {
+        // Where the region was put, and noted, needs no second look.
+        if !rows.loaded || seen.with_value(|seen| seen.top == region.scroll_top()) {
             return;
         }
         let at_bottom = is_at_bottom(&region, &rows);
@@ -302,7 +312,7 @@ fn moved(
     at_bottom: bool,
     may_ask: bool,
 ) {
-    let in_view = in_view(region);
+    let in_view = if at_bottom { newest(region) } else { in_view(region) };
     let at = in_view.first().map(|(sequence, _)| *sequence).filter(|_| !at_bottom);
     let told = seen.try_update_value(|seen| {
         (seen.in_view, seen.top) = (in_view, region.scroll_top());
@@ -346,11 +356,21 @@ fn in_view(region: &HtmlDivElement) -> Vec<(Sequence, f64)> {
         }
     }
     let shown = (from..all.length()).take(IN_VIEW_MAX as usize).filter_map(nth);
-    let with_offset = |element: Element| {
-        let sequence = element.get_attribute("data-sequence")?.parse().ok()?;
-        Some((sequence, element.get_bounding_client_rect().top() - edge))
-    };
-    shown.filter_map(with_offset).collect()
+    shown.filter_map(|element| place(&element, edge)).collect()
+}
+
+/// The last messages. Who follows the end is led by it; they stand for the rest where that is over.
+fn newest(region: &HtmlDivElement) -> Vec<(Sequence, f64)> {
+    let edge = region.get_bounding_client_rect().top();
+    let last = region.first_element_child().and_then(|lines| lines.last_element_child());
+    let upwards = std::iter::successors(last, Element::previous_element_sibling);
+    upwards.take(IN_VIEW_MAX as usize).filter_map(|element| place(&element, edge)).take(NEWEST).collect()
+}
+
+/// Which message an element is, and how far below the edge it stands.
+fn place(element: &Element, edge: f64) -> Option<(Sequence, f64)> {
+    let sequence = element.get_attribute("data-sequence")?.parse().ok()?;
+    Some((sequence, element.get_bounding_client_rect().top() - edge))
 }
 
 /// Brings a message into view, marks it for a moment, and says so when it is not to be had.
@@ -439,7 +459,9 @@ fn read(
     // Before it is decided where the reader begins, nothing has been read.
     let opened = seen.try_with_value(|seen| seen.opened).unwrap_or(false);
     let at_bottom = opened && !rows.more_after && stick.try_get_untracked().unwrap_or(false);
-    if at_bottom && rows.loaded && app.visible.get_untracked() && rows.last > 0 {
+    let reads = at_bottom && rows.loaded && app.visible.get_untracked() && rows.last > 0;
+    app.reading.set_value(reads.then_some(id));
+    if reads {
         if bottom.get_untracked() != rows.last {
             bottom.set(rows.last);
         }
