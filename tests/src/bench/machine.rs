@@ -10,8 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Latencies;
 
-/// Syncs that are timed.
+/// Syncs that are timed before it all.
 const SYNCS: usize = 200;
+/// What a sync writes.
+const BLOCK: [u8; 4_096] = [0x5a; 4_096];
+/// The disk is watched so long before each turn,
+const WATCH: Duration = Duration::from_secs(2);
+/// with a sync so often.
+const WATCH_INTERVAL: Duration = Duration::from_millis(10);
+/// A disk that takes longer for a sync with nothing else to do has stood still: most take a hundredth of it.
+pub const PAUSE_MS: u64 = 20;
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -28,8 +36,44 @@ pub struct Machine {
     pub file_system: String,
     /// Median of an fdatasync behind 4 KiB there, ms.
     pub sync_ms: f64,
+    /// What the disk did between turns, with nothing measured.
+    #[serde(default)]
+    pub at_rest: AtRest,
     /// Where the load came from.
     pub generator: String,
+}
+
+/// Syncs of 4 KiB while nothing is measured. A virtual machine's disk may stand still for reasons of its host; what is durable waits for
+/// it, whoever wrote it, so times cannot be judged without.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct AtRest {
+    /// How many there were.
+    pub syncs: u64,
+    /// Those that took longer than [`PAUSE_MS`].
+    pub pauses: u64,
+    /// ms.
+    pub longest_ms: f64,
+}
+
+impl AtRest {
+    /// Looks at a folder's disk for two seconds. Blocks.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn watch(&mut self, folder: &Path) -> std::io::Result<()> {
+        let until = Instant::now() + WATCH;
+        sync_often(folder, |took| {
+            self.note(took);
+            std::thread::sleep(WATCH_INTERVAL);
+            Instant::now() < until
+        })
+    }
+
+    fn note(&mut self, took: Duration) {
+        self.syncs += 1;
+        self.pauses += u64::from(took > Duration::from_millis(PAUSE_MS));
+        self.longest_ms = self.longest_ms.max(took.as_secs_f64() * 1_000.0);
+    }
 }
 
 impl Machine {
@@ -47,6 +91,7 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             file_system: file_system(&mounts, folder),
             sync_ms: sync_ms(folder).unwrap_or(0.0),
+            at_rest: AtRest::default(),
             generator: generator.to_owned(),
         }
     }
@@ -74,17 +119,28 @@ fn file_system(mounts: &str, folder: &Path) -> String {
 
 /// Median, ms.
 fn sync_ms(folder: &Path) -> std::io::Result<f64> {
+    let mut times = Latencies::default();
+    let mut left = SYNCS;
+    sync_often(folder, |took| {
+        times.record(took.max(Duration::from_micros(1)));
+        left -= 1;
+        left > 0
+    })?;
+    Ok(times.ms(0.5))
+}
+
+/// Writes a block and syncs it, again and again, in a file that is removed in the end.
+fn sync_often(folder: &Path, mut goes_on: impl FnMut(Duration) -> bool) -> std::io::Result<()> {
     let path = folder.join("sync");
     let mut file = File::create(&path)?;
-    let mut times = Latencies::default();
-    for _ in 0..SYNCS {
+    loop {
         let began = Instant::now();
-        file.write_all(&[0x5a; 4_096])?;
+        file.write_all(&BLOCK)?;
         file.sync_data()?;
-        times.record(began.elapsed().max(Duration::from_micros(1)));
+        if !goes_on(began.elapsed()) {
+            return std::fs::remove_file(&path);
+        }
     }
-    std::fs::remove_file(&path)?;
-    Ok(times.ms(0.5))
 }
 
 /// The commit that is checked out, with a `+` when the work tree differs; `unknown` without git.
@@ -112,11 +168,25 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_stood_still_is_counted() {
+        let mut at_rest = AtRest::default();
+        for ms in [1, 20, 21, 700, 3] {
+            at_rest.note(Duration::from_millis(ms));
+        }
+        assert_eq!(at_rest, AtRest { syncs: 5, pauses: 2, longest_ms: 700.0 });
+        assert!(at_rest.watch(Path::new("/nowhere")).is_err());
+    }
+
+    #[test]
     fn a_machine_knows_itself() {
         let dir = tempfile::tempdir().unwrap();
         let machine = Machine::look(dir.path(), "here");
         assert!(machine.cores > 0 && machine.memory_gib > 0 && machine.sync_ms > 0.0, "{machine:?}");
         assert!(!machine.kernel.is_empty() && !machine.file_system.is_empty(), "{machine:?}");
+        let mut at_rest = AtRest::default();
+        at_rest.watch(dir.path()).unwrap();
+        assert!(at_rest.syncs > 0 && at_rest.longest_ms > 0.0, "{at_rest:?}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left of it");
         assert_eq!(field("a b : c\nmodel name\t: X 1\nmodel name : Y", "model name"), "X 1");
     }
 }

@@ -172,6 +172,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
                 let mut mine: Vec<Row> = shift.clone();
                 mine.retain(|row| row.systems.contains(&system) && can(row, system, &starter, &mut report));
                 if !mine.is_empty() {
+                    watch(&starter, &mut report).await?;
                     work(&mut starter, system, &mine, run, &scale, &mut report).await;
                 }
                 report.took_s = began.elapsed().as_secs();
@@ -181,6 +182,16 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         }
     }
     Ok(report)
+}
+
+/// Looks at the disk while nothing else does anything there.
+async fn watch(starter: &Starter, report: &mut Report) -> anyhow::Result<()> {
+    if starter.programs.is_some() {
+        let (folder, mut at_rest) = (starter.dir.path().to_owned(), report.machine.at_rest);
+        let watched = tokio::task::spawn_blocking(move || at_rest.watch(&folder).map(|()| at_rest)).await?;
+        report.machine.at_rest = watched.context("cannot write where the servers keep their data")?;
+    }
+    Ok(())
 }
 
 /// Finds the peers that the rows want; those that cannot be had are noted.

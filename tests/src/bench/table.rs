@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::machine::{AtRest, PAUSE_MS};
 use super::record::{Better, Report, Summary, System};
 
 /// A number for people: three digits that count, thousands apart.
@@ -54,6 +55,17 @@ fn date(seconds: u64) -> String {
     format!("{}-{month:02}-{day:02}", era * 400 + year + u64::from(month <= 2))
 }
 
+/// Whether the disk stood still while nothing was measured.
+fn at_rest(AtRest { syncs, pauses, longest_ms }: AtRest) -> String {
+    if syncs == 0 {
+        return String::new();
+    }
+    let (syncs, pauses, longest) = (number(syncs as f64), number(pauses as f64), number(longest_ms));
+    format!(
+        ", and of {syncs} between turns, with nothing to measure, {pauses} took over {PAUSE_MS} ms, the longest {longest} ms"
+    )
+}
+
 /// The whole page.
 pub fn page(report: &Report) -> String {
     let mut out = String::from("# Figures\n\n");
@@ -61,7 +73,7 @@ pub fn page(report: &Report) -> String {
     // Writing to a string never fails.
     let _ = writeln!(
         out,
-        "Commit {}, {}, in {} min: `{}`.\n\n{} cores ({}), {} GiB, Linux {}, {}; an fdatasync of 4 KiB took {} ms before it all. \
+        "Commit {}, {}, in {} min: `{}`.\n\n{} cores ({}), {} GiB, Linux {}, {}; an fdatasync of 4 KiB took {} ms before it all{}. \
          The load generator ran {}.\n",
         report.commit,
         date(report.begun),
@@ -73,6 +85,7 @@ pub fn page(report: &Report) -> String {
         machine.kernel,
         machine.file_system,
         number(machine.sync_ms),
+        at_rest(machine.at_rest),
         machine.generator,
     );
     for (system, what) in &report.systems {
@@ -119,6 +132,16 @@ pub fn page(report: &Report) -> String {
 mod tests {
     use super::*;
     use crate::bench::record::tests::sample;
+
+    #[test]
+    fn a_disk_that_was_watched_is_told_of() {
+        assert_eq!(at_rest(AtRest::default()), "");
+        let told = at_rest(AtRest { syncs: 4_090, pauses: 21, longest_ms: 643.2 });
+        assert_eq!(
+            told,
+            ", and of 4,090 between turns, with nothing to measure, 21 took over 20 ms, the longest 643 ms"
+        );
+    }
 
     #[test]
     fn numbers_have_three_digits_that_count() {
