@@ -14,9 +14,9 @@ use super::clock::Latencies;
 const SYNCS: usize = 200;
 /// What a sync writes.
 const BLOCK: [u8; 4_096] = [0x5a; 4_096];
-/// The disk is watched so long before each turn,
+/// The disk is watched so long before each turn.
 const WATCH: Duration = Duration::from_secs(2);
-/// with a sync so often.
+/// Between two syncs of a watch: a disk that is kept busy would not be at rest.
 const WATCH_INTERVAL: Duration = Duration::from_millis(10);
 /// A disk that takes longer for a sync with nothing else to do has stood still: most take a hundredth of it.
 pub const PAUSE_MS: u64 = 20;
